@@ -1,0 +1,93 @@
+"""A request for a certificate, what may be changed before signing, and its three outcomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from pkiconf.model.certificate import CertificateID, Extension
+from pkiconf.model.keys import KeyType
+from pkiconf.model.names import Attribute, GeneralName, Name
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKeyFacts:
+    """`bits` as in KeyAlgorithm; `curve` for EC keys (`p256` …); `modulus` and `exponent` for RSA keys only."""
+
+    type: KeyType
+    bits: int
+    curve: str | None = None
+    modulus: int | None = None
+    exponent: int | None = None
+
+    def __str__(self) -> str:
+        if self.type is KeyType.EC:
+            return f"ec-{self.curve}"
+        return self.type.value if self.type in (KeyType.ED25519, KeyType.ED448) else f"{self.type.value}-{self.bits}"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRequest:
+    """A PKCS#10 request (RFC 2986) whose proof of possession was verified when it was parsed.
+
+    `spki` is the SubjectPublicKeyInfo exactly as it came; `extensions` are the requested ones but for the
+    subject alternative names, which stand in `sans`. `der` is the whole request.
+    """
+
+    der: bytes
+    subject: Name
+    spki: bytes
+    key: PublicKeyFacts
+    sans: tuple[GeneralName, ...] = ()
+    sans_critical: bool = False
+    extensions: tuple[Extension, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What an operator changes at signing; the CSR itself is kept (F90–F92).
+
+    `set_subject` replaces every value of those attribute types (an empty value removes them);
+    validity is either `days` or the two ends, of which `not_before` may stand alone.
+    """
+
+    set_subject: tuple[Attribute, ...] = ()
+    add_sans: tuple[GeneralName, ...] = ()
+    remove_sans: tuple[GeneralName, ...] = ()
+    days: int | None = None
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+
+
+class RequestState(StrEnum):
+    PENDING = "pending"
+    APPROVED = "approved"  # signing is under way, or was interrupted and will be resumed
+    ISSUED = "issued"
+    DECLINED = "declined"
+    REJECTED = "rejected"  # policy said no at signing; it may not be signed again
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """`der` is the certificate; `chain` its issuers, nearest first, without a self-signed root's duplicate."""
+
+    id: CertificateID
+    der: bytes
+    chain: tuple[bytes, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Ask again after `retry_after` seconds."""
+
+    reference: str
+    retry_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    reason: str
+
+
+Outcome = Issued | Pending | Rejected

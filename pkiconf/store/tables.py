@@ -1,0 +1,370 @@
+"""The data, right from the first migration, because certificates outlive schemas.
+
+Conventions: times are whole seconds since 1970 (`…_at`, `not_before`, `until`); serial numbers are big-endian
+octets without a sign octet; JSON is canonical text (sorted keys, no spaces); enumerations are their StrEnum text.
+The unit that serials, CRLs and OCSP hang on is the *issuer*, a subject name with a key, not the authority.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+def _id() -> Column[int]:
+    # SQLite gives AUTOINCREMENT behaviour only to INTEGER; without it a deleted last row's id is used again.
+    return Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True)
+
+
+def _reference(name: str, target: str, nullable: bool = False) -> Column[int]:
+    return Column(name, BigInteger, ForeignKey(target), nullable=nullable)
+
+
+_NEVER_REUSED: Final[dict[str, Any]] = {"sqlite_autoincrement": True}
+
+slug = Table(
+    "slug",
+    metadata,
+    Column("kind", Text, nullable=False),  # authority | template/<authority slug> | acme-policy
+    Column("slug", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("destroyed_at", BigInteger),  # a tombstone: the name's URLs are never used again
+    PrimaryKeyConstraint("kind", "slug"),
+)
+
+setting = Table(
+    "setting",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("spec", Text, nullable=False),
+    Column("spec_digest", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),
+)
+
+authority = Table(
+    "authority",
+    metadata,
+    _id(),
+    Column("slug", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("owner", Text, nullable=False),
+    Column("lifecycle", Text, nullable=False),  # creating | waiting_certificate | active | retired | destroyed
+    Column("spec", Text, nullable=False),  # the resolved declaration
+    Column("spec_digest", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),  # counts writes of this row: the precondition of changes
+    Column("current_issuer_id", BigInteger),  # set with the first active issuer; a cycle, so no foreign key
+    Column("created_at", BigInteger, nullable=False),
+    Column("retired_at", BigInteger),
+    **_NEVER_REUSED,
+)
+
+key = Table(
+    "key",
+    metadata,
+    _id(),
+    Column("spki_sha256", LargeBinary, nullable=False, unique=True),
+    Column("spki", LargeBinary, nullable=False),
+    Column("algorithm", Text, nullable=False),  # a name of model.keys
+    Column("backend", Text, nullable=False),  # local | …
+    Column("sealed", LargeBinary),  # PKCS#8, sealed; NULL for a key that lives elsewhere or was destroyed
+    Column("locator", Text),
+    Column("wrapping_key_id", Text),
+    Column("state", Text, nullable=False),  # active | destroyed
+    Column("created_at", BigInteger, nullable=False),
+    **_NEVER_REUSED,
+)
+
+sealed_secret = Table(
+    "sealed_secret",
+    metadata,
+    Column("name", Text, primary_key=True),  # audit-mac | audit-checkpoint | change-detection | …
+    Column("sealed", LargeBinary, nullable=False),
+    Column("wrapping_key_id", Text, nullable=False),
+)
+
+issuer = Table(
+    "issuer",
+    metadata,
+    _id(),
+    _reference("authority_id", "authority.id"),
+    _reference("key_id", "key.id"),
+    Column("subject", LargeBinary, nullable=False),
+    Column("ski", LargeBinary, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),  # next | active | retiring | ended
+    Column("status_epoch", BigInteger, nullable=False, server_default="0"),
+    Column("crl_number", BigInteger, nullable=False, server_default="0"),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("authority_id", "generation"),
+    **_NEVER_REUSED,
+)
+
+issuer_hash = Table(
+    "issuer_hash",
+    metadata,
+    Column("hash_algorithm", Text, nullable=False),  # sha1 | sha256 | sha384 | sha512
+    Column("name_hash", LargeBinary, nullable=False),
+    Column("key_hash", LargeBinary, nullable=False),
+    _reference("issuer_id", "issuer.id"),
+    PrimaryKeyConstraint("hash_algorithm", "name_hash", "key_hash"),
+)
+
+ca_certificate = Table(
+    "ca_certificate",
+    metadata,
+    _id(),
+    _reference("issuer_id", "issuer.id"),  # whose certificate this is
+    Column("signed_by_issuer_id", BigInteger, ForeignKey("issuer.id")),  # NULL: signed by somebody else
+    Column("role", Text, nullable=False),  # self | subordinate | cross | external
+    Column("der", LargeBinary, nullable=False),
+    Column("chain", LargeBinary),  # PEM of an external issuer's chain, nearest first
+    Column("not_before", BigInteger, nullable=False),
+    Column("not_after", BigInteger, nullable=False),
+    Column("preferred", Integer, nullable=False),  # 1: the one served and chained to
+    Column("created_at", BigInteger, nullable=False),
+    **_NEVER_REUSED,
+)
+
+template = Table(
+    "template",
+    metadata,
+    _id(),
+    Column("slug", Text, nullable=False),
+    _reference("authority_id", "authority.id"),
+    Column("name", Text, nullable=False),
+    Column("owner", Text, nullable=False),  # yaml:<workspace> | implied | system
+    Column("lifecycle", Text, nullable=False),  # active | retired
+    Column("spec", Text, nullable=False),
+    Column("spec_digest", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("current_version_id", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("authority_id", "name"),
+    UniqueConstraint("authority_id", "slug", name="uq_template_slug"),
+    **_NEVER_REUSED,
+)
+
+template_version = Table(
+    "template_version",
+    metadata,
+    _id(),
+    _reference("template_id", "template.id"),
+    Column("digest", Text, nullable=False),
+    Column("resolved", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("template_id", "digest"),
+    **_NEVER_REUSED,
+)
+
+certificate = Table(  # narrow and updated
+    "certificate",
+    metadata,
+    Column("issuer_id", BigInteger, ForeignKey("issuer.id"), nullable=False),
+    Column("serial", LargeBinary, nullable=False),
+    Column("bucket", Integer, nullable=False),  # of not_after, from the serial; 0 for imported serials
+    Column("template_version_id", BigInteger, ForeignKey("template_version.id")),  # NULL for imported serials
+    Column("status", Text, nullable=False),
+    Column("reason", Integer),
+    Column("revoked_at", BigInteger),
+    Column("invalidity_at", BigInteger),
+    Column("not_before", BigInteger, nullable=False),
+    Column("not_after", BigInteger, nullable=False),
+    Column("crl_shard", Integer, nullable=False, server_default="0"),
+    Column("origin_kind", Text, nullable=False),  # request | ca | service | import | …
+    Column("origin_id", Text, nullable=False),
+    Column("reserved_at", BigInteger, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),  # a reserved intent is resumed by others after this
+    PrimaryKeyConstraint("issuer_id", "serial"),
+    UniqueConstraint("origin_kind", "origin_id"),  # one certificate for one order, transaction or claim
+    CheckConstraint("length(serial) between 1 and 20", name="serial_length"),
+    Index("ix_certificate_revoked", "issuer_id", "crl_shard", "serial",
+          sqlite_where=Column("status", Text).in_(["revoked", "held", "abandoned"]),
+          postgresql_where=Column("status", Text).in_(["revoked", "held", "abandoned"])),
+    Index("ix_certificate_reserved", "lease_until",
+          sqlite_where=Column("status", Text) == "reserved",
+          postgresql_where=Column("status", Text) == "reserved"),
+    Index("ix_certificate_version", "template_version_id", "not_after"),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+
+certificate_tbs = Table(  # insert-only
+    "certificate_tbs",
+    metadata,
+    Column("issuer_id", BigInteger, nullable=False),
+    Column("serial", LargeBinary, nullable=False),
+    Column("algorithm", Text, nullable=False),  # a name of model.keys, the signature's
+    Column("tbs", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("issuer_id", "serial"),
+    ForeignKeyConstraint(["issuer_id", "serial"], ["certificate.issuer_id", "certificate.serial"]),
+)
+
+certificate_signature = Table(  # insert-only; together they are the certificate
+    "certificate_signature",
+    metadata,
+    Column("issuer_id", BigInteger, nullable=False),
+    Column("serial", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("signed_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("issuer_id", "serial"),
+    ForeignKeyConstraint(["issuer_id", "serial"], ["certificate.issuer_id", "certificate.serial"]),
+)
+
+certificate_name = Table(  # searchable names, lower case
+    "certificate_name",
+    metadata,
+    Column("kind", Text, nullable=False),  # cn | dns | ip | email | uri
+    Column("value", Text, nullable=False),
+    Column("issuer_id", BigInteger, nullable=False),
+    Column("serial", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("value", "kind", "issuer_id", "serial"),
+    sqlite_with_rowid=False,
+)
+
+service_certificate = Table(
+    "service_certificate",
+    metadata,
+    _id(),
+    _reference("issuer_id", "issuer.id"),
+    Column("purpose", Text, nullable=False),  # ocsp | tsa | scep_ra | tls
+    _reference("key_id", "key.id"),
+    Column("serial", LargeBinary),  # NULL until its certificate is complete
+    Column("from_at", BigInteger, nullable=False),
+    Column("until_at", BigInteger, nullable=False),
+    **_NEVER_REUSED,
+)
+
+request = Table(
+    "request",
+    metadata,
+    _id(),
+    _reference("template_id", "template.id"),
+    Column("state", Text, nullable=False),
+    Column("csr", LargeBinary, nullable=False),
+    Column("subject", Text, nullable=False),  # for lists: RFC 4514 text
+    Column("names", Text, nullable=False),  # for lists and --filter: JSON array of kind:value
+    Column("overrides", Text),  # JSON, recorded at signing
+    Column("reason", Text),  # why declined or rejected
+    Column("submitted_at", BigInteger, nullable=False),
+    Column("submitted_by", Text, nullable=False),
+    Column("decided_at", BigInteger),
+    Column("issuer_id", BigInteger),
+    Column("serial", LargeBinary),
+    Index("ix_request_state", "state", "id"),
+    **_NEVER_REUSED,
+)
+
+approval = Table(
+    "approval",
+    metadata,
+    _id(),
+    _reference("request_id", "request.id"),
+    Column("actor", Text, nullable=False),
+    Column("decision", Text, nullable=False),  # approve | decline
+    Column("reason", Text),
+    Column("at", BigInteger, nullable=False),
+    **_NEVER_REUSED,
+)
+
+crl = Table(
+    "crl",
+    metadata,
+    _reference("issuer_id", "issuer.id"),
+    Column("shard", Integer, nullable=False),  # -1: the full CRL
+    Column("number", BigInteger, nullable=False),
+    Column("covers_epoch", BigInteger, nullable=False),
+    Column("this_update", BigInteger, nullable=False),
+    Column("next_update", BigInteger, nullable=False),
+    Column("der", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("issuer_id", "shard", "number"),
+)
+
+job = Table(
+    "job",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),
+    Column("dedupe", Text, nullable=False),  # at most one open job of a kind for one thing
+    Column("payload", Text, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("claimed_by", Text),
+    Column("claimed_until", BigInteger),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("last_error", Text),
+    UniqueConstraint("kind", "dedupe"),
+    Index("ix_job_due", "due_at"),
+    **_NEVER_REUSED,
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("fencing", BigInteger, nullable=False),  # grows with every new holder
+    Column("until_at", BigInteger, nullable=False),
+)
+
+audit_event = Table(  # insert-only
+    "audit_event",
+    metadata,
+    _id(),
+    Column("at", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),  # canonical JSON
+    Column("mac", LargeBinary, nullable=False),
+    **_NEVER_REUSED,
+)
+
+audit_leaf = Table(  # insert-only: the order in which the sealer put events into the tree
+    "audit_leaf",
+    metadata,
+    Column("index", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_id", BigInteger, ForeignKey("audit_event.id"), nullable=False, unique=True),
+    Column("leaf_hash", LargeBinary, nullable=False),
+)
+
+audit_checkpoint = Table(  # insert-only
+    "audit_checkpoint",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("root_hash", LargeBinary, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+)
+
+applied = Table(
+    "applied",
+    metadata,
+    _id(),
+    Column("at", BigInteger, nullable=False),
+    Column("workspace", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("plan_digest", Text, nullable=False),
+    Column("recap", Text, nullable=False),  # JSON: {"ok": n, "changed": n, "failed": n, "waiting": n}
+    **_NEVER_REUSED,
+)
