@@ -1,0 +1,39 @@
+"""The edges that issuing, running authorities and revoking stand on, handed in as one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from pkiconf.clock import Clock, to_epoch
+from pkiconf.entropy import Entropy
+from pkiconf.model.actor import Actor
+from pkiconf.signing.keyring import Keyring
+from pkiconf.store.audit import AuditLog
+from pkiconf.store.database import Database
+
+
+@dataclass(frozen=True)
+class Parts:
+    """`wake` tells the worker, after a commit, that a job is due; `state` is the state folder."""
+
+    db: Database
+    keyring: Keyring
+    audit: AuditLog
+    clock: Clock
+    entropy: Entropy
+    wake: Callable[[], None]
+    state: Path
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def record(
+        self, c: Connection, actor: Actor, action: str, address: str, details: dict[str, object] | None = None
+    ) -> None:
+        """Put an audit event into the transaction of the act it tells of."""
+        self.audit.record(c, to_epoch(self.clock.now()), actor, action, address, details or {})
