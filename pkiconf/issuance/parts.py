@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection
 
 from pkiconf.clock import Clock, to_epoch
 from pkiconf.entropy import Entropy
 from pkiconf.model.actor import Actor
 from pkiconf.signing.keyring import Keyring
 from pkiconf.store.audit import AuditLog
-from pkiconf.store.database import Database
+from pkiconf.store.database import Connection, Database
 
 
 @dataclass(frozen=True)

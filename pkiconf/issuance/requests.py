@@ -1,0 +1,225 @@
+"""Requests that wait for a person: submitted, then signed or declined, each act with its actor and its record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from pkiconf.clock import to_epoch
+from pkiconf.der.csr import parse_csr
+from pkiconf.der.names import general_name_text, name_text
+from pkiconf.errors import NotFound, PkiconfError, Refused
+from pkiconf.issuance.order import IssuanceOrder
+from pkiconf.issuance.parts import Parts
+from pkiconf.issuance.pipeline import Pipeline
+from pkiconf.model.actor import Actor
+from pkiconf.model.certificate import CertificateID
+from pkiconf.model.request import CertificateRequest, Outcome, Overrides, RequestState
+from pkiconf.policy.authorization import Action, check_may
+from pkiconf.policy.keys import check_public_key
+from pkiconf.policy.lifecycle import RequestEvent, move_request
+from pkiconf.policy.overrides import apply_overrides
+from pkiconf.policy.serials import serial_bytes
+from pkiconf.steps import Step
+from pkiconf.store import approvals, authorities, requests, templates
+from pkiconf.store.database import Connection
+
+ORIGIN: Final = "request"
+SIGNING_THREADS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as people see it: the row, what the CSR says, and the template it was submitted to."""
+
+    row: requests.RequestRow
+    csr: CertificateRequest
+    template: str  # authority/template
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOrigin:
+    """What becomes of a request when its certificate is complete, or cannot be."""
+
+    def completed(self, c: Connection, origin_id: str, certificate: CertificateID, der: bytes) -> None:
+        row = requests.get_request(c, int(origin_id))
+        requests.move(c, row.id, row.state, move_request(RequestState(row.state), RequestEvent.COMPLETE))
+
+    def given_back(self, c: Connection, origin_id: str) -> None:
+        row = requests.get_request(c, int(origin_id))
+        requests.move(
+            c, row.id, row.state, move_request(RequestState(row.state), RequestEvent.REJECT),
+            reason="the key gave no signature",
+        )  # fmt: skip
+
+
+class Requests:
+    def __init__(self, parts: Parts, pipeline: Pipeline) -> None:
+        self._parts = parts
+        self._pipeline = pipeline
+
+    def submit(self, template: str, csr: bytes, actor: Actor) -> int:
+        """Record a request against `template` (`authority/name`, or a bare name where one template has it).
+
+        Nothing is signed. Raises Malformed, Unverified, UnsupportedAlgorithm, NotFound, Refused (weak key, or a
+        template that is disabled or retired).
+        """
+        parsed = parse_csr(csr)
+        check_public_key(parsed.spki, parsed.key)
+        row, address = self._parts.db.read(lambda c: self._open_template(c, template))
+        check_may(actor, Action.REQUEST_SUBMIT, address)
+        now = to_epoch(self._parts.now())
+        new = requests.NewRequest(
+            template_id=row.id,
+            csr=parsed.der,
+            subject=name_text(parsed.subject),
+            names=json.dumps([general_name_text(name) for name in parsed.sans], separators=(",", ":")),
+            submitted_at=now,
+            submitted_by=str(actor),
+        )
+
+        def write(c: Connection) -> int:
+            number = requests.add(c, new)
+            self._parts.record(c, actor, "request.submit", f"request/{number}", {"template": address})
+            return number
+
+        return self._parts.db.write(Step.REQUEST_SUBMIT, write)
+
+    def get(self, number: int) -> Request:
+        row = self._parts.db.read(lambda c: requests.get_request(c, number))
+        return Request(row, parse_csr(row.csr), self._parts.db.read(lambda c: template_address(c, row.template_id)))
+
+    def sign(self, number: int, overrides: Overrides, actor: Actor) -> Outcome:
+        """Issue what a request asks for, as changed by `overrides`; asked again, the same certificate.
+
+        Rejected leaves the request pending, so that it can be signed with other overrides or declined.
+        Raises NotFound, and Conflict for a request that was declined.
+        """
+        request = self.get(number)
+        check_may(actor, Action.REQUEST_SIGN, f"template/{request.template}")
+        if request.row.state in (RequestState.APPROVED, RequestState.ISSUED):
+            found = self._pipeline.find(ORIGIN, str(number))
+            if found is not None:
+                return found
+        move_request(RequestState(request.row.state), RequestEvent.APPROVE)
+        wanted = apply_overrides(request.csr, overrides)
+        issuer_id = self._parts.db.read(lambda c: current_issuer(c, request.row.template_id))
+        return self._pipeline.issue(
+            IssuanceOrder(
+                issuer_id=issuer_id,
+                template_id=request.row.template_id,
+                wanted=wanted,
+                origin_kind=ORIGIN,
+                origin_id=str(number),
+                address=f"template/{request.template}",
+                actor=actor,
+                reserved=self._approval(number, overrides, actor),
+            )
+        )
+
+    def sign_many(
+        self, numbers: Sequence[int], overrides: Overrides, actor: Actor
+    ) -> Iterable[tuple[int, Outcome | PkiconfError]]:
+        """Sign several; one that cannot be signed does not stop the others. In the order given."""
+
+        def one(number: int) -> tuple[int, Outcome | PkiconfError]:
+            try:
+                return number, self.sign(number, overrides, actor)
+            except PkiconfError as ex:
+                return number, ex
+
+        with ThreadPoolExecutor(SIGNING_THREADS) as threads:
+            yield from threads.map(one, numbers)
+
+    def decline(self, number: int, reason: str, actor: Actor) -> None:
+        """Raises NotFound, and Conflict for a request that is issued or was declined already."""
+        request = self.get(number)
+        check_may(actor, Action.REQUEST_DECLINE, f"template/{request.template}")
+        now = to_epoch(self._parts.now())
+
+        def write(c: Connection) -> None:
+            row = requests.get_request(c, number)
+            target = move_request(RequestState(row.state), RequestEvent.DECLINE)
+            requests.move(c, number, row.state, target, reason=reason, decided_at=now)
+            approvals.add(c, number, str(actor), "decline", reason, now)
+            self._parts.record(c, actor, "request.decline", f"request/{number}", {"reason": reason})
+
+        self._parts.db.write(Step.REQUEST_DECIDE, write)
+
+    def _approval(self, number: int, overrides: Overrides, actor: Actor) -> Callable[[Connection, CertificateID], None]:
+        """What the reserving transaction writes besides: who approved, with which changes."""
+        now = to_epoch(self._parts.now())
+        changes = overrides_record(overrides)
+
+        def write(c: Connection, certificate: CertificateID) -> None:
+            row = requests.get_request(c, number)
+            target = move_request(RequestState(row.state), RequestEvent.APPROVE)
+            requests.move(
+                c, number, row.state, target, decided_at=now, overrides=json.dumps(changes, sort_keys=True),
+                issuer_id=certificate.issuer_id, serial=serial_bytes(certificate.serial_number),
+            )  # fmt: skip
+            approvals.add(c, number, str(actor), "approve", None, now)
+            self._parts.record(c, actor, "request.approve", f"request/{number}", {"overrides": changes})
+
+        return write
+
+    def _open_template(self, c: Connection, reference: str) -> tuple[templates.TemplateRow, str]:
+        row = find_template(c, reference)
+        address = template_address(c, row.id)
+        if row.lifecycle != "active":
+            raise Refused(f"template {address!r} is retired", "Choose one of `pkiconf template list`")
+        if not json.loads(row.spec).get("enabled", True):
+            raise Refused(f"template {address!r} is disabled", "Set `enabled: true` in its declaration and apply")
+        return row, address
+
+
+def find_template(c: Connection, reference: str) -> templates.TemplateRow:
+    """A template by `authority/name`, or by a bare name that only one template has. Raises NotFound."""
+    found = templates.find_by_reference(c, reference)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        known = ", ".join(template_address(c, row.id) for row in templates.list_templates(c)) or "none yet"
+        raise NotFound(f"there is no template {reference!r}", f"Known templates: {known}")
+    choices = " or ".join(template_address(c, row.id) for row in found)
+    raise NotFound(f"more than one template is called {reference!r}", f"Write {choices}")
+
+
+def template_address(c: Connection, template_id: int) -> str:
+    """`authority/template`, by their present names."""
+    row = templates.get_template(c, template_id)
+    return f"{authorities.get_authority(c, row.authority_id).name}/{row.name}"
+
+
+def current_issuer(c: Connection, template_id: int) -> int:
+    """The issuer that signs for a template now. Raises Refused for a retired or waiting authority."""
+    authority = authorities.get_authority(c, templates.get_template(c, template_id).authority_id)
+    if authority.lifecycle == "active" and authority.current_issuer_id is not None:
+        return authority.current_issuer_id
+    reasons = {
+        "retired": ("is retired", "Declare it again to issue from it"),
+        "waiting_certificate": ("waits for its certificate", "Run `pkiconf authority install-cert`"),
+    }
+    what, remedy = reasons.get(authority.lifecycle, ("is not ready", "Run `pkiconf apply` to finish it"))
+    raise Refused(f"authority {authority.name!r} {what}", remedy)
+
+
+def overrides_record(overrides: Overrides) -> dict[str, Any]:
+    """What was changed at signing, for the request's row and the audit log; without what was left alone."""
+    written: dict[str, Any] = {}
+    if overrides.set_subject:
+        written["set_subject"] = [asdict(attribute) for attribute in overrides.set_subject]
+    for field in ("add_sans", "remove_sans"):
+        if names := getattr(overrides, field):
+            written[field] = [general_name_text(name) for name in names]
+    if overrides.days is not None:
+        written["days"] = overrides.days
+    for field in ("not_before", "not_after"):
+        moment: datetime | None = getattr(overrides, field)
+        if moment is not None:
+            written[field] = moment.isoformat()
+    return written
