@@ -1,0 +1,93 @@
+"""A file that only its owner may read, written so that a crash leaves the old content or the new, never half of one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from pkiconf.errors import Conflict, Unavailable
+from pkiconf.steps import Step, kill_point
+
+
+def read_private_file(path: Path, limit: int) -> bytes:
+    """At most `limit` octets of a regular file of ours (or root's) that no one else may read. Raises Unavailable."""
+    try:
+        # Opened once and judged by its handle, so that the file that was checked is the file that is read;
+        # O_NONBLOCK, because a named pipe would wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as handle:
+            _check_private(path, os.fstat(handle.fileno()))
+            return handle.read(limit)
+    except FileNotFoundError:
+        raise Unavailable(f"{path} does not exist", "Without it nothing that is sealed can be opened") from None
+    except OSError as error:
+        raise Unavailable(f"cannot read {path}: {error.strerror}") from None
+
+
+def create_private_file(path: Path, content: bytes) -> None:
+    """Raises Conflict when the file exists, also when another process makes it at this moment; Unavailable."""
+    if path.exists() or path.is_symlink():
+        raise _taken(path)
+    _place(path, content, _link)
+
+
+def replace_private_file(path: Path, content: bytes) -> None:
+    """Put `content` in the place of the file; its mode becomes 0600. Raises Unavailable."""
+    # Where the path is a link, what it points to is replaced and the link stays.
+    _place(path.resolve(), content, os.replace)
+
+
+def _place(path: Path, content: bytes, move: Callable[[Path, Path], None]) -> None:
+    temporary = path.with_name(path.name + ".new")
+    kill_point(Step.MASTER_KEY_FILE, "before")
+    try:
+        temporary.unlink(missing_ok=True)  # left by a run that was killed between here and the move
+        _write_new(temporary, content)
+        move(temporary, path)
+        _sync_folder(path.parent)
+    except FileExistsError:
+        raise _taken(path) from None
+    except OSError as error:
+        raise Unavailable(f"cannot write {path}: {error.strerror}", "Check the folder's owner and free space") from None
+    finally:
+        with suppress(OSError):  # what made the write fail has been said
+            temporary.unlink(missing_ok=True)
+    kill_point(Step.MASTER_KEY_FILE, "after")
+
+
+def _link(temporary: Path, path: Path) -> None:
+    os.link(temporary, path)  # unlike a rename, it never replaces
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as handle:
+        os.fchmod(descriptor, 0o600)  # a umask may have taken the owner's bits
+        handle.write(content)
+        handle.flush()
+        os.fsync(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_private(path: Path, facts: os.stat_result) -> None:
+    if not stat.S_ISREG(facts.st_mode):
+        raise Unavailable(f"{path} is not a regular file")
+    if facts.st_uid not in (os.geteuid(), 0):
+        raise Unavailable(f"{path} belongs to another user", "chown it to the user that runs pkiconf")
+    if facts.st_mode & 0o077:
+        mode = stat.S_IMODE(facts.st_mode)
+        raise Unavailable(f"{path} has mode {mode:04o}: others may use it", f"chmod 600 {path}")
+
+
+def _taken(path: Path) -> Conflict:
+    return Conflict(f"{path} exists already", "A master key that is overwritten takes every sealed key with it")
