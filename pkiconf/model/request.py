@@ -48,8 +48,8 @@ class CertificateRequest:
 class Overrides:
     """What an operator changes at signing; the CSR itself is kept (F90–F92).
 
-    `set_subject` replaces every value of those attribute types (an empty value removes them);
-    validity is either `days` or the two ends, of which `not_before` may stand alone.
+    `set_subject` replaces every value of those attribute types (an empty value removes them).
+    Validity is a start (default: now) and either `days` from it or an end (`not_after`, included).
     """
 
     set_subject: tuple[Attribute, ...] = ()
@@ -58,6 +58,23 @@ class Overrides:
     days: int | None = None
     not_before: datetime | None = None
     not_after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a template is asked for: a request with the overrides folded in, or a wish that never was a CSR.
+
+    `subject` and `sans` are what the certificate shall name before the template's own rules; `extensions` are
+    wishes that are judged and never copied. `overrides` keeps what a person set explicitly: explicit wishes
+    that cannot be met are refused, where a template's defaults would be shortened.
+    """
+
+    subject: Name
+    spki: bytes
+    key: PublicKeyFacts
+    sans: tuple[GeneralName, ...] = ()
+    extensions: tuple[Extension, ...] = ()
+    overrides: Overrides = field(default_factory=Overrides)
 
 
 class RequestState(StrEnum):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from pkiconf.model.keys import Hash
 from pkiconf.model.usages import KeyUsage
+from pkiconf.spec.authority import NameConstraintsSpec
 from pkiconf.spec.subject import SubjectSpec
 from pkiconf.spec.values import HTTPURL, Declared, DottedOID, DurationField, ExtendedKeyUsageName, Label
 
@@ -107,4 +108,5 @@ class TemplateSpec(Declared):
     key_usage: KeyUsageSpec = Field(default_factory=KeyUsageSpec)
     extended_key_usage: ExtendedKeyUsageSpec = Field(default_factory=ExtendedKeyUsageSpec)
     basic_constraints: BasicConstraintsSpec = Field(default_factory=BasicConstraintsSpec)
+    name_constraints: NameConstraintsSpec | None = Field(None, description="For certificates of authorities only")
     extensions: ExtensionsSpec = Field(default_factory=ExtensionsSpec)

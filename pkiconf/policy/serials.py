@@ -1,0 +1,83 @@
+"""Serial numbers: nineteen octets that nobody can guess and an index likes.
+
+    octet 0      01xx xxxx: positive, never a leading zero; its low six bits are the bucket's high ones
+    octets 1–2   the bucket's low sixteen bits: the day on which the certificate ends, counted from 1970
+    octets 3–18  128 random bits (RFC 5280 §4.1.2.2 allows twenty octets; the CA/B Forum asks for 64 random bits)
+
+Certificates that end together lie together, so that writes stay on few index pages and a partition follows
+from the serial. The bucket is a day count in 22 bits: it passes the year 9999.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Final
+
+from pkiconf.clock import to_epoch
+from pkiconf.entropy import Entropy
+from pkiconf.errors import Malformed
+
+SERIAL_SIZE: Final = 19
+MAX_SERIAL_SIZE: Final = 20
+_RANDOM_BITS: Final = 128
+_BUCKET_BITS: Final = 22
+_DAY: Final = 86400
+_MARK: Final = 0b01 << _BUCKET_BITS
+_MAX_HEX: Final = 2 * MAX_SERIAL_SIZE
+
+_COLONS = re.compile(r"[0-9a-fA-F]{1,2}(?::[0-9a-fA-F]{2})*")
+_HEX = re.compile(r"(?:0x)?([0-9a-fA-F]+)")
+
+
+def make_serial(entropy: Entropy, not_after: datetime) -> int:
+    """A new serial number for a certificate that ends at `not_after` (aware)."""
+    head = _MARK | max(to_epoch(not_after) // _DAY, 0)
+    return head << _RANDOM_BITS | int.from_bytes(entropy.token(_RANDOM_BITS // 8))
+
+
+def bucket_of(serial_number: int) -> int:
+    """The day count in a serial of ours; 0 for any other shape (imported serials)."""
+    head = serial_number >> _RANDOM_BITS
+    return head & (_MARK - 1) if head >> _BUCKET_BITS == 1 else 0
+
+
+def serial_bytes(serial_number: int) -> bytes:
+    """Big-endian octets without a sign octet, as the database stores them. Raises Malformed beyond 1..20 octets."""
+    size = (serial_number.bit_length() + 7) // 8
+    if serial_number < 0 or not 1 <= size <= MAX_SERIAL_SIZE:
+        raise Malformed(f"{serial_number} is not a serial number: it is positive and has at most 20 octets")
+    return serial_number.to_bytes(size)
+
+
+def serial_text(serial_number: int) -> str:
+    """Upper-case hex with whole octets, as `openssl x509 -serial` prints it."""
+    return serial_bytes(serial_number).hex().upper()
+
+
+def parse_serial_text(text: str) -> int:
+    """A serial as people write it: hex (`4A1B…`, `0x4a1b`), hex with colons (`4A:1B`) or decimal (`0d1234`).
+
+    Digits alone are hex, as openssl prints serials, unless there are more of them than twenty octets have hex
+    digits: those can only be decimal. Raises Malformed.
+    """
+    number = _number(text.strip())
+    if number is None:
+        raise Malformed(
+            f"{text[:80]!r} is not a serial number", "Write it in hex, in hex with colons, or in decimal as 0d1234"
+        )
+    serial_bytes(number)
+    return number
+
+
+def _number(text: str) -> int | None:
+    if len(text) > 3 * MAX_SERIAL_SIZE + 10 or not text.isascii():
+        return None
+    if text[:2].lower() == "0d":
+        return int(text[2:]) if text[2:].isdigit() else None
+    if _COLONS.fullmatch(text):
+        return int(text.replace(":", ""), 16)
+    matched = _HEX.fullmatch(text.lower())
+    if matched is None:
+        return None
+    return int(text) if len(text) > _MAX_HEX and text.isdigit() else int(matched[1], 16)
