@@ -1,0 +1,215 @@
+"""Certificate revocation lists (RFC 5280 §5).
+
+Entries travel as raw octets: a list of a million certificates is one concatenation, never a million objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from cryptography.hazmat import asn1
+
+from pkiconf.der import oids
+from pkiconf.der.algorithms import encode_algorithm, parse_algorithm
+from pkiconf.der.extension_list import encode_extension, encode_extensions, parse_extensions
+from pkiconf.der.reader import Reader, iterate_elements, parse_bit_string, parse_integer, unwrap
+from pkiconf.der.times import GENERALIZED_TIME, UTC_TIME, encode_generalized_time, encode_time, parse_time
+from pkiconf.der.tlv import (
+    BIT_STRING,
+    CONSTRUCTED,
+    CONTEXT,
+    INTEGER,
+    SEQUENCE,
+    encode_sequence,
+    encode_tlv,
+    read_element,
+)
+from pkiconf.errors import Malformed
+from pkiconf.model.certificate import Extension
+from pkiconf.model.keys import SignatureAlgorithm
+from pkiconf.model.revocation import RevocationReason, RevokedEntry
+
+_ENUMERATED: Final = 0x0A
+_EXTENSIONS: Final = CONTEXT | CONSTRUCTED | 0
+_VERSION_2: Final = b"\x02\x01\x01"
+_REMOVE_FROM_CRL: Final = 8
+
+
+def _reason_extension(reason: RevocationReason) -> bytes:
+    # RFC 5280 §5.3.1: unspecified is said by leaving the extension out.
+    if reason is RevocationReason.UNSPECIFIED:
+        return b""
+    return encode_extension(Extension(oids.CRL_REASON, False, encode_tlv(_ENUMERATED, bytes((reason.code,)))))
+
+
+_REASONS: Final = {reason: _reason_extension(reason) for reason in RevocationReason}
+# crlEntryExtensions with nothing but the reason: all that most entries have.
+_REASONS_ALONE: Final = {reason: encode_sequence((der,)) if der else b"" for reason, der in _REASONS.items()}
+
+
+def encode_crl_entry(
+    serial: bytes | int,
+    revoked_at: datetime,
+    reason: RevocationReason = RevocationReason.UNSPECIFIED,
+    invalidity_date: datetime | None = None,
+) -> bytes:
+    """One member of revokedCertificates. `serial` is a number or its big-endian octets without a sign octet.
+
+    Raises ValueError for a negative serial, one of more than 20 octets, or a naive datetime.
+    """
+    number = int.from_bytes(serial, "big") if isinstance(serial, bytes) else serial
+    size = number.bit_length() // 8 + 1  # one octet more where the top bit would read as a sign
+    if number < 0 or size > 21:
+        raise ValueError("a serial number is not negative and has at most 20 octets")
+    extensions = _REASONS_ALONE[reason] if invalidity_date is None else _entry_extensions(reason, invalidity_date)
+    body = b"\x02%c%b%b%b" % (size, number.to_bytes(size, "big"), encode_time(revoked_at), extensions)
+    return b"\x30%c%b" % (len(body), body)  # at most 23 + 17 + 40 octets: the length fits one
+
+
+def _entry_extensions(reason: RevocationReason, invalidity_date: datetime) -> bytes:
+    # RFC 5280 §5.3.2: the invalidity date is always GeneralizedTime.
+    date = Extension(oids.INVALIDITY_DATE, False, encode_generalized_time(invalidity_date))
+    return encode_sequence((_REASONS[reason], encode_extension(date)))
+
+
+def encode_tbs_crl(
+    issuer: bytes,
+    algorithm: SignatureAlgorithm,
+    this_update: datetime,
+    next_update: datetime,
+    number: int,
+    authority_key_identifier: bytes,
+    entries: Iterable[bytes] | bytes,
+    extensions: Sequence[Extension] = (),
+) -> bytes:
+    """TBSCertList, version 2.
+
+    `issuer` is the DER Name of the CA, copied byte for byte; `entries` are encoded entries, in pieces or already
+    joined, in any order; `extensions` come after the two that every CRL has (§5.2.1, §5.2.3).
+    Raises ValueError for a number that is negative or above 20 octets, Malformed for an extension given twice.
+    """
+    if number < 0 or number.bit_length() > 159:
+        raise ValueError("a CRL number is not negative and has at most 20 octets")
+    joined = entries if isinstance(entries, bytes) else b"".join(entries)
+    key_identifier = encode_sequence((encode_tlv(CONTEXT | 0, authority_key_identifier),))
+    own = (
+        Extension(oids.AUTHORITY_KEY_IDENTIFIER, False, key_identifier),
+        Extension(oids.CRL_NUMBER, False, asn1.encode_der(number)),
+    )
+    fields = (
+        _VERSION_2,
+        encode_algorithm(algorithm),
+        issuer,
+        encode_time(this_update),
+        encode_time(next_update),
+        # §5.1.2.6: without revoked certificates the list must be absent, not empty.
+        encode_tlv(SEQUENCE, joined) if joined else b"",
+        encode_tlv(_EXTENSIONS, encode_extensions((*own, *extensions))),
+    )
+    return encode_sequence(fields)
+
+
+def assemble_crl(tbs: bytes, algorithm: SignatureAlgorithm, signature: bytes) -> bytes:
+    """CertificateList: the signed octets, unchanged, with their signature."""
+    return encode_sequence((tbs, encode_algorithm(algorithm), encode_tlv(BIT_STRING, b"\0" + signature)))
+
+
+@dataclass(frozen=True, slots=True)
+class CRL:
+    """A CRL taken apart. `issuer` is the DER Name; `number` is None where the extension is absent, as in version 1;
+    `raw_entries` is the content of revokedCertificates; `tbs` the octets that were signed."""
+
+    der: bytes = field(repr=False)
+    tbs: bytes = field(repr=False)
+    algorithm: SignatureAlgorithm
+    signature: bytes = field(repr=False)
+    issuer: bytes
+    this_update: datetime
+    next_update: datetime | None
+    number: int | None
+    extensions: tuple[Extension, ...]
+    raw_entries: bytes = field(repr=False)
+
+    @property
+    def entries(self) -> Iterator[RevokedEntry]:
+        """Each revoked certificate, read when it is asked for. Raises Malformed at one that cannot be read."""
+        return map(_parse_entry, iterate_elements(self.raw_entries, "the CRL"))
+
+    def extension(self, oid: str) -> Extension | None:
+        return next((extension for extension in self.extensions if extension.oid == oid), None)
+
+
+def parse_crl(der: bytes) -> CRL:
+    """Take a DER CertificateList apart. Its signature is not verified here, its entries not yet read.
+
+    Raises Malformed, or UnsupportedAlgorithm for a signature algorithm that is not in the table.
+    """
+    whole = Reader.over(der, "the CRL")
+    tbs, outer, signature = whole.take(SEQUENCE), whole.take(SEQUENCE), whole.take(BIT_STRING)
+    whole.close()
+    reader = Reader(tbs, "the CRL")
+    version = reader.take_optional(INTEGER)
+    if version is not None and version.der != _VERSION_2:
+        raise Malformed("the CRL has a version that is neither absent nor 2")
+    if reader.take(SEQUENCE).der != outer.der:
+        raise Malformed("the CRL names one signature algorithm inside and another outside (RFC 5280 §5.1.1.2)")
+    issuer = reader.take(SEQUENCE)
+    this_update = parse_time(reader.take(UTC_TIME, GENERALIZED_TIME), "the CRL")
+    next_update = reader.take_optional(UTC_TIME, GENERALIZED_TIME)
+    revoked = reader.take_optional(SEQUENCE)
+    wrapped = reader.take_optional(_EXTENSIONS)
+    reader.close()
+    extensions = parse_extensions(unwrap(wrapped, "the CRL"), "the CRL") if wrapped else ()
+    return CRL(
+        der=der,
+        tbs=tbs.der,
+        algorithm=parse_algorithm(outer.der),
+        signature=parse_bit_string(signature, "the signature of the CRL"),
+        issuer=issuer.der,
+        this_update=this_update,
+        next_update=parse_time(next_update, "the CRL") if next_update else None,
+        number=_crl_number(extensions),
+        extensions=extensions,
+        raw_entries=revoked.content if revoked else b"",
+    )
+
+
+def _crl_number(extensions: Sequence[Extension]) -> int | None:
+    for extension in extensions:
+        if extension.oid == oids.CRL_NUMBER:
+            number = parse_integer(read_element(extension.value, "the CRL number"), "the CRL number")
+            if number < 0 or number.bit_length() > 159:
+                raise Malformed("the CRL number is negative or has more than 20 octets")
+            return number
+    return None
+
+
+def _parse_entry(der: bytes) -> RevokedEntry:
+    reader = Reader.over(der, "a CRL entry")
+    serial_number = parse_integer(reader.take(INTEGER), "the serial number of a CRL entry")
+    revoked_at = parse_time(reader.take(UTC_TIME, GENERALIZED_TIME), "a CRL entry")
+    listed = reader.take_optional(SEQUENCE)
+    reader.close()
+    reason, invalidity_date = RevocationReason.UNSPECIFIED, None
+    for extension in parse_extensions(listed, "a CRL entry") if listed else ():
+        if extension.oid == oids.CRL_REASON:
+            reason = _parse_reason(extension.value)
+        elif extension.oid == oids.INVALIDITY_DATE:
+            invalidity_date = parse_time(read_element(extension.value, "an invalidity date"), "an invalidity date")
+        elif extension.critical:
+            # certificateIssuer makes the entry another CA's: reading on would revoke the wrong certificate.
+            raise Malformed(f"a CRL entry has the critical extension {extension.oid}, which is not understood")
+    return RevokedEntry(serial_number, revoked_at, reason, invalidity_date)
+
+
+def _parse_reason(value: bytes) -> RevocationReason:
+    code = read_element(value, "a CRL reason", _ENUMERATED).content
+    if code == bytes((_REMOVE_FROM_CRL,)):
+        raise Malformed("a CRL entry says removeFromCRL", "It belongs on delta CRLs only; give the full CRL")
+    try:
+        return RevocationReason.from_code(int.from_bytes(code, "big"))
+    except ValueError:
+        raise Malformed(f"a CRL entry has the reason 0x{code.hex()}, which RFC 5280 does not know") from None
