@@ -1,0 +1,115 @@
+"""Connections, and the moment at which a write is durable.
+
+`read` and `write` are given closures that take a connection. A closure touches nothing but the database and may
+be run again: on PostgreSQL after a deadlock or a lost connection. What it raises is raised to the caller, and
+nothing of it is recorded.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError
+
+from pkiconf.errors import Malformed
+from pkiconf.steps import Step
+
+__all__ = ["DATABASE_FILE", "TIMEOUT", "Connection", "Database", "open_database"]
+
+T = TypeVar("T")
+
+DATABASE_FILE: Final = "pkiconf.db"
+TIMEOUT: Final = 10.0
+"""Seconds that a read or a write waits for others before it is Unavailable."""
+
+
+class Database(ABC):
+    """One database, for all threads of one process.
+
+    A closure must not call `read` or `write` itself, and a process that was forked off must open its own.
+    """
+
+    dialect: Literal["sqlite", "postgresql"]
+    place: str
+    """Where it is, for people: a path, or a URL without its password."""
+    path: Path | None = None
+    """The file of an SQLite database."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._thread = threading.local()
+        self._closed = False
+
+    @abstractmethod
+    def read(self, fn: Callable[[Connection], T]) -> T:
+        """What `fn` returns from one unchanging view of the database. Raises Unavailable."""
+
+    @abstractmethod
+    def write(self, step: Step, fn: Callable[[Connection], T]) -> T:
+        """What `fn` returns, once all it wrote is durable. Around the commit stand the kill points of `step`.
+
+        Raises what `fn` raises; Unavailable when the database is busy, full, read-only or not reachable;
+        Conflict when a unique value is already taken. After any of them nothing of it is recorded, unless the
+        message says that this is not known.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all connections. Using the database afterwards is an error; closing it again is none."""
+
+    @contextmanager
+    def _closure(self) -> Iterator[None]:
+        """Marks that this thread runs a closure, so that `read` and `write` inside it are noticed."""
+        self._thread.inside = True
+        try:
+            yield
+        finally:
+            self._thread.inside = False
+
+    def _check_usable(self) -> None:
+        if getattr(self._thread, "inside", False):
+            raise RuntimeError("read or write called inside a closure of read or write")
+        if self._closed:
+            raise RuntimeError("the database is closed")
+        if os.getpid() != self._process:
+            raise RuntimeError("the database was opened before this process was forked off")
+
+
+def open_database(url: str | None, state: Path, *, timeout: float = TIMEOUT) -> Database:
+    """The database that `url` names, or `pkiconf.db` in the state folder, made when it is missing.
+
+    Accepts `sqlite:///PATH` and `postgresql://…`. The schema is not looked at (see `migrate`).
+    Raises Malformed for another kind of URL; Unavailable when it cannot be opened.
+    """
+    from pkiconf.store.sqlite import SQLiteDatabase
+
+    if url is None:
+        return SQLiteDatabase(state / DATABASE_FILE, timeout)
+    parsed = _parse(url)
+    kind = parsed.get_backend_name()
+    if kind == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise Malformed("the database URL names no file", "Write sqlite:////absolute/path/pkiconf.db")
+        return SQLiteDatabase(Path(parsed.database), timeout)
+    if kind in ("postgresql", "postgres"):
+        from pkiconf.store.postgresql import PostgreSQLDatabase
+
+        return PostgreSQLDatabase(parsed, timeout)
+    raise Malformed(f"a database of kind {kind!r} is not supported", "Use postgresql://… or sqlite:///…")
+
+
+def _parse(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        # The text may hold a password, so it is not repeated.
+        raise Malformed(
+            "the database URL cannot be read", "Write postgresql://user@host/name or sqlite:////absolute/path"
+        ) from None

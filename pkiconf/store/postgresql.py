@@ -1,0 +1,134 @@
+"""The shared database: PostgreSQL through psycopg 3, for one host or many.
+
+Writes run in READ COMMITTED and are run again when the server asks for it (deadlock, serialization failure) or
+the connection is lost before the commit. Reads see one snapshot (REPEATABLE READ, READ ONLY).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from pkiconf.errors import PkiconfError, Unavailable
+from pkiconf.steps import Step, kill_point
+from pkiconf.store.database import Database
+from pkiconf.store.failures import is_lost, is_repeatable, translate
+
+T = TypeVar("T")
+
+_ATTEMPTS: Final = 10
+_POOL: Final = 8
+_OVERFLOW: Final = 24
+_STATEMENT_TIMEOUT: Final = 60  # seconds; a migration or a backup lifts it for itself with SET LOCAL
+
+
+class PostgreSQLDatabase(Database):
+    def __init__(self, url: URL, timeout: float) -> None:
+        super().__init__()
+        self.dialect = "postgresql"
+        self.place = url.render_as_string(hide_password=True)
+        self._engine = _engine(url, timeout)
+        self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        try:
+            self.read(lambda c: c.exec_driver_sql("SELECT 1").scalar())
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def read(self, fn: Callable[[Connection], T]) -> T:
+        self._check_usable()
+        return self._again(lambda: self._once(self._snapshots, None, fn))
+
+    def write(self, step: Step, fn: Callable[[Connection], T]) -> T:
+        self._check_usable()
+        return self._again(lambda: self._once(self._engine, step, fn))
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._engine.dispose()
+
+    def _again(self, run: Callable[[], T]) -> T:
+        """Run it until it neither deadlocks nor finds its connection lost, a limited number of times."""
+        lost = 0
+        for attempt in range(_ATTEMPTS):
+            try:
+                return run()
+            except Exception as error:
+                lost += is_lost(error)
+                last = attempt + 1 == _ATTEMPTS or lost > 2
+                if last or not (is_repeatable(error) or is_lost(error)):
+                    shown = error if isinstance(error, PkiconfError) else translate(error, self.place)
+                    raise shown from error.__cause__
+            # Threads that met in a deadlock wait for different times, so that they do not meet again.
+            time.sleep(0.002 * 2 ** min(attempt, 6) * (1 + threading.get_native_id() % 7 / 7))
+        raise AssertionError("unreachable")
+
+    def _once(self, engine: Engine, step: Step | None, fn: Callable[[Connection], T]) -> T:
+        with engine.connect() as c:
+            transaction = c.begin()
+            try:
+                with self._closure():
+                    result = fn(c)
+                if step is not None:
+                    kill_point(step, "before")
+            except BaseException:
+                _forget_if_broken(c)
+                raise  # leaving the block rolls back
+            try:
+                transaction.commit()
+            except Exception as error:
+                _forget_if_broken(c)
+                if step is not None and is_lost(error):
+                    raise Unavailable(
+                        f"the connection to the database was lost while a write was being committed ({self.place})",
+                        "Whether it took place is not known: look before you repeat it",
+                    ) from error
+                raise
+            if step is not None:
+                kill_point(step, "after")
+            return result
+
+
+def _engine(url: URL, timeout: float) -> Engine:
+    try:
+        import psycopg  # noqa: F401
+    except ImportError:
+        raise Unavailable(
+            "the PostgreSQL driver is not installed", "Install it with: pip install 'pkiconf[postgres]'"
+        ) from None
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        isolation_level="READ COMMITTED",
+        pool_size=_POOL,
+        max_overflow=_OVERFLOW,
+        pool_timeout=timeout,
+        pool_recycle=1800,
+        pool_use_lifo=True,
+        connect_args={"connect_timeout": max(2, int(timeout)), "prepare_threshold": 3, "application_name": "pkiconf"},
+    )
+
+    @event.listens_for(engine, "connect")
+    def limit(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        cursor.execute(
+            f"SET statement_timeout = '{_STATEMENT_TIMEOUT}s'; SET lock_timeout = '{int(timeout * 1000)}ms';"
+            " SET idle_in_transaction_session_timeout = '120s'; SET synchronous_commit = on"
+        )
+        cursor.close()
+        connection.commit()
+
+    return engine
+
+
+def _forget_if_broken(c: Connection) -> None:
+    """Statements run by `prepared` pass SQLAlchemy by, so it does not learn by itself that a connection is gone."""
+    if not c.invalidated and getattr(c.connection.dbapi_connection, "broken", False):
+        c.invalidate()

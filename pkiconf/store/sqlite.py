@@ -1,0 +1,204 @@
+"""The embedded database: SQLite in WAL mode, durable at every commit.
+
+Reads have connections of their own and never wait. Writes of a process are grouped (`group`), groups of several
+processes pass one `Gate`, and each closure of a group stands in a SAVEPOINT, so that one that fails takes only
+itself back.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar, cast
+
+from sqlalchemy import create_engine
+from sqlalchemy.engine import Connection
+from sqlalchemy.pool import NullPool
+
+from pkiconf.errors import PkiconfError, Unavailable
+from pkiconf.steps import Step, kill_point
+from pkiconf.store.database import Database
+from pkiconf.store.failures import translate
+from pkiconf.store.gate import Gate
+from pkiconf.store.group import Entry, GroupCommit
+
+T = TypeVar("T")
+
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # in WAL mode NORMAL would lose the last commits in a power cut
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA cache_size = -16384",
+    "PRAGMA temp_store = MEMORY",
+)
+_OLDEST: Final = (3, 35, 0)  # RETURNING
+
+
+class SQLiteDatabase(Database):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__()
+        if sqlite3.sqlite_version_info < _OLDEST:
+            raise Unavailable(f"SQLite {sqlite3.sqlite_version} is too old", "Use a Python with SQLite 3.35 or later")
+        self.dialect = "sqlite"
+        self.path = self._file = path.absolute()
+        self.place = str(self._file)
+        self._timeout = timeout
+        self._engine = create_engine("sqlite://", creator=self._connect, poolclass=NullPool)
+        self._readers: deque[Connection] = deque()
+        self._writer: Connection | None = None
+        self._group = GroupCommit(self._run, timeout)
+        _create(self._file)
+        self._gate = Gate(self._file)
+        try:
+            self._readers.append(self._open(read_only=True))
+        except BaseException:
+            self._gate.close()
+            raise
+
+    def read(self, fn: Callable[[Connection], T]) -> T:
+        self._check_usable()
+        try:
+            c = self._readers.pop()
+        except IndexError:
+            c = self._open(read_only=True)
+        driver = _driver(c)
+        healthy = False
+        try:
+            driver.execute("BEGIN")
+            self._thread.inside = True
+            result = fn(c)
+            self._thread.inside = False
+            driver.execute("COMMIT")
+            healthy = True
+            return result
+        except Exception as error:
+            healthy = _rolled_back(driver)
+            raise _shown(error, self.place) from error.__cause__
+        finally:
+            self._thread.inside = False
+            if healthy and not self._closed:
+                self._readers.append(c)
+            else:
+                c.close()
+
+    def write(self, step: Step, fn: Callable[[Connection], T]) -> T:
+        self._check_usable()
+        result: T = self._group.submit(step, fn)
+        return result
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        while self._readers:
+            self._readers.pop().close()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._gate.close()
+
+    def _run(self, group: Sequence[Entry]) -> None:
+        try:
+            with self._gate.held(self._timeout):
+                self._transact(group)
+        except Exception as error:
+            for entry in group:
+                entry.error = entry.error or _shown(error, self.place)
+
+    def _transact(self, group: Sequence[Entry]) -> None:
+        if self._writer is None:
+            self._writer = self._open(read_only=False)
+        c, driver = self._writer, _driver(self._writer)
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+            for entry in group:
+                self._attempt(c, driver, entry, alone=len(group) == 1)
+            self._commit(driver, [entry.step for entry in group if entry.error is None])
+        except BaseException:
+            # Whatever state the connection is in, a new one is in none.
+            self._writer = None
+            _rolled_back(driver)
+            c.close()
+            raise
+
+    def _attempt(self, c: Connection, driver: sqlite3.Connection, entry: Entry, alone: bool) -> None:
+        if not alone:
+            driver.execute("SAVEPOINT closure")
+        try:
+            with self._closure():
+                entry.result = entry.fn(c)
+        except Exception as error:
+            if not driver.in_transaction:
+                raise  # SQLite took the whole transaction back (a full disk, for one): the group has failed
+            entry.error = _shown(error, self.place)
+            if not alone:
+                driver.execute("ROLLBACK TO closure")
+        if not driver.in_transaction:
+            raise Unavailable("the transaction ended inside a closure", "This is an error in pkiconf: report it")
+        if not alone:
+            driver.execute("RELEASE closure")
+
+    def _commit(self, driver: sqlite3.Connection, steps: Sequence[Step]) -> None:
+        if not steps:
+            driver.execute("ROLLBACK")
+            return
+        for step in steps:
+            kill_point(step, "before")
+        driver.execute("COMMIT")
+        for step in steps:
+            kill_point(step, "after")
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self._file, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+
+    def _open(self, *, read_only: bool) -> Connection:
+        try:
+            c = self._engine.connect()
+            driver = _driver(c)
+            try:
+                for pragma in _PRAGMAS:
+                    driver.execute(pragma)
+                if read_only:
+                    driver.execute("PRAGMA query_only = ON")
+            except BaseException:
+                c.close()
+                raise
+            return c
+        except Exception as error:
+            raise _shown(error, self.place) from error.__cause__
+
+
+def _driver(c: Connection) -> sqlite3.Connection:
+    return cast(sqlite3.Connection, c.connection.dbapi_connection)
+
+
+def _shown(error: BaseException, place: str) -> BaseException:
+    return error if isinstance(error, PkiconfError) else translate(error, place)
+
+
+def _rolled_back(driver: sqlite3.Connection) -> bool:
+    """Whether the connection is usable again."""
+    try:
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def _create(path: Path) -> None:
+    """An empty file that only its owner may read; SQLite gives its side files the same mode."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise Unavailable(
+            f"database {path} cannot be opened: {error.strerror}",
+            "Give the program a state folder it may write to (--state, PKICONF_STATE)",
+        ) from error
