@@ -1,0 +1,206 @@
+"""Certificates (RFC 5280 §4.1): where their bytes are made, and read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Annotated, Final
+
+from cryptography import x509
+from cryptography.hazmat import asn1
+
+from pkiconf.der import oids
+from pkiconf.der.algorithms import encode_algorithm, parse_algorithm
+from pkiconf.der.tlv import decode
+from pkiconf.errors import Malformed, Refused
+from pkiconf.model.certificate import Extension, TBSCertificate
+from pkiconf.model.keys import SignatureAlgorithm
+
+SERIAL_OCTETS_LIMIT: Final = 20  # RFC 5280 §4.1.2.2
+_V1, _V3 = 0, 2
+
+
+@asn1.sequence
+class _Extension:
+    extn_id: x509.ObjectIdentifier
+    critical: Annotated[bool, asn1.Default(False)]
+    extn_value: bytes
+
+
+@asn1.sequence
+class _Validity:
+    not_before: asn1.UTCTime | asn1.GeneralizedTime
+    not_after: asn1.UTCTime | asn1.GeneralizedTime
+
+
+@asn1.sequence
+class _TBSCertificate:
+    version: Annotated[int, asn1.Explicit(0), asn1.Default(0)]
+    serial_number: int
+    signature: asn1.TLV
+    issuer: asn1.TLV
+    validity: _Validity
+    subject: asn1.TLV
+    subject_public_key_info: asn1.TLV
+    issuer_unique_id: Annotated[asn1.BitString | None, asn1.Implicit(1)]
+    subject_unique_id: Annotated[asn1.BitString | None, asn1.Implicit(2)]
+    extensions: Annotated[list[_Extension] | None, asn1.Explicit(3)]
+
+
+@asn1.sequence
+class _Certificate:
+    tbs_certificate: asn1.TLV
+    signature_algorithm: asn1.TLV
+    signature_value: asn1.BitString
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate as it was read. `der` is all of it, `tbs` what was signed; `issuer`, `subject` and `spki`
+    are DER, byte for byte."""
+
+    der: bytes
+    tbs: bytes
+    algorithm: SignatureAlgorithm
+    signature: bytes
+    serial_number: int
+    issuer: bytes
+    subject: bytes
+    spki: bytes
+    not_before: datetime
+    not_after: datetime
+    extensions: tuple[Extension, ...]
+
+    def extension(self, oid: str) -> Extension | None:
+        return next((extension for extension in self.extensions if extension.oid == oid), None)
+
+
+def encode_tbs_certificate(tbs: TBSCertificate) -> bytes:
+    """The TBSCertificate of a v3 certificate; issuer, subject, key and extension values are copied byte for byte.
+
+    Raises Refused for a serial number that is not positive or has more than 20 octets, for a time that carries
+    fractions of a second or lies before 1950, and for an extension that comes twice; Malformed for a part that
+    is not one DER element.
+    """
+    if not 0 < tbs.serial_number < 1 << (8 * SERIAL_OCTETS_LIMIT - 1):
+        raise Refused("a serial number must be positive and have at most 20 octets (RFC 5280 §4.1.2.2)")
+    if len({extension.oid for extension in tbs.extensions}) != len(tbs.extensions):
+        raise Refused("a certificate must not hold an extension twice (RFC 5280 §4.2)")
+    return asn1.encode_der(
+        _TBSCertificate(
+            version=_V3,
+            serial_number=tbs.serial_number,
+            signature=_algorithm_element(tbs.signature),
+            issuer=_issuer_element(tbs.issuer),
+            validity=_Validity(not_before=_time_element(tbs.not_before), not_after=_time_element(tbs.not_after)),
+            subject=decode(asn1.TLV, tbs.subject, "a subject"),
+            subject_public_key_info=decode(asn1.TLV, tbs.spki, "a SubjectPublicKeyInfo"),
+            issuer_unique_id=None,
+            subject_unique_id=None,
+            extensions=[
+                _Extension(
+                    extn_id=oids.object_identifier(extension.oid),
+                    critical=extension.critical,
+                    extn_value=extension.value,
+                )
+                for extension in tbs.extensions
+            ]
+            or None,
+        )
+    )
+
+
+@lru_cache(maxsize=64)
+def _algorithm_element(algorithm: SignatureAlgorithm) -> asn1.TLV:
+    return decode(asn1.TLV, encode_algorithm(algorithm), "an algorithm")
+
+
+@lru_cache(maxsize=64)
+def _issuer_element(name: bytes) -> asn1.TLV:
+    """Thousands of certificates have one issuer."""
+    return decode(asn1.TLV, name, "an issuer")
+
+
+def _time_element(moment: datetime) -> asn1.UTCTime | asn1.GeneralizedTime:
+    """RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050. Raises Refused."""
+    if moment.tzinfo is None or moment.microsecond:
+        raise Refused("a time in a certificate must be aware and in whole seconds")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    if moment.year < 1950:
+        raise Refused("a time in a certificate must not lie before 1950")
+    return asn1.UTCTime(moment) if moment.year < 2050 else asn1.GeneralizedTime(moment)
+
+
+def assemble_certificate(tbs: bytes, algorithm: SignatureAlgorithm, signature: bytes) -> bytes:
+    """The Certificate over `tbs`, which is copied byte for byte."""
+    return asn1.encode_der(
+        _Certificate(
+            tbs_certificate=decode(asn1.TLV, tbs, "a TBSCertificate"),
+            signature_algorithm=_algorithm_element(algorithm),
+            signature_value=asn1.BitString(signature, 0),
+        )
+    )
+
+
+def parse_certificate(der: bytes) -> Certificate:
+    """Raises UnsupportedAlgorithm for a signature algorithm that is not ours; Malformed for BER, trailing octets,
+    a negative serial number or one of more than 20 octets, two different signature algorithms, an extension
+    that comes twice, and everything else that is no certificate. The signature is not verified here."""
+    certificate = decode(_Certificate, der, "a certificate")
+    tbs = decode(_TBSCertificate, tbs_der := asn1.encode_der(certificate.tbs_certificate), "a TBSCertificate")
+    algorithm_der = asn1.encode_der(certificate.signature_algorithm)
+    if asn1.encode_der(tbs.signature) != algorithm_der:
+        raise Malformed("a certificate names two different signature algorithms")
+    if certificate.signature_value.padding_bits():
+        raise Malformed("the signature of a certificate is not whole octets")
+    return Certificate(
+        der=der,
+        tbs=tbs_der,
+        algorithm=parse_algorithm(algorithm_der),
+        signature=certificate.signature_value.as_bytes(),
+        serial_number=_checked_serial(tbs.serial_number),
+        issuer=asn1.encode_der(tbs.issuer),
+        subject=asn1.encode_der(tbs.subject),
+        spki=asn1.encode_der(tbs.subject_public_key_info),
+        not_before=_moment(tbs.validity.not_before),
+        not_after=_moment(tbs.validity.not_after),
+        extensions=_checked_extensions(tbs),
+    )
+
+
+def _checked_serial(serial_number: int) -> int:
+    # Zero is forbidden too, but old roots have it, and their subordinates may come to us.
+    if serial_number < 0 or serial_number >> (8 * SERIAL_OCTETS_LIMIT - 1):
+        raise Malformed("the serial number of a certificate is negative or has more than 20 octets")
+    return serial_number
+
+
+def _checked_extensions(tbs: _TBSCertificate) -> tuple[Extension, ...]:
+    if tbs.version not in (_V1, 1, _V3):
+        raise Malformed(f"a certificate has version {tbs.version + 1}")
+    if tbs.extensions is None:
+        return ()
+    if tbs.version != _V3 or not tbs.extensions:
+        raise Malformed("a certificate has an empty list of extensions, or has extensions without being version 3")
+    return _to_extensions([(e.extn_id, e.critical, e.extn_value) for e in tbs.extensions])
+
+
+def _to_extensions(parsed: list[tuple[x509.ObjectIdentifier, bool, bytes]]) -> tuple[Extension, ...]:
+    """The model's extensions. Raises Malformed if one comes twice."""
+    extensions = tuple(Extension(oid.dotted_string, critical, value) for oid, critical, value in parsed)
+    seen: set[str] = set()
+    for extension in extensions:
+        if extension.oid in seen:
+            raise Malformed(f"extension {extension.oid} comes twice")
+        seen.add(extension.oid)
+    return extensions
+
+
+def _moment(time: asn1.UTCTime | asn1.GeneralizedTime) -> datetime:
+    """RFC 5280 §4.1.2.5. Raises Malformed for a GeneralizedTime before 2050 or with fractions of a second."""
+    moment = time.as_datetime()
+    if isinstance(time, asn1.GeneralizedTime) and (moment.year < 2050 or moment.microsecond):
+        raise Malformed("a GeneralizedTime lies before 2050 or has fractions of a second")
+    return moment
