@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-
 from pkiconf.clock import Clock, to_epoch
 from pkiconf.entropy import Entropy
 from pkiconf.model.actor import Actor

@@ -1,0 +1,180 @@
+"""Bring an authority to what its rows say: its certificate, its cross-certificates, its service certificates.
+
+Creating, rolling over and renewing write their wish and a job in one transaction; what is left to do follows from
+the rows alone, so it can be done at once, by the worker, or by the next `apply` after a crash.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Final
+
+from pkiconf.authority.service_certificates import OCSP, ServiceCertificates
+from pkiconf.authority.system_templates import ensure_system_template
+from pkiconf.clock import to_epoch
+from pkiconf.der.certificate import parse_certificate
+from pkiconf.der.keys import parse_public_key
+from pkiconf.der.names import parse_name
+from pkiconf.errors import Conflict
+from pkiconf.issuance.issuer import authority_spec
+from pkiconf.issuance.order import IssuanceOrder
+from pkiconf.issuance.parts import Parts
+from pkiconf.issuance.pipeline import Pipeline
+from pkiconf.model.actor import SYSTEM, Actor
+from pkiconf.model.certificate import CertificateID
+from pkiconf.model.request import Issued, Outcome, Rejected, Wanted
+from pkiconf.policy.authority import ca_overrides, ca_template
+from pkiconf.spec.authority import AuthoritySpec
+from pkiconf.steps import Step
+from pkiconf.store import authorities, jobs, keys
+from pkiconf.store.database import Connection
+
+JOB: Final = "authority.establish"
+ORIGIN: Final = "ca"
+GRACE: Final = timedelta(minutes=1)
+"""How long the process that wrote the wish has before the worker takes it up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """`sequence` counts the certificates of one issuer: a same-key renewal asks for the next one."""
+
+    issuer_id: int
+    sequence: int
+    cross: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CAOrigin:
+    """What becomes of an issuer when a certificate for it is complete."""
+
+    parts: Parts
+
+    def completed(self, c: Connection, origin_id: str, certificate: CertificateID, der: bytes) -> None:
+        subject_id, role, _ = origin_id.split(":", 2)
+        now = to_epoch(self.parts.now())
+        parsed = parse_certificate(der)
+        authorities.add_ca_certificate(
+            c, issuer_id=int(subject_id), signed_by_issuer_id=certificate.issuer_id, role=role, der=der, chain=None,
+            not_before=to_epoch(parsed.not_before), not_after=to_epoch(parsed.not_after),
+            preferred=role != "cross", created_at=now,
+        )  # fmt: skip
+        if role != "cross":
+            activate(c, self.parts, int(subject_id))
+
+    def given_back(self, c: Connection, origin_id: str) -> None:
+        """The wish stands; the job asks again."""
+
+
+def activate(c: Connection, parts: Parts, issuer_id: int) -> None:
+    """An issuer with a certificate becomes the one that signs; the one before it keeps its CRL and OCSP."""
+    issuer = authorities.get_issuer(c, issuer_id)
+    if issuer.state == "active":
+        return
+    row = authorities.get_authority(c, issuer.authority_id)
+    if row.current_issuer_id is not None and row.current_issuer_id != issuer_id:
+        authorities.set_issuer_state(c, row.current_issuer_id, "retiring")
+    authorities.set_issuer_state(c, issuer_id, "active")
+    authorities.activate(c, row.id, issuer_id)
+    parts.record(c, SYSTEM, "authority.activate", f"authority/{row.name}", {"generation": issuer.generation})
+
+
+def queue(c: Connection, authority_id: int, wish: Wish, now: int) -> None:
+    due = now + int(GRACE.total_seconds())
+    jobs.queue(c, JOB, str(authority_id), json.dumps(asdict(wish), sort_keys=True), due)
+
+
+class Establisher:
+    def __init__(self, parts: Parts, pipeline: Pipeline, services: ServiceCertificates) -> None:
+        self._parts = parts
+        self._pipeline = pipeline
+        self._services = services
+
+    def unfinished(self, c: Connection) -> frozenset[int]:
+        """Row ids of authorities whose wish has not come true yet."""
+        return frozenset(int(job.dedupe) for job in jobs.list_jobs(c, JOB))
+
+    def establish(self, authority_id: int, actor: Actor) -> None:
+        """Do what is left. Returns at once if nothing is.
+
+        Raises Refused when policy forbids the certificate, Conflict when the authority above cannot sign yet.
+        """
+        job = self._parts.db.read(lambda c: jobs.find_job(c, JOB, str(authority_id)))
+        if job is None:
+            return
+        wish = Wish(**json.loads(job.payload))
+        row, spec = self._parts.db.read(lambda c: _authority(c, authority_id))
+        if row.lifecycle == "waiting_certificate":
+            return  # somebody else signs; installing the certificate ends the wish
+        self._certify(row, spec, wish, actor)
+        if wish.cross:
+            self._cross_certify(row, spec, wish, actor)
+        self._services.ensure(wish.issuer_id, OCSP)
+        self._parts.db.write(Step.JOB_FINISH, lambda c: jobs.finish(c, job.id))
+
+    def _certify(self, row: authorities.AuthorityRow, spec: AuthoritySpec, wish: Wish, actor: Actor) -> None:
+        if spec.issuer == "self":
+            signer, role = wish.issuer_id, "self"
+        else:
+            signer, role = self._parts.db.read(lambda c: _signing_issuer(c, spec)), "subordinate"
+        origin = f"{wish.issuer_id}:{role}:{wish.sequence}"
+        self._order(row, spec, signer, wish.issuer_id, origin, actor)
+
+    def _cross_certify(self, row: authorities.AuthorityRow, spec: AuthoritySpec, wish: Wish, actor: Actor) -> None:
+        """RFC 4210 §4.4's pair: the old key certifies the new one, and the new one the old."""
+        before = self._parts.db.read(lambda c: _previous_issuer(c, row.id, wish.issuer_id))
+        if before is not None:
+            for signer, subject in ((before, wish.issuer_id), (wish.issuer_id, before)):
+                self._order(row, spec, signer, subject, f"{subject}:cross:{signer}", actor)
+
+    def _order(
+        self, row: authorities.AuthorityRow, spec: AuthoritySpec, signer: int, subject: int, origin: str, actor: Actor
+    ) -> None:
+        template = ca_template(spec)
+        now = to_epoch(self._parts.now())
+
+        def prepare(c: Connection) -> int:
+            authority_id = authorities.get_issuer(c, signer).authority_id
+            return ensure_system_template(c, authority_id, template, now)
+
+        template_id = self._parts.db.write(Step.TEMPLATE_WRITE, prepare)
+        wanted = self._parts.db.read(lambda c: _wanted(c, subject, spec))
+        order = IssuanceOrder(signer, template_id, wanted, ORIGIN, origin, f"authority/{row.name}", actor)
+        _expect_issued(self._pipeline.issue(order), row.name)
+
+
+def _expect_issued(outcome: Outcome, name: str) -> None:
+    match outcome:
+        case Issued():
+            return
+        case Rejected(reason):
+            raise Conflict(f"the certificate of authority {name!r} cannot be issued: {reason}")
+        case _:
+            raise Conflict(f"the certificate of authority {name!r} waits for its issuer's key", "Apply again later")
+
+
+def _wanted(c: Connection, issuer_id: int, spec: AuthoritySpec) -> Wanted:
+    issuer = authorities.get_issuer(c, issuer_id)
+    spki = keys.get_key(c, issuer.key_id).spki
+    return Wanted(
+        subject=parse_name(issuer.subject), sans=(), spki=spki, key=parse_public_key(spki), overrides=ca_overrides(spec)
+    )
+
+
+def _authority(c: Connection, authority_id: int) -> tuple[authorities.AuthorityRow, AuthoritySpec]:
+    row = authorities.get_authority(c, authority_id)
+    return row, authority_spec(row)
+
+
+def _signing_issuer(c: Connection, spec: AuthoritySpec) -> int:
+    above = authorities.get_authority_by_name(c, spec.issuer)
+    if above.current_issuer_id is None or above.lifecycle != "active":
+        raise Conflict(f"authority {above.name!r} cannot sign yet: it is {above.lifecycle.replace('_', ' ')}")
+    return above.current_issuer_id
+
+
+def _previous_issuer(c: Connection, authority_id: int, issuer_id: int) -> int | None:
+    others = [row for row in authorities.list_issuers(c, authority_id) if row.id < issuer_id]
+    return max(others, key=lambda row: row.generation).id if others else None
