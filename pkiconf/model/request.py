@@ -78,6 +78,7 @@ class Wanted:
 
 
 class RequestState(StrEnum):
+    SUBMITTED = "submitted"  # being judged: never stored
     PENDING = "pending"
     APPROVED = "approved"  # signing is under way, or was interrupted and will be resumed
     ISSUED = "issued"
