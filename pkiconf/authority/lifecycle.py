@@ -44,9 +44,9 @@ class Authorities:
 
         def write(c: Connection) -> int:
             guard(c)
-            slugs.take(c, "authority", declared.name, f"authority/{declared.name}")
+            slug = slugs.claim_slug(c, "authority", declared.name, f"authority/{declared.name}")
             authority_id = authorities.add_authority(
-                c, slug=declared.name, name=declared.name, owner=declared.owner, lifecycle=_first_lifecycle(spec, past),
+                c, slug=slug, name=declared.name, owner=declared.owner, lifecycle=_first_lifecycle(spec, past),
                 spec=declared.text, spec_digest=digest(declared.text), created_at=now,
             )  # fmt: skip
             issuer_id = self._record_issuer(c, authority_id, 1, past.subject if past else subject, key, now)
@@ -139,6 +139,7 @@ class Authorities:
         def write(c: Connection) -> None:
             guard(c)
             authorities.rename(c, row.id, generation, new)
+            slugs.rename_slug(c, f"authority/{old}", f"authority/{new}")
             self._parts.record(c, actor, "authority.rename", f"authority/{new}", {"from": old})
 
         self._parts.db.write(Step.AUTHORITY_UPDATE, write)
