@@ -1,0 +1,217 @@
+"""`authority/<name>`: which changed field means what for a certificate authority."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from pkiconf.model.usages import KeyUsage
+from pkiconf.policy.authority import authority_defaults
+from pkiconf.policy.starters import overlay
+from pkiconf.reconciler.fields import FieldChange, describe, field_changes
+from pkiconf.reconciler.kinds.authority_key import declared_key, fingerprints, fitting, key_algorithm, other_key
+from pkiconf.reconciler.kinds.authority_limits import below_limit, generation_back, unfit_signature, warnings
+from pkiconf.reconciler.kinds.kind import Declaring, Verdict, View, problem_of
+from pkiconf.reconciler.state import (
+    SETTINGS,
+    Action,
+    Actual,
+    Desired,
+    Finding,
+    Severity,
+    Spec,
+    authority_address,
+    gravest,
+    name_of,
+)
+from pkiconf.spec.authority import AuthoritySpec
+from pkiconf.spec.document import Declaration, Document
+
+_NOT_STORED: Final = ("state", "moved")
+
+# Where a file lies says nothing; what was in it is compared by its fingerprint, or was taken over at creation.
+_NOT_COMPARED: Final = ("name", "key.file", "certificate", "import")
+
+_MEANINGS: Final[tuple[tuple[Action, tuple[str, ...]], ...]] = (
+    (Action.REPLACE, ("subject", "issuer")),
+    (
+        Action.ROLLOVER,
+        ("key.type", "key.size", "key.curve", "key.parameter_set", "key.generation", "key.fingerprint"),
+    ),
+    (
+        Action.RENEW,
+        (
+            "validity",
+            "not_before",
+            "not_after",
+            "path_length",
+            "name_constraints",
+            "key_usage",
+            "extended_key_usage",
+            "signature_hash",
+            "signature_padding",
+            "cps.policy",
+            "certificate",
+        ),
+    ),
+)
+
+# Fields of which writing one takes the other back: top-level key → keys it displaces.
+_INSTEAD_OF: Final[Mapping[str, tuple[str, ...]]] = {"validity": ("not_after",), "not_after": ("validity",)}
+
+
+class AuthorityKind:
+    name = "authority"
+
+    def declare(self, document: Document, declaring: Declaring) -> Iterator[Desired]:
+        for declaration in document.authorities:
+            yield _declared(declaration, declaring)
+
+    def imply(self, view: View) -> Iterator[Desired]:
+        return iter(())
+
+    def create(self, wish: Desired, view: View) -> Spec:
+        name, explicit = name_of(wish.address), wish.explicit
+        is_self = explicit.get("issuer", "self") == "self"
+        defaults = authority_defaults({"name": name, **explicit}, view.levels_below.get(name, 0), is_self)
+        # A null that was written says "none", which for a path length differs from the default.
+        nulls = {key: None for key in ("path_length",) if key in explicit and explicit[key] is None}
+        return _stored(name, {**defaults, **nulls})
+
+    def merge(self, wish: Desired, standing: Actual, view: View) -> Spec:
+        explicit, below = wish.explicit, dict(standing.spec)
+        for written, displaced in _INSTEAD_OF.items():
+            if explicit.get(written) is not None:
+                below.update({key: None for key in displaced if key not in explicit})
+        if "rdn" in (explicit.get("subject") or {}):
+            below["subject"] = None
+        after = _reset(name_of(wish.address), overlay(below, explicit))
+        after["key"] = fitting(after["key"], explicit.get("key") or {})
+        service = after.get("service_certificates") or {}
+        if "key" in service:
+            own = (explicit.get("service_certificates") or {}).get("key") or {}
+            after["service_certificates"] = {**service, "key": fitting(service["key"], own)}
+        if key_algorithm(after["key"]) != key_algorithm(standing.spec["key"]):
+            after.update({key: None for key in ("signature_hash", "signature_padding") if key not in explicit})
+        return _stored(name_of(wish.address), after)
+
+    def compare(self, wish: Desired, standing: Actual, after: Spec) -> tuple[FieldChange, ...]:
+        found = [change for change in field_changes(standing.spec, after) if not change.within(*_NOT_COMPARED)]
+        held = standing.facts.get("key")
+        if "key" in wish.marks and held is not None and wish.marks["key"] != held:
+            found.append(FieldChange("key.fingerprint", held[:16], wish.marks["key"][:16]))
+        installed = standing.facts.get("certificates", ())
+        if "certificate" in wish.marks and wish.marks["certificate"] not in installed:
+            found.append(
+                FieldChange("certificate", installed[0][:16] if installed else None, wish.marks["certificate"][:16])
+            )
+        return tuple(found)
+
+    def judge(self, changes: Sequence[FieldChange], standing: Actual, after: Spec) -> Verdict:
+        if standing.lifecycle == "creating":
+            return Verdict(Action.CREATE, "creation was interrupted and will be finished")
+        if standing.facts.get("interrupted"):
+            return Verdict(Action.UPDATE, f"{standing.facts['interrupted']} was interrupted and will be finished")
+        if not changes:
+            return Verdict(Action.UNCHANGED, "")
+        actions = [_meaning(change, standing, after) for change in changes]
+        return Verdict(gravest(*actions), describe(_told(changes, standing, after)))
+
+    def refusal(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> str:
+        try:
+            spec = AuthoritySpec.model_validate(after)
+        except ValidationError as error:
+            return problem_of(error)
+        if KeyUsage.KEY_CERT_SIGN not in spec.key_usage:
+            return "key_usage: an authority cannot issue without keyCertSign"
+        return (
+            other_key(wish, after)
+            or unfit_signature(spec)
+            or generation_back(standing, after)
+            or below_limit(spec, view)
+        )
+
+    def needs(self, address: str, after: Spec) -> tuple[str, ...]:
+        issuer = after.get("issuer", "self")
+        return (SETTINGS,) if issuer in ("self", "external") else (SETTINGS, authority_address(issuer))
+
+    def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> str:
+        name = name_of(wish.address)
+        signs = action in (Action.CREATE, Action.RENEW, Action.ROLLOVER, Action.REPLACE)
+        if after.get("issuer") == "external":
+            waits = signs or (standing is not None and standing.lifecycle == "waiting_certificate")
+            return f"a certificate for the request of {name}" if waits and "certificate" not in wish.marks else ""
+        issuer = view.actual.objects.get(authority_address(str(after.get("issuer"))))
+        stuck = signs or (standing is not None and standing.lifecycle == "creating")
+        if stuck and issuer is not None and issuer.lifecycle == "waiting_certificate":
+            wish_of_issuer = view.desired.objects.get(issuer.address)
+            if wish_of_issuer is None or "certificate" not in wish_of_issuer.marks:
+                return f"its issuer {name_of(issuer.address)}, which has no certificate yet"
+        return ""
+
+    def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]:
+        for message in warnings(wish, standing, after, view):
+            yield Finding(wish.address, Severity.WARNING, message, wish.at)
+
+
+def _declared(declaration: Declaration[AuthoritySpec], declaring: Declaring) -> Desired:
+    spec, at = declaration.spec, str(declaration.at)
+    explicit = {key: value for key, value in declaration.explicit.items() if key not in _NOT_STORED}
+    marks = fingerprints(declaration.files, declaration.secrets, at)
+    if "key" in explicit:
+        explicit["key"] = declared_key(explicit["key"], declaration.secrets, marks, declaring)
+    return Desired(
+        authority_address(spec.name),
+        explicit,
+        declaring.owner,
+        at,
+        absent=spec.state == "absent",
+        moved_from=authority_address(spec.moved) if spec.moved else None,
+        marks=marks,
+        files=declaration.files,
+        secrets=declaration.secrets,
+    )
+
+
+def _stored(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in spec.items() if key not in _NOT_STORED}
+    return {**kept, "name": name}
+
+
+def _reset(name: str, after: dict[str, Any]) -> dict[str, Any]:
+    """Fields that always have a value get their default back when they were set to null."""
+    is_self = after.get("issuer", "self") == "self"
+    if after.get("validity") is None and after.get("not_after") is None:
+        after["validity"] = authority_defaults({"name": name}, 0, is_self)["validity"]
+    subject = dict(after.get("subject") or {})
+    if not subject.get("rdn") and subject.get("common_name") is None:
+        subject["common_name"] = name
+    after["subject"] = subject
+    if after.get("default_templates") is None:
+        after["default_templates"] = []
+    return after
+
+
+def _meaning(change: FieldChange, standing: Actual, after: Spec) -> Action:
+    for action, paths in _MEANINGS:
+        if not change.within(*paths):
+            continue
+        if action is Action.RENEW and after.get("issuer") == "external" and change.path != "certificate":
+            return Action.UPDATE  # what such a certificate says is for whoever signs it to decide
+        if change.path == "certificate" and standing.lifecycle == "waiting_certificate":
+            return Action.UPDATE
+        return action
+    return Action.UPDATE
+
+
+def _told(changes: Sequence[FieldChange], standing: Actual, after: Spec) -> Iterator[FieldChange]:
+    """The changes as they are told: a key's parameters as one word, and not what merely follows from it."""
+    before, now = key_algorithm(standing.spec["key"]).name, key_algorithm(after["key"]).name
+    if before != now:
+        yield FieldChange("key", before, now)
+    for change in changes:
+        parameter = change.within("key.type", "key.size", "key.curve", "key.parameter_set")
+        if not parameter and not (before != now and change.within("signature_hash", "signature_padding")):
+            yield change

@@ -1,0 +1,74 @@
+"""What an authority cannot be, and what it had better not be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from pkiconf.errors import UnsupportedAlgorithm
+from pkiconf.model.keys import get_signature_algorithm
+from pkiconf.model.usages import KeyUsage
+from pkiconf.reconciler.kinds.kind import View
+from pkiconf.reconciler.state import Actual, Desired, Spec, authority_address
+from pkiconf.spec.authority import AuthoritySpec
+
+_DAY: Final = 86400
+_WARN_BEFORE_END: Final = 90 * _DAY
+
+
+def unfit_signature(spec: AuthoritySpec) -> str:
+    if spec.signature_hash is None and spec.signature_padding is None:
+        return ""
+    try:
+        get_signature_algorithm(spec.key.algorithm, spec.signature_hash, spec.signature_padding)
+    except UnsupportedAlgorithm as error:
+        return f"signature_hash: {error.detail}"
+    return ""
+
+
+def generation_back(standing: Actual | None, after: Spec) -> str:
+    if standing is None:
+        return ""
+    before, wanted = standing.spec["key"].get("generation", 1), after["key"].get("generation", 1)
+    return f"key.generation cannot go back from {before} to {wanted}" if wanted < before else ""
+
+
+def below_limit(spec: AuthoritySpec, view: View) -> str:
+    issuer = view.find_spec(authority_address(spec.issuer))
+    if issuer is None or issuer.get("path_length") != 0:
+        return ""
+    return f"issuer {spec.issuer} has path_length 0, so it cannot certify an authority; give it path_length 1 or more"
+
+
+def warnings(wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[str]:
+    usages = set(after.get("key_usage") or ())
+    if KeyUsage.CRL_SIGN not in usages:
+        yield "key_usage without cRLSign: its CRLs will not be believed"
+    if usages - {KeyUsage.KEY_CERT_SIGN, KeyUsage.CRL_SIGN}:
+        yield "key_usage differs from keyCertSign, cRLSign: not recommended, some software refuses such an authority"
+    if after.get("extended_key_usage"):
+        yield "extended_key_usage on an authority limits everything below it: not recommended"
+    if (after.get("name_constraints") or {}).get("critical") is False:
+        yield "name_constraints must be critical (RFC 5280 §4.2.1.10)"
+    yield from _path_warnings(after, view)
+    ends = standing.facts.get("not_after") if standing else None
+    if ends is not None and ends - view.now.timestamp() < _WARN_BEFORE_END:
+        yield f"its certificate ends in {max(0, int(ends - view.now.timestamp()) // _DAY)} days; renew it or roll over"
+
+
+def _path_warnings(after: Spec, view: View) -> Iterator[str]:
+    issuer = view.find_spec(authority_address(str(after.get("issuer"))))
+    if issuer is None:
+        return
+    limit, own = issuer.get("path_length"), after.get("path_length")
+    if limit is not None and own is not None and own >= limit:
+        yield f"path_length {own} promises more than {issuer['name']} (path_length {limit}) lets it keep"
+    row = view.actual.objects.get(authority_address(str(after["issuer"])))
+    ends = row.facts.get("not_after") if row else None
+    spec = AuthoritySpec.model_validate(after)
+    try:
+        wanted = spec.not_after or (spec.validity.after(spec.not_before or view.now) if spec.validity else None)
+    except ValueError:
+        return
+    if ends is not None and wanted is not None and wanted.timestamp() > ends:
+        yield f"wants to be valid beyond the end of its issuer {after['issuer']}; it cannot outlive it"

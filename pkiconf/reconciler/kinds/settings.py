@@ -1,0 +1,80 @@
+"""`settings`: one object, which exists from the first apply on, declared or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from pkiconf.policy.starters import overlay
+from pkiconf.reconciler.fields import FieldChange, describe, field_changes
+from pkiconf.reconciler.kinds.kind import Declaring, Verdict, View, problem_of
+from pkiconf.reconciler.state import IMPLIED, SETTINGS, Action, Actual, Desired, Finding, Severity, Spec
+from pkiconf.spec.document import Document
+from pkiconf.spec.settings import Settings
+
+_IN_CERTIFICATES = ("base_url", "urls.status")
+
+
+class SettingsKind:
+    name = SETTINGS
+
+    def declare(self, document: Document, declaring: Declaring) -> Iterator[Desired]:
+        if document.settings is not None:
+            yield Desired(SETTINGS, dict(document.settings_explicit), declaring.owner)
+
+    def imply(self, view: View) -> Iterator[Desired]:
+        # URLs are baked into certificates, so the defaults of the day are fixed by the first apply.
+        if SETTINGS not in view.actual.objects:
+            yield Desired(SETTINGS, {}, IMPLIED)
+
+    def create(self, wish: Desired, view: View) -> Spec:
+        return overlay(Settings().model_dump(mode="json", by_alias=True), wish.explicit)
+
+    def merge(self, wish: Desired, standing: Actual, view: View) -> Spec:
+        return overlay(standing.spec, wish.explicit)
+
+    def compare(self, wish: Desired, standing: Actual, after: Spec) -> tuple[FieldChange, ...]:
+        return field_changes(standing.spec, after)
+
+    def judge(self, changes: Sequence[FieldChange], standing: Actual, after: Spec) -> Verdict:
+        return Verdict(Action.UPDATE if changes else Action.UNCHANGED, describe(changes))
+
+    def refusal(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> str:
+        try:
+            Settings.model_validate(after)
+        except ValidationError as error:
+            return problem_of(error)
+        return ""
+
+    def needs(self, address: str, after: Spec) -> tuple[str, ...]:
+        return ()
+
+    def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> str:
+        return ""
+
+    def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]:
+        url = status_url(after)
+        if urlsplit(url).scheme == "https":
+            yield Finding(
+                SETTINGS,
+                Severity.WARNING,
+                f"status URLs start with {url}: checking a certificate would itself need a certificate; "
+                "set settings.urls.status to a plain http address",
+                wish.at,
+            )
+        if standing is not None and status_url(standing.spec) != url and view.actual.of_kind("authority"):
+            yield Finding(
+                SETTINGS,
+                Severity.WARNING,
+                f"certificates issued so far point to {status_url(standing.spec)}; keep it answering until they end",
+                wish.at,
+            )
+
+
+def status_url(spec: Spec) -> str:
+    """Where certificates say that their status is to be had."""
+    urls: Any = spec.get("urls") or {}
+    return str(urls.get("status") or spec.get("base_url") or "").rstrip("/")

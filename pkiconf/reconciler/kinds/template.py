@@ -1,0 +1,169 @@
+"""`template/<authority>/<name>`: what an authority issues. Every change makes a new immutable version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from pkiconf.errors import UnsupportedAlgorithm
+from pkiconf.model.durations import Duration
+from pkiconf.model.keys import Hash, get_signature_algorithm
+from pkiconf.policy.starters import DEFAULT_STARTER, overlay, starter_defaults, template_defaults
+from pkiconf.reconciler.fields import FieldChange, describe, field_changes
+from pkiconf.reconciler.kinds.authority_key import key_algorithm
+from pkiconf.reconciler.kinds.kind import Declaring, Verdict, View, problem_of
+from pkiconf.reconciler.state import (
+    IMPLIED,
+    Action,
+    Actual,
+    Desired,
+    Finding,
+    Severity,
+    Spec,
+    authority_of,
+    name_of,
+    template_address,
+)
+from pkiconf.spec.document import Document
+from pkiconf.spec.template import TemplateSpec
+
+_NOT_STORED: Final = ("name", "authority", "state", "moved")
+
+# How a template may issue without anybody deciding: protocol → whether a resolved template has it switched on.
+# Every request is decided by an operator as long as this is empty.
+UNATTENDED_PATHS: Final[Mapping[str, Callable[[Spec], bool]]] = MappingProxyType({})
+
+
+class TemplateKind:
+    name = "template"
+
+    def declare(self, document: Document, declaring: Declaring) -> Iterator[Desired]:
+        for declaration in document.templates:
+            spec = declaration.spec
+            explicit = {key: value for key, value in declaration.explicit.items() if key not in _NOT_STORED}
+            moved = spec.moved and template_address(*_split(spec.moved, spec.authority))
+            yield Desired(
+                template_address(spec.authority, spec.name),
+                explicit,
+                declaring.owner,
+                str(declaration.at),
+                absent=spec.state == "absent",
+                moved_from=moved,
+            )
+
+    def imply(self, view: View) -> Iterator[Desired]:
+        for address, wish in view.desired.objects.items():
+            if not address.startswith("authority/") or wish.absent or address not in view.resolved:
+                continue
+            for starter in view.resolved[address].get("default_templates") or ():
+                implied = template_address(name_of(address), starter)
+                if implied not in view.desired.objects:
+                    yield Desired(implied, {"starter": starter}, IMPLIED, wish.at)
+
+    def create(self, wish: Desired, view: View) -> Spec:
+        starter = str(wish.explicit.get("starter", DEFAULT_STARTER))
+        return _named(wish.address, overlay(_starter_spec(starter), wish.explicit))
+
+    def merge(self, wish: Desired, standing: Actual, view: View) -> Spec:
+        starter = wish.explicit.get("starter", standing.spec.get("starter"))
+        below: Spec = standing.spec
+        if starter != standing.spec.get("starter"):
+            # Another starter is another set of starting values; what it does not speak of stays.
+            below = overlay(below, starter_defaults(str(starter)))
+        return _named(wish.address, overlay(below, wish.explicit))
+
+    def compare(self, wish: Desired, standing: Actual, after: Spec) -> tuple[FieldChange, ...]:
+        found = field_changes(standing.spec, after)
+        return tuple(change for change in found if change.path not in ("name", "authority"))
+
+    def judge(self, changes: Sequence[FieldChange], standing: Actual, after: Spec) -> Verdict:
+        return Verdict(Action.UPDATE if changes else Action.UNCHANGED, describe(changes))
+
+    def refusal(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> str:
+        if wish.moved_from and authority_of(wish.moved_from) != authority_of(wish.address):
+            return f"a template stays with its authority: moved names {wish.moved_from}"
+        try:
+            TemplateSpec.model_validate(after)
+        except ValidationError as error:
+            return problem_of(error)
+        return _unfit_hash(after, view)
+
+    def needs(self, address: str, after: Spec) -> tuple[str, ...]:
+        return (authority_of(address),)
+
+    def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> str:
+        return ""
+
+    def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]:
+        yield from _validity_findings(wish, after, view)
+        issuer = view.find_spec(authority_of(wish.address)) or {}
+        if (after.get("basic_constraints") or {}).get("ca") and issuer.get("path_length") == 0:
+            yield Finding(
+                wish.address,
+                Severity.WARNING,
+                f"makes authorities, but {authority_of(wish.address)} has path_length 0, so every request is refused",
+                wish.at,
+            )
+        if standing is None or not after.get("enabled", True):
+            for path in issues_unattended(after):
+                yield Finding(wish.address, Severity.WARNING, f"issues unattended over {path}", wish.at)
+
+
+def issues_unattended(spec: Spec) -> tuple[str, ...]:
+    """The protocols over which this template issues without anybody deciding (F96)."""
+    if not spec.get("enabled", True):
+        return ()
+    return tuple(path for path, is_open in UNATTENDED_PATHS.items() if is_open(spec))
+
+
+@lru_cache
+def _starter_spec(starter: str) -> dict[str, Any]:
+    """Every field of a template, with the starter's values in them. Never changed after it is made."""
+    fields = {"name": "x", "authority": "x", **template_defaults({"starter": starter})}
+    return TemplateSpec.model_validate(fields).model_dump(mode="json", by_alias=True)
+
+
+def _named(address: str, spec: Spec) -> Spec:
+    _, authority, name = address.split("/")
+    kept = {key: value for key, value in spec.items() if key not in _NOT_STORED}
+    return {"name": name, "authority": authority, **kept}
+
+
+def _split(moved: str, authority: str) -> tuple[str, str]:
+    owner, _, name = moved.rpartition("/")
+    return owner or authority, name
+
+
+def _unfit_hash(after: Spec, view: View) -> str:
+    wanted, issuer = after.get("signature_hash"), view.find_spec(authority_of(_address(after)))
+    if wanted is None or issuer is None:
+        return ""
+    try:
+        get_signature_algorithm(key_algorithm(issuer["key"]), Hash(wanted))
+    except UnsupportedAlgorithm as error:
+        return f"signature_hash: {error.detail}"
+    return ""
+
+
+def _address(after: Spec) -> str:
+    return template_address(after["authority"], after["name"])
+
+
+def _validity_findings(wish: Desired, after: Spec, view: View) -> Iterator[Finding]:
+    validity, longest = _duration(after.get("validity")), _duration(after.get("max_validity"))
+    if validity and longest and longest.after(view.now) < validity.after(view.now):
+        text = f"validity {validity} is longer than max_validity {longest}, which wins"
+        yield Finding(wish.address, Severity.WARNING, text, wish.at)
+    authority = view.actual.objects.get(authority_of(wish.address))
+    ends = authority.facts.get("not_after") if authority else None
+    if validity and ends is not None and validity.after(view.now).timestamp() > ends:
+        text = f"validity {validity} goes beyond the end of {authority_of(wish.address)}; certificates end with it"
+        yield Finding(wish.address, Severity.WARNING, text, wish.at)
+
+
+def _duration(text: object) -> Duration | None:
+    return Duration.parse(text) if isinstance(text, str) else None
