@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pkiconf.clock import Clock, to_epoch
+from pkiconf.clock import Clock
 from pkiconf.entropy import Entropy
 from pkiconf.model.actor import Actor
 from pkiconf.signing.keyring import Keyring
@@ -34,4 +34,4 @@ class Parts:
         self, c: Connection, actor: Actor, action: str, address: str, details: dict[str, object] | None = None
     ) -> None:
         """Put an audit event into the transaction of the act it tells of."""
-        self.audit.record(c, to_epoch(self.clock.now()), actor, action, address, details or {})
+        self.audit.record(c, self.clock.now(), actor, action, address, details or {})

@@ -110,7 +110,7 @@ class OCSPResponder:
 
     def _status(self, c: Connection, issuer_id: int, cert_id: CertID) -> CertStatus:
         """A serial that was reserved but not yet signed answers good: its certificate may appear at any moment."""
-        if cert_id.serial_number >= 1 << 160:
+        if not 0 < cert_id.serial_number < 1 << 160:
             return Unknown()
         row = certificates.status(c, issuer_id, serial_bytes(cert_id.serial_number))
         if row is None:

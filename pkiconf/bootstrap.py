@@ -1,0 +1,132 @@
+"""The only place that builds real parts: settings → Services."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+
+from pkiconf.clock import SystemClock
+from pkiconf.entropy import SystemEntropy
+from pkiconf.errors import Unavailable
+from pkiconf.issuance.parts import Parts
+from pkiconf.model.secret import Secret
+from pkiconf.services import Services, make_services
+from pkiconf.settings import MASTER_KEY_FILE, ProcessSettings
+from pkiconf.signing.keyring import Keyring, secret_identity
+from pkiconf.signing.master import (
+    CommandSource,
+    EnvironmentSource,
+    FileSource,
+    MasterKeySource,
+    create_master_key_file,
+    load_master_keys,
+    reloader,
+)
+from pkiconf.steps import Step
+from pkiconf.store import keys, migrate
+from pkiconf.store.audit import CHECKPOINT_NAME, MAC_NAME, AuditLog
+from pkiconf.store.database import Connection, Database, open_database
+from pkiconf.wake import wake_worker
+
+
+class OpenServices(AbstractContextManager[Services]):
+    """Services whose database is closed at the end of a `with` block."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+
+    def __enter__(self) -> Services:
+        return self.services
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.services.parts.db.close()
+
+
+def open_services(settings: ProcessSettings, *, create: bool = False) -> OpenServices:
+    """Open what is there; with `create`, make the state folder, the database and a master key where there are none.
+
+    Raises Unavailable: no state yet, a schema of another version, a master key that is missing or another one.
+    """
+    state = settings.state_folder
+    if create:
+        make_state_folder(state)
+    elif not state.is_dir():
+        raise Unavailable(f"there is no state folder at {state}", "Run `pkiconf up` or `pkiconf apply` first")
+    db = open_state_database(settings)
+    try:
+        if create:
+            migrate.upgrade(db)
+        else:
+            migrate.check_current(db)
+        keyring = open_keyring(settings, db, create=create)
+        audit = AuditLog(_own_secret(db, keyring, MAC_NAME, create=create))
+        _own_secret(db, keyring, CHECKPOINT_NAME, create=create)
+    except BaseException:
+        db.close()
+        raise
+    wake = functools.partial(wake_worker, state)
+    return OpenServices(make_services(Parts(db, keyring, audit, SystemClock(), SystemEntropy(), wake, state)))
+
+
+def make_state_folder(state: Path) -> None:
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as ex:
+        raise Unavailable(
+            f"the state folder {state} cannot be made: {ex.strerror}", "Choose another with --state"
+        ) from ex
+
+
+def open_state_database(settings: ProcessSettings) -> Database:
+    url = settings.database_url
+    return open_database(url.get_secret_value() if url else None, settings.state_folder)
+
+
+def master_key_source(settings: ProcessSettings) -> MasterKeySource:
+    """The command, else the variable, else the file."""
+    if settings.master_key_command:
+        return CommandSource(settings.command)
+    if settings.master_key:
+        return EnvironmentSource("PKICONF_MASTER_KEY")
+    return FileSource(settings.master_key_file or settings.state_folder / MASTER_KEY_FILE)
+
+
+def open_keyring(settings: ProcessSettings, db: Database, *, create: bool) -> Keyring:
+    """The keyring over the configured master keys, which must open what the database holds.
+
+    A master key is made only for a database that has nothing sealed yet: otherwise a lost file would be replaced by
+    one that opens nothing.
+    """
+    source = master_key_source(settings)
+    sealed_under = db.read(keys.wrapping_key_ids)
+    if create and not sealed_under and isinstance(source, FileSource) and not source.path.exists():
+        create_master_key_file(source.path, SystemEntropy())
+    master = load_master_keys(source)
+    if missing := sorted(sealed_under - set(master.ids)):
+        raise Unavailable(
+            f"this database is sealed under master key {', '.join(missing)}, but {source} gives {', '.join(master.ids)}",
+            "Point pkiconf at the master key that belongs to this database; nothing was changed",
+        )
+    return Keyring(master, reloader(source))
+
+
+def _own_secret(db: Database, keyring: Keyring, name: str, *, create: bool) -> Secret:
+    """A secret this installation made for itself: 32 octets, sealed."""
+    row = db.read(lambda c: keys.find_secret(c, name))
+    if row is None:
+        if not create:
+            raise Unavailable(f"the database holds no {name} secret", "Run `pkiconf apply` to finish setting it up")
+        sealed = keyring.seal(secret_identity(name), SystemEntropy().token(32))
+
+        def write(c: Connection) -> None:
+            keys.add_secret(c, name, sealed.blob, sealed.wrapping_key_id)
+
+        db.write(Step.KEYSTORE_CREATE, write)
+        # Another process may have been first; what is stored is what counts.
+        row = db.read(lambda c: keys.find_secret(c, name))
+        assert row is not None
+    return keyring.unseal(secret_identity(name), row.sealed, row.wrapping_key_id)

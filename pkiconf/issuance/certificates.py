@@ -1,0 +1,118 @@
+"""Issued certificates, for people: find, list, search, export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pkiconf.clock import to_epoch
+from pkiconf.der.certificate import Certificate, assemble_certificate, parse_certificate
+from pkiconf.der.pem import pem_encode
+from pkiconf.der.pkcs7 import encode_certs_only
+from pkiconf.errors import Conflict, NotFound
+from pkiconf.issuance.issuer import chain_of
+from pkiconf.issuance.parts import Parts
+from pkiconf.model.certificate import CertificateID
+from pkiconf.model.keys import SIGNATURE_ALGORITHMS
+from pkiconf.policy.serials import parse_serial_text, serial_bytes
+from pkiconf.store import authorities, certificates
+from pkiconf.store.database import Connection
+
+FORMATS: Final = ("pem", "der", "chain", "p7b")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What to list; None leaves a criterion out. `name` matches a CN or SAN, `*` standing for anything."""
+
+    authority: str | None = None
+    template: str | None = None
+    status: str | None = None
+    name: str | None = None
+    expires_before: datetime | None = None
+    include_system: bool = False
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A certificate with its row and the names of its authority and template. `der` is None while only reserved."""
+
+    row: certificates.CertificateRow
+    authority: str
+    template: str
+    der: bytes | None
+
+    @property
+    def id(self) -> CertificateID:
+        return CertificateID(self.row.issuer_id, int.from_bytes(self.row.serial, "big"))
+
+    @property
+    def certificate(self) -> Certificate | None:
+        return parse_certificate(self.der) if self.der is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    parts: Parts
+
+    def get(self, serial: str, authority: str | None = None) -> Found:
+        """By serial number: hex (colons allowed) or decimal; `authority` tells two apart that share it.
+
+        Raises Malformed for text that is no serial, NotFound, and Conflict when the authority is needed.
+        """
+        number = parse_serial_text(serial)
+        return self.parts.db.read(lambda c: self._get(c, number, serial, authority))
+
+    def search(self, wanted: Filter) -> list[Found]:
+        """Newest first. Raises NotFound for an authority or template that does not exist."""
+
+        def read(c: Connection) -> list[Found]:
+            rows = certificates.search(
+                c, authority=wanted.authority, template=wanted.template, status=wanted.status,
+                name=wanted.name.lower() if wanted.name else None,
+                expires_before=to_epoch(wanted.expires_before) if wanted.expires_before else None,
+                include_system=wanted.include_system, limit=wanted.limit,
+            )  # fmt: skip
+            return [self._describe(c, row) for row in rows]
+
+        return self.parts.db.read(read)
+
+    def export(self, found: Found, form: str) -> bytes:
+        """`pem`, `der`, `chain` (leaf first, PEM, without the root) or `p7b` (DER, certs-only)."""
+        if found.der is None:
+            raise Conflict("the certificate is reserved but not signed yet", "Run `pkiconf worker --once`")
+        chain = self.parts.db.read(lambda c: chain_of(c, found.row.issuer_id))
+        path = (found.der, *(der for der in chain if der != found.der))
+        match form:
+            case "der":
+                return found.der
+            case "p7b":
+                return encode_certs_only(path)
+            case "chain":
+                return "".join(pem_encode("CERTIFICATE", der) for der in path).encode()
+            case _:
+                return pem_encode("CERTIFICATE", found.der).encode()
+
+    def _get(self, c: Connection, number: int, text: str, authority: str | None) -> Found:
+        found = [self._describe(c, row) for row in certificates.list_by_serial(c, serial_bytes(number))]
+        if authority is not None:
+            authorities.get_authority_by_name(c, authority)
+            found = [one for one in found if one.authority == authority]
+        if not found:
+            where = f" of authority {authority!r}" if authority else ""
+            raise NotFound(f"there is no certificate{where} with serial {text}", "See `pkiconf cert list`")
+        if len(found) > 1:
+            names = ", ".join(sorted({one.authority for one in found}))
+            raise Conflict(f"serial {text} was issued more than once", f"Add --authority, one of {names}")
+        return found[0]
+
+    def _describe(self, c: Connection, row: certificates.CertificateRow) -> Found:
+        authority, template = certificates.whereabouts(c, row.issuer_id, row.template_version_id)
+        identity = CertificateID(row.issuer_id, int.from_bytes(row.serial, "big"))
+        stored = certificates.find_stored(c, identity)
+        der = None
+        if stored is not None and stored.signature is not None:
+            der = assemble_certificate(stored.tbs, SIGNATURE_ALGORITHMS[stored.algorithm], stored.signature)
+        return Found(row, authority, template, der)

@@ -1,0 +1,56 @@
+"""One frozen bag of everything that endpoints, the reconciler, the worker and the command line call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pkiconf.authority.establish import ORIGIN as CA_ORIGIN
+from pkiconf.authority.establish import CAOrigin, Establisher
+from pkiconf.authority.installed import ExternalAuthorities
+from pkiconf.authority.lifecycle import Authorities
+from pkiconf.authority.service_certificates import ORIGIN as SERVICE_ORIGIN
+from pkiconf.authority.service_certificates import ServiceCertificates, ServiceOrigin
+from pkiconf.issuance.certificates import Certificates
+from pkiconf.issuance.parts import Parts
+from pkiconf.issuance.pipeline import Pipeline
+from pkiconf.issuance.requests import ORIGIN as REQUEST_ORIGIN
+from pkiconf.issuance.requests import RequestOrigin, Requests
+from pkiconf.revocation.crl import CRLs
+from pkiconf.revocation.ocsp import OCSPResponder
+from pkiconf.revocation.revoke import Revocations
+
+
+@dataclass(frozen=True)
+class Services:
+    parts: Parts
+    pipeline: Pipeline
+    requests: Requests
+    certificates: Certificates
+    establisher: Establisher
+    authorities: Authorities
+    external: ExternalAuthorities
+    service_certificates: ServiceCertificates
+    revocations: Revocations
+    crls: CRLs
+    ocsp: OCSPResponder
+
+
+def make_services(parts: Parts) -> Services:
+    """Wire everything once, in the open."""
+    origins = {REQUEST_ORIGIN: RequestOrigin(), CA_ORIGIN: CAOrigin(parts), SERVICE_ORIGIN: ServiceOrigin(parts)}
+    pipeline = Pipeline(parts, origins)
+    service_certificates = ServiceCertificates(parts, pipeline)
+    establisher = Establisher(parts, pipeline, service_certificates)
+    return Services(
+        parts=parts,
+        pipeline=pipeline,
+        requests=Requests(parts, pipeline),
+        certificates=Certificates(parts),
+        establisher=establisher,
+        authorities=Authorities(parts, establisher),
+        external=ExternalAuthorities(parts),
+        service_certificates=service_certificates,
+        revocations=Revocations(parts),
+        crls=CRLs(parts),
+        ocsp=OCSPResponder(parts, service_certificates),
+    )
