@@ -19,7 +19,7 @@ _SubjectFields = create_model(
 )
 
 
-class SubjectSpec(_SubjectFields):  # type: ignore[misc, valid-type]
+class SubjectSpec(_SubjectFields):
     """Attributes are encoded from the widest to the narrowest; `rdn` gives another order or other types instead."""
 
     rdn: tuple[dict[str, str], ...] | None = Field(

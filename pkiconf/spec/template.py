@@ -38,7 +38,9 @@ class BasicConstraintsSpec(Declared):
 
 class TemplateSubject(Declared):
     from_: Literal["csr", "template", "merge"] = Field(
-        "csr", alias="from", description="csr: as requested; template: only the values here; merge: these win, the rest as requested"
+        "csr",
+        alias="from",
+        description="csr: as requested; template: only the values here; merge: these win, the rest as requested",
     )
     values: SubjectSpec | None = None
 
@@ -102,7 +104,9 @@ class TemplateSpec(Declared):
     validity: DurationField = Field("90d")  # type: ignore[assignment]
     max_validity: DurationField | None = Field(None, description="Nobody gets more, not even by an override")
     signature_hash: Hash | None = Field(None, description="Default: the authority's")
-    allowed_keys: tuple[str, ...] | None = Field(None, description="Such as rsa, rsa-3072, ec-p256, ml-dsa. Default: any")
+    allowed_keys: tuple[str, ...] | None = Field(
+        None, description="Such as rsa, rsa-3072, ec-p256, ml-dsa. Default: any"
+    )
     subject: TemplateSubject = Field(default_factory=TemplateSubject)
     names: NamesSpec = Field(default_factory=NamesSpec)
     key_usage: KeyUsageSpec = Field(default_factory=KeyUsageSpec)

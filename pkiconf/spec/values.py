@@ -2,26 +2,86 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from pkiconf.model.durations import Duration
-from pkiconf.model.keys import KeyAlgorithm, get_key_algorithm
-from pkiconf.model.usages import EXTENDED_KEY_USAGES
+from pkiconf.model.keys import Hash, KeyAlgorithm, KeyType, Padding, get_key_algorithm
+from pkiconf.model.usages import EXTENDED_KEY_USAGES, KeyUsage
+from pkiconf.spec.errors import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Fields that are each well formed and do not go together. `fields` are dotted paths below the model;
+    the problem is shown at the first."""
+
+    fields: tuple[str, ...]
+    problem: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.hint}" if self.hint else self.problem
+
+
+class Misfits(ValueError):
+    """All misfits of one model."""
+
+    def __init__(self, found: Iterable[Misfit]) -> None:
+        self.found = tuple(found)
+        super().__init__("; ".join(str(misfit) for misfit in self.found))
+
+
+class Advised(ValueError):
+    """A wrong value for which more is known than that it is wrong."""
+
+    def __init__(self, problem: str, hint: str) -> None:
+        self.problem = problem
+        self.hint = hint
+        super().__init__(f"{problem}. {hint}" if hint else problem)
 
 
 class Declared(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
+    def misfits(self) -> Iterator[Misfit]:
+        """What does not go together in this model; each kind overrides it."""
+        return iter(())
 
-def _duration(value: Any) -> Duration:
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if found := tuple(self.misfits()):
+            raise Misfits(found)
+        return self
+
+    def wrote(self, field: str) -> bool:
+        """Whether the field was given, rather than filled in."""
+        return field in self.model_fields_set and getattr(self, field) is not None
+
+
+def _duration(value: object) -> Duration:
     if isinstance(value, Duration):
         return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise Advised(f"{value} is a number without a unit", f"Write {value}d for days, or another of s, m, h, w, y")
     if not isinstance(value, str):
-        raise ValueError("a duration is a whole number and a unit, such as 90d, 12h or 10y")
+        raise Advised("this is not a duration", "Write a whole number and a unit, such as 90d, 12h or 10y")
     return Duration.parse(value)
 
 
@@ -32,9 +92,52 @@ DurationField = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^\d+(s|m|h|d|w|y)$", "examples": ["90d", "12h", "10y"]}),
 ]
 
+
+def _instant(value: object) -> datetime:
+    if isinstance(value, str):
+        value = _moment(value)
+    if not isinstance(value, datetime):
+        raise Advised("this is not a moment", "Write 2031-12-31 or 2031-12-31T23:59:59Z")
+    if value.tzinfo is None:
+        raise Advised(f"{value.isoformat()} names no time zone", f"Write {value.isoformat()}Z for UTC")
+    if value.microsecond:
+        raise Advised("certificates know whole seconds only", f"Write {value.replace(microsecond=0).isoformat()}")
+    return value.astimezone(UTC)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        if len(text) == 10:  # a day alone means its beginning in UTC
+            return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise Advised(f"{text!r} is not a moment", "Write 2031-12-31 or 2031-12-31T23:59:59Z") from None
+
+
+Instant = Annotated[
+    datetime,
+    BeforeValidator(_instant),
+    PlainSerializer(lambda moment: moment.strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["2031-12-31", "2031-12-31T23:59:59Z"]}),
+]
+
+LABEL_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def _label(value: str) -> str:
+    if LABEL_PATTERN.fullmatch(value):
+        return value
+    fitting = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")[:63].strip("-")
+    raise Advised(
+        f"{value[:80]!r} cannot be a name: lower-case letters, digits and inner hyphens, at most 63",
+        f"Write {fitting}" if fitting else "",
+    )
+
+
 Label = Annotated[
     str,
-    StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"),
+    AfterValidator(_label),
+    WithJsonSchema({"type": "string", "pattern": f"^{LABEL_PATTERN.pattern}$"}),
     Field(description="Lower-case letters, digits and inner hyphens, at most 63; part of URLs"),
 ]
 
@@ -47,20 +150,24 @@ Reference = Annotated[
 OID_PATTERN = re.compile(r"[0-2](?:\.(?:0|[1-9]\d*)){1,31}")
 
 
-def _oid(value: str) -> str:
-    if not OID_PATTERN.fullmatch(value):
+def _oid(value: object) -> str:
+    if isinstance(value, float):
+        raise Advised(f"{value} is a number to YAML, not an object identifier", f"Put it in quotes: '{value}'")
+    if not isinstance(value, str) or not OID_PATTERN.fullmatch(value):
         raise ValueError(f"{value!r} is not a dotted object identifier such as 1.3.6.1.4.1.99999.1")
     if value[0] in "01" and int(value.split(".")[1]) > 39:
         raise ValueError(f"{value!r} is not an object identifier: its second number must be below 40")
     return value
 
 
-DottedOID = Annotated[str, BeforeValidator(_oid)]
+DottedOID = Annotated[
+    str, BeforeValidator(_oid), WithJsonSchema({"type": "string", "pattern": rf"^{OID_PATTERN.pattern}$"})
+]
 
 
-def _extended_key_usage(value: Any) -> str:
+def _extended_key_usage(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("an extended key usage is a name such as serverAuth, or a dotted OID in quotes")
+        raise Advised("an extended key usage is a name or an OID", f"Put it in quotes: '{value}'")
     if value in EXTENDED_KEY_USAGES:
         return value
     for name, oid in EXTENDED_KEY_USAGES.items():
@@ -68,12 +175,43 @@ def _extended_key_usage(value: Any) -> str:
             return name
     if OID_PATTERN.fullmatch(value):
         return _oid(value)
-    raise ValueError(f"{value!r} is neither a dotted OID nor one of {', '.join(EXTENDED_KEY_USAGES)}")
+    raise Advised(
+        f"{value!r} is neither an extended key usage nor a dotted OID",
+        did_you_mean(value, tuple(EXTENDED_KEY_USAGES), f"Known: {', '.join(EXTENDED_KEY_USAGES)}"),
+    )
 
 
-ExtendedKeyUsageName = Annotated[str, BeforeValidator(_extended_key_usage)]
+ExtendedKeyUsageName = Annotated[
+    str,
+    BeforeValidator(_extended_key_usage),
+    WithJsonSchema(
+        {"anyOf": [{"enum": list(EXTENDED_KEY_USAGES)}, {"type": "string", "pattern": rf"^{OID_PATTERN.pattern}$"}]}
+    ),
+]
 
-HTTPURL = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s?#]*$")]
+
+def _http_url(value: str) -> str:
+    """An absolute http or https URL that an IA5String can carry (RFC 5280 §4.2.1.13, §4.2.2.1)."""
+    advice = "Write a URL such as http://pki.corp.example"
+    if not value.isascii() or re.search(r"[\s\x00-\x1f\x7f]", value):
+        raise Advised(f"{value!r} holds characters that a URL cannot", "Use A-labels (xn--…) and %-escapes")
+    if not re.match(r"https?://", value):
+        raise Advised(f"{value!r} does not begin with http:// or https://", advice)
+    parts = urlsplit(value)
+    try:
+        port_fits = parts.port != 0
+    except ValueError:
+        port_fits = False
+    if not parts.hostname or not port_fits:
+        raise Advised(f"{value!r} names no host, or a port that cannot be", advice)
+    if parts.username is not None or parts.query or parts.fragment or value.endswith(("?", "#")):
+        raise Advised(f"{value!r} carries a user name, a query or a fragment", advice)
+    return value
+
+
+HTTPURL = Annotated[
+    str, AfterValidator(_http_url), WithJsonSchema({"type": "string", "pattern": r"^https?://[^\s?#]+$"})
+]
 
 
 class KeySpec(Declared):
@@ -83,8 +221,18 @@ class KeySpec(Declared):
     size: Literal[2048, 3072, 4096] | None = Field(None, description="RSA modulus in bits (default 3072)")
     curve: Literal["p256", "p384", "p521"] | None = Field(None, description="EC curve (default p384)")
     parameter_set: Literal[44, 65, 87] | None = Field(
-        None, description="ML-DSA parameter set: 44 is NIST level 2, 65 level 3, 87 level 5 (default 65)"
+        None,
+        description="ML-DSA parameter set: 44 is NIST level 2, 65 level 3, 87 level 5 (default 65)",
+        json_schema_extra={"rfc": "FIPS 204; RFC 9881"},
     )
+
+    def misfits(self) -> Iterator[Misfit]:
+        for field, wanted in (("size", "rsa"), ("curve", "ec"), ("parameter_set", "ml-dsa")):
+            if getattr(self, field) is not None and self.type != wanted:
+                kind = f"a key of type {self.type}" if self.wrote("type") else f"the default key type {self.type}"
+                yield Misfit(
+                    (field, "type"), f"{field} does not go with {kind}", f"Write type: {wanted}, or remove {field}"
+                )
 
     @property
     def algorithm(self) -> KeyAlgorithm:
@@ -96,9 +244,26 @@ class KeySpec(Declared):
         return get_key_algorithm(suffix.get(self.type, self.type))
 
 
-def is_network(text: str) -> bool:
-    try:
-        ipaddress.ip_network(text)
-    except ValueError:
-        return False
-    return True
+def signature_misfits(key_type: str, hash: Hash | None, padding: Padding | None, key: str = "key") -> Iterator[Misfit]:
+    """A hash is chosen for RSA and EC keys only, a padding for RSA keys only (RFC 8410 §3, RFC 9881 §2)."""
+    if hash is not None and key_type not in (KeyType.RSA, KeyType.EC):
+        yield Misfit(
+            ("signature_hash", f"{key}.type"),
+            f"signature_hash does not go with a key of type {key_type}, which fixes its own hash",
+            "Remove signature_hash",
+        )
+    if padding is not None and key_type != KeyType.RSA:
+        yield Misfit(
+            ("signature_padding", f"{key}.type"),
+            f"signature_padding does not go with a key of type {key_type}",
+            "Write key: {type: rsa}, or remove signature_padding",
+        )
+
+
+def key_usage_misfits(field: str, usages: tuple[KeyUsage, ...]) -> Iterator[Misfit]:
+    """RFC 5280 §4.2.1.3: encipherOnly and decipherOnly mean nothing without keyAgreement."""
+    if repeated := {usage for usage in usages if usages.count(usage) > 1}:
+        yield Misfit((field,), f"key usage {min(repeated)} is listed twice")
+    only = [usage for usage in usages if usage in (KeyUsage.ENCIPHER_ONLY, KeyUsage.DECIPHER_ONLY)]
+    if only and KeyUsage.KEY_AGREEMENT not in usages:
+        yield Misfit((field,), f"{only[0]} means nothing without keyAgreement (RFC 5280 §4.2.1.3)", "Add keyAgreement")
