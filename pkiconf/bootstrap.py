@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
+from uuid import UUID
 
 from pkiconf.clock import SystemClock
 from pkiconf.entropy import SystemEntropy
 from pkiconf.errors import Unavailable
 from pkiconf.issuance.parts import Parts
+from pkiconf.model.keys import get_key_algorithm
 from pkiconf.model.secret import Secret
 from pkiconf.services import Services, make_services
 from pkiconf.settings import MASTER_KEY_FILE, ProcessSettings
 from pkiconf.signing.keyring import Keyring, secret_identity
+from pkiconf.signing.local import LocalSigner, generate, load_sealed
 from pkiconf.signing.master import (
     CommandSource,
     EnvironmentSource,
@@ -24,6 +28,7 @@ from pkiconf.signing.master import (
     load_master_keys,
     reloader,
 )
+from pkiconf.signing.signer import Kind, SigningOrder
 from pkiconf.steps import Step
 from pkiconf.store import keys, migrate
 from pkiconf.store.audit import CHECKPOINT_NAME, MAC_NAME, AuditLog
@@ -63,13 +68,14 @@ def open_services(settings: ProcessSettings, *, create: bool = False) -> OpenSer
         else:
             migrate.check_current(db)
         keyring = open_keyring(settings, db, create=create)
-        audit = AuditLog(_own_secret(db, keyring, MAC_NAME, create=create))
-        _own_secret(db, keyring, CHECKPOINT_NAME, create=create)
+        audit = AuditLog(_own_secret(db, keyring, MAC_NAME, _random, create=create))
+        checkpoint = load_sealed(_own_secret(db, keyring, CHECKPOINT_NAME, _ed25519, create=create).reveal())
     except BaseException:
         db.close()
         raise
     wake = functools.partial(wake_worker, state)
-    return OpenServices(make_services(Parts(db, keyring, audit, SystemClock(), SystemEntropy(), wake, state)))
+    parts = Parts(db, keyring, audit, SystemClock(), SystemEntropy(), wake, state)
+    return OpenServices(make_services(parts, functools.partial(_sign_checkpoint, checkpoint)))
 
 
 def make_state_folder(state: Path) -> None:
@@ -114,13 +120,26 @@ def open_keyring(settings: ProcessSettings, db: Database, *, create: bool) -> Ke
     return Keyring(master, reloader(source))
 
 
-def _own_secret(db: Database, keyring: Keyring, name: str, *, create: bool) -> Secret:
-    """A secret this installation made for itself: 32 octets, sealed."""
+def _random() -> bytes:
+    return SystemEntropy().token(32)
+
+
+def _ed25519() -> bytes:
+    return generate(get_key_algorithm("ed25519"))[0]
+
+
+def _sign_checkpoint(signer: LocalSigner, message: bytes) -> bytes:
+    order = SigningOrder(UUID(int=0), Kind.CHECKPOINT, message, signer.algorithms[0], SystemClock().now())
+    return signer.sign(order)
+
+
+def _own_secret(db: Database, keyring: Keyring, name: str, make: Callable[[], bytes], *, create: bool) -> Secret:
+    """A secret this installation made for itself, sealed."""
     row = db.read(lambda c: keys.find_secret(c, name))
     if row is None:
         if not create:
             raise Unavailable(f"the database holds no {name} secret", "Run `pkiconf apply` to finish setting it up")
-        sealed = keyring.seal(secret_identity(name), SystemEntropy().token(32))
+        sealed = keyring.seal(secret_identity(name), make())
 
         def write(c: Connection) -> None:
             keys.add_secret(c, name, sealed.blob, sealed.wrapping_key_id)

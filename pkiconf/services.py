@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pkiconf.authority.establish import ORIGIN as CA_ORIGIN
@@ -18,6 +19,7 @@ from pkiconf.issuance.requests import RequestOrigin, Requests
 from pkiconf.revocation.crl import CRLs
 from pkiconf.revocation.ocsp import OCSPResponder
 from pkiconf.revocation.revoke import Revocations
+from pkiconf.store.sealer import Sealer
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,10 @@ class Services:
     revocations: Revocations
     crls: CRLs
     ocsp: OCSPResponder
+    sealer: Sealer
 
 
-def make_services(parts: Parts) -> Services:
+def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes]) -> Services:
     """Wire everything once, in the open."""
     origins = {REQUEST_ORIGIN: RequestOrigin(), CA_ORIGIN: CAOrigin(parts), SERVICE_ORIGIN: ServiceOrigin(parts)}
     pipeline = Pipeline(parts, origins)
@@ -53,4 +56,5 @@ def make_services(parts: Parts) -> Services:
         revocations=Revocations(parts),
         crls=CRLs(parts),
         ocsp=OCSPResponder(parts, service_certificates),
+        sealer=Sealer(parts.db, parts.audit, sign_checkpoint, parts.state),
     )

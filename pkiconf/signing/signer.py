@@ -20,6 +20,7 @@ class Kind(StrEnum):
     OCSP = "ocsp"
     TIMESTAMP = "timestamp"
     CMS = "cms"
+    CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)

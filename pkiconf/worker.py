@@ -1,0 +1,122 @@
+"""Drains the job table and keeps ahead of the clock: interrupted intents, CRLs, service certificates, audit sealing.
+
+Any number of workers may run, on any number of hosts: jobs are claimed under a lease, and what is kept ahead of the
+clock is decided by rows, so doing it twice costs work but harms nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pkiconf.authority import establish
+from pkiconf.clock import to_epoch
+from pkiconf.errors import PkiconfError
+from pkiconf.model.actor import SYSTEM
+from pkiconf.revocation.revoke import CRL_JOB
+from pkiconf.services import Services
+from pkiconf.steps import Step
+from pkiconf.store import authorities, jobs
+from pkiconf.store.database import Connection
+from pkiconf.store.jobs import JobRow
+from pkiconf.wake import Alarm
+
+LEASE_SECONDS: Final = 120
+POLL_SECONDS: Final = 15.0
+BATCH: Final = 20
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Services, JobRow], None]
+
+
+def _establish(services: Services, job: JobRow) -> None:
+    services.establisher.establish(int(job.dedupe), SYSTEM)
+
+
+def _make_crl(services: Services, job: JobRow) -> None:
+    services.crls.current(int(job.dedupe))
+
+
+HANDLERS: Final[Mapping[str, Handler]] = {establish.JOB: _establish, CRL_JOB: _make_crl}
+
+
+@dataclass(frozen=True)
+class Worker:
+    services: Services
+    name: str = f"{platform.node()}:{os.getpid()}"
+
+    def run(self, alarm: Alarm, stopping: Callable[[], bool]) -> None:
+        """Work until told to stop; woken by the alarm, and by the clock."""
+        while not stopping():
+            self.run_once()
+            alarm.wait(POLL_SECONDS)
+
+    def run_once(self) -> int:
+        """Everything that is due now; how many things were done. What fails is logged and tried again later."""
+        done = self._attempt("resuming interrupted certificates", self.services.pipeline.sweep)
+        done += self._attempt("running jobs", self._run_jobs)
+        done += self._attempt("renewing service certificates", self.services.service_certificates.renew_due)
+        done += self._attempt("renewing CRLs", self._renew_crls)
+        done += self._attempt("ending old generations", self._end_issuers)
+        done += self._attempt("sealing the audit log", lambda: self.services.sealer.seal(self.services.parts.now()))
+        return done
+
+    def _attempt(self, what: str, act: Callable[[], int]) -> int:
+        try:
+            return act()
+        except PkiconfError as ex:
+            log.warning("%s: %s", what, ex)
+        except Exception:
+            log.exception("%s failed", what)
+        return 0
+
+    def _run_jobs(self) -> int:
+        db, now = self.services.parts.db, to_epoch(self.services.parts.now())
+        claimed = db.write(Step.JOB_CLAIM, lambda c: jobs.claim(c, self.name, now, now + LEASE_SECONDS, BATCH))
+        for job in claimed:
+            self._run(job)
+        return len(claimed)
+
+    def _run(self, job: JobRow) -> None:
+        db, now = self.services.parts.db, to_epoch(self.services.parts.now())
+        handler = HANDLERS.get(job.kind)
+        try:
+            if handler is None:
+                raise PkiconfError(f"no handler for jobs of kind {job.kind!r}")
+            handler(self.services, job)
+        except Exception as ex:
+            error = str(ex) if isinstance(ex, PkiconfError) else type(ex).__name__
+            log.warning("job %s %s: %s", job.kind, job.dedupe, error, exc_info=not isinstance(ex, PkiconfError))
+            db.write(Step.JOB_FINISH, lambda c: jobs.fail(c, job, now, error))
+        else:
+            db.write(Step.JOB_FINISH, lambda c: jobs.finish(c, job))
+
+    def _renew_crls(self) -> int:
+        due = self.services.crls.due()
+        for issuer_id in due:
+            self.services.crls.current(issuer_id)
+        return len(due)
+
+    def _end_issuers(self) -> int:
+        """An old generation whose last certificate has ended needs no CRL and no OCSP any more."""
+        now = to_epoch(self.services.parts.now())
+
+        def ended(c: Connection) -> list[int]:
+            return [
+                row.id
+                for row in authorities.list_all_issuers(c)
+                if row.state == "retiring" and not authorities.has_unexpired_certificates(c, row.id, now)
+            ]
+
+        old = self.services.parts.db.read(ended)
+        for issuer_id in old:
+            self.services.parts.db.write(
+                Step.AUTHORITY_UPDATE,
+                lambda c, issuer_id=issuer_id: authorities.set_issuer_state(c, issuer_id, "ended"),
+            )
+        return len(old)
