@@ -1,0 +1,141 @@
+"""The extensions of a certificate, made from a template, its issuer and its subject.
+
+What depends on the template alone is made once, when it is compiled; what depends on the issuer is kept
+for the next certificate; only the names and the key identifier belong to each certificate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+from pkiconf.der import extensions as encode
+from pkiconf.der import oids
+from pkiconf.der.extensions import PolicyInformation
+from pkiconf.errors import Refused
+from pkiconf.model.certificate import Extension, IssuerFacts
+from pkiconf.model.keys import KeyType
+from pkiconf.model.names import NameConstraints, NameType
+from pkiconf.model.usages import EXTENDED_KEY_USAGES
+from pkiconf.policy.key_rules import usable
+from pkiconf.spec.authority import NameConstraintsSpec
+from pkiconf.spec.template import CustomExtension, ExtensionsSpec, TemplateSpec
+
+POLICY_NAMES: Final[Mapping[str, str]] = {
+    "dv": oids.POLICY_DV,
+    "ov": oids.POLICY_OV,
+    "iv": oids.POLICY_IV,
+    "ev": oids.POLICY_EV,
+    "any": oids.ANY_POLICY,
+}
+
+# What has a field of its own may not come in by its OID as well: an extension stands once (RFC 5280 §4.2).
+_OWN_FIELDS: Final[Mapping[str, str]] = {
+    oids.SUBJECT_KEY_IDENTIFIER: "every certificate has one",
+    oids.AUTHORITY_KEY_IDENTIFIER: "every certificate has one",
+    oids.BASIC_CONSTRAINTS: "use basic_constraints",
+    oids.KEY_USAGE: "use key_usage",
+    oids.EXTENDED_KEY_USAGE: "use extended_key_usage",
+    oids.SUBJECT_ALTERNATIVE_NAME: "names come from the request",
+    oids.NAME_CONSTRAINTS: "use name_constraints",
+    oids.CERTIFICATE_POLICIES: "use extensions.policies",
+    oids.AUTHORITY_INFORMATION_ACCESS: "use extensions.aia, aia_url and ocsp",
+    oids.CRL_DISTRIBUTION_POINTS: "use extensions.crl",
+    oids.TLS_FEATURE: "use extensions.must_staple",
+    oids.OCSP_NOCHECK: "use extensions.ocsp_nocheck",
+}
+
+
+def basic_constraints(spec: TemplateSpec) -> Extension:
+    """Always there. RFC 5280 §4.2.1.9: critical in every authority's certificate, whatever the template says."""
+    rules = spec.basic_constraints
+    return encode.basic_constraints(rules.ca, rules.path_length, rules.critical or rules.ca)
+
+
+def key_usages(spec: TemplateSpec) -> Mapping[KeyType, Extension]:
+    """By type of key, without what such a key cannot carry. A type that can carry none of it is missing."""
+    rules = spec.key_usage
+    carried = {key_type: usable(rules.values, key_type) for key_type in KeyType}
+    return {key_type: encode.key_usage(usages, rules.critical) for key_type, usages in carried.items() if usages}
+
+
+def usage_oids(spec: TemplateSpec) -> tuple[str, ...]:
+    return tuple(EXTENDED_KEY_USAGES.get(usage, usage) for usage in spec.extended_key_usage.values)
+
+
+def tail(spec: TemplateSpec) -> tuple[Extension, ...]:
+    """What follows the pointers and depends on the template alone. Raises Refused, Malformed."""
+    made = []
+    if spec.name_constraints is not None:
+        made.append(encode.name_constraints(constraints_of(spec.name_constraints)))
+    if spec.extensions.must_staple:
+        made.append(encode.tls_feature_must_staple())
+    if spec.extensions.ocsp_nocheck:
+        made.append(encode.ocsp_nocheck())
+    made.extend(_custom(row) for row in spec.extensions.custom)
+    twice = {extension.oid for extension in made if sum(other.oid == extension.oid for other in made) > 1}
+    if twice:
+        raise Refused(f"extensions.custom: {', '.join(sorted(twice))} is there twice")
+    return tuple(made)
+
+
+def _custom(row: CustomExtension) -> Extension:
+    if row.oid in _OWN_FIELDS:
+        raise Refused(f"extensions.custom: {row.oid} is not made this way: {_OWN_FIELDS[row.oid]}")
+    try:
+        value = bytes.fromhex(row.der)
+    except ValueError:
+        raise Refused(f"extensions.custom: the value of {row.oid} is not hexadecimal") from None
+    return encode.custom(row.oid, row.critical, value)
+
+
+def constraints_of(spec: NameConstraintsSpec) -> NameConstraints:
+    """Declared name constraints as a value."""
+    permitted, excluded = (
+        tuple((kind, text) for kind in NameType for text in getattr(rules, kind.value, ()))
+        for rules in (spec.permitted, spec.excluded)
+    )
+    return NameConstraints(permitted, excluded, spec.critical)
+
+
+def pointers(spec: ExtensionsSpec, issuer: IssuerFacts, *, self_signed: bool) -> tuple[Extension, ...]:
+    """Policies, AIA and CRL distribution point. A self-signed root points nowhere: nobody above it knows better."""
+    rows = _policy_rows(spec)
+    policies = (_policies(rows, issuer.cps_url),) if rows else ()
+    if self_signed:
+        return policies
+    ocsp = (issuer.ocsp_url,) if spec.ocsp else ()
+    aia = (spec.aia_url or issuer.aia_url,) if spec.aia else ()
+    access = (_access(ocsp, aia),) if ocsp or aia else ()
+    points = (_points((issuer.crl_url,)),) if spec.crl else ()
+    return (*policies, *access, *points)
+
+
+PolicyRow = tuple[str, bool, str | None]
+
+
+def _policy_rows(spec: ExtensionsSpec) -> tuple[PolicyRow, ...]:
+    """OID, whether with the CPS URL, and user notice. `cps` without a policy hangs the URL on anyPolicy."""
+    if spec.cps and not spec.policies:
+        return ((oids.ANY_POLICY, True, None),)
+    return tuple((POLICY_NAMES.get(row.oid, row.oid), spec.cps and row.cps, row.notice) for row in spec.policies)
+
+
+@lru_cache(maxsize=256)
+def _policies(rows: tuple[PolicyRow, ...], cps_url: str) -> Extension:
+    return encode.certificate_policies(
+        [PolicyInformation(oid, (cps_url,) if with_cps else (), notice) for oid, with_cps, notice in rows]
+    )
+
+
+_access = lru_cache(maxsize=256)(encode.authority_information_access)
+_points = lru_cache(maxsize=256)(encode.crl_distribution_points)
+authority_key_identifier = lru_cache(maxsize=256)(encode.authority_key_identifier)
+
+
+def check_policies(spec: ExtensionsSpec) -> None:
+    """Raise Refused for policies that no certificate can hold."""
+    rows = _policy_rows(spec)
+    if rows:
+        _policies(rows, "http://cps.invalid/")
