@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any, Final, Generic, TypeVar, overload
 
-from sqlalchemy import Table, bindparam, insert
+from sqlalchemy import Table, TextClause, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.expression import Executable
 
 R = TypeVar("R")
@@ -41,11 +40,11 @@ class Prepared(Generic[R]):
 
     def _run(self, c: Connection, parameters: Mapping[str, Any]) -> DBAPICursor:
         try:
-            text, arrange = self._compiled[c.dialect.name]
+            sql, arrange = self._compiled[c.dialect.name]
         except KeyError:
-            text, arrange = self._compiled[c.dialect.name] = _compile(self._statement, c)
+            sql, arrange = self._compiled[c.dialect.name] = _compile(self._statement, c)
         cursor = c.connection.cursor()
-        cursor.execute(text, arrange(parameters))
+        cursor.execute(sql, arrange(parameters))
         return cursor
 
     def count(self, c: Connection, parameters: Mapping[str, Any] = _NOTHING) -> int:
@@ -78,9 +77,9 @@ class Prepared(Generic[R]):
 
     def many(self, c: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
         """Run it once for each of `rows`; for inserts and updates whose count does not matter."""
-        text, arrange = self._compiled.get(c.dialect.name) or _compile(self._statement, c)
+        sql, arrange = self._compiled.get(c.dialect.name) or _compile(self._statement, c)
         cursor = c.connection.cursor()
-        cursor.executemany(text, [arrange(row) for row in rows])
+        cursor.executemany(sql, [arrange(row) for row in rows])
         cursor.close()
 
 
@@ -88,21 +87,23 @@ def _compile(statement: Executable, c: Connection) -> tuple[str, Callable[[Mappi
     compiled = statement.compile(dialect=c.dialect)  # type: ignore[attr-defined]
     assert isinstance(compiled, SQLCompiler)
     constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
-    text = str(compiled)
     names = compiled.positiontup
     if names is None:
-        return text, (lambda given: {**constants, **given}) if constants else dict
+        return str(compiled), (lambda given: {**constants, **given}) if constants else dict
     if not names:
-        return text, lambda _: ()
+        return str(compiled), lambda _: ()
     pick = itemgetter(*names) if len(names) > 1 else lambda given: (given[names[0]],)
-    return text, (lambda given: pick({**constants, **given})) if constants else pick
+    return str(compiled), (lambda given: pick({**constants, **given})) if constants else pick
 
 
-def inserting(table: Table, *left_out: str) -> Insert:
-    """An insert whose parameters are the table's columns, but for those the database fills in."""
-    return insert(table).values(
-        {column.name: bindparam(column.name) for column in table.columns if column.name not in left_out}
-    )
+def inserting(table: Table, *left_out: str, ending: str = "") -> TextClause:
+    """An insert whose parameters are the table's columns, but for those that the database fills in.
+
+    `ending` is what may follow in both dialects: `ON CONFLICT … DO …`, `RETURNING …`.
+    """
+    names = [column.name for column in table.columns if column.name not in left_out]
+    columns, values = ", ".join(f'"{name}"' for name in names), ", ".join(f":{name}" for name in names)
+    return text(f'INSERT INTO "{table.name}" ({columns}) VALUES ({values}) {ending}')  # noqa: S608
 
 
 def _as_tuple(*values: object) -> tuple[object, ...]:

@@ -148,8 +148,12 @@ ca_certificate = Table(
     Column("not_after", BigInteger, nullable=False),
     Column("preferred", Integer, nullable=False),  # 1: the one served and chained to
     Column("created_at", BigInteger, nullable=False),
+    Index("ix_ca_certificate_issuer_id", "issuer_id", "preferred"),
+    Index("ix_ca_certificate_preferred", "id",
+          sqlite_where=Column("preferred", Integer) == 1,
+          postgresql_where=Column("preferred", Integer) == 1),
     **_NEVER_REUSED,
-)
+)  # fmt: skip
 
 template = Table(
     "template",
@@ -316,6 +320,7 @@ job = Table(
     Column("claimed_until", BigInteger),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("last_error", Text),
+    Column("revision", BigInteger, nullable=False, server_default="0"),  # counts how often it was queued
     UniqueConstraint("kind", "dedupe"),
     Index("ix_job_due", "due_at"),
     **_NEVER_REUSED,

@@ -1,0 +1,143 @@
+"""Looking for certificates: for people, for CRLs, and for what is about to be retired."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, bindparam, func, insert, select, text, tuple_
+
+from pkiconf.store.certificates import CertificateRow
+from pkiconf.store.database import Connection
+from pkiconf.store.prepared import Prepared
+from pkiconf.store.tables import certificate, certificate_name, template_version
+
+LIVE = ("good", "held", "reserved")
+"""What still stands for somebody; a held certificate may come back."""
+REVOKED = ("revoked", "held", "abandoned")
+"""What a CRL lists."""
+
+
+class RevokedRow(NamedTuple):
+    serial: bytes
+    revoked_at: int
+    reason: int | None
+    invalidity_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to look for; None and empty mean any. `name` is a whole searchable name, or its beginning or end with a
+    `*` in place of the rest; `not_after_from` is included, `not_after_until` is not."""
+
+    issuer_ids: Collection[int] | None = None
+    template_id: int | None = None
+    statuses: Collection[str] = ()
+    serial: bytes | None = None
+    name: str | None = None
+    name_kind: str | None = None
+    not_after_from: int | None = None
+    not_after_until: int | None = None
+
+
+_REVOKED = Prepared(
+    select(certificate.c.serial, certificate.c.revoked_at, certificate.c.reason, certificate.c.invalidity_at)
+    .where(
+        certificate.c.issuer_id == bindparam("of"),
+        certificate.c.crl_shard == bindparam("shard"),
+        # No parameters: only then may the databases use the index of exactly these rows.
+        text("status IN ('revoked', 'held', 'abandoned')"),
+        certificate.c.not_after >= bindparam("ended_after"),
+    )
+    .order_by(certificate.c.serial),
+    RevokedRow,
+)
+_LAST_END = Prepared(
+    select(func.max(certificate.c.not_after)).where(
+        certificate.c.issuer_id == bindparam("of"), text("status IN ('good', 'held', 'reserved')")
+    )
+)
+
+
+def search(
+    c: Connection, wish: Wish, *, after: tuple[int, bytes] | None = None, limit: int = 100
+) -> list[CertificateRow]:
+    """At most `limit` in the order of issuer and serial, beginning behind `after` (issuer id, serial)."""
+    query = _matching(select(certificate), wish)
+    if after is not None:
+        query = query.where(tuple_(certificate.c.issuer_id, certificate.c.serial) > tuple_(*after))
+    query = query.order_by(certificate.c.issuer_id, certificate.c.serial).limit(limit)
+    return [CertificateRow(*row) for row in c.execute(query)]
+
+
+def count(c: Connection, wish: Wish) -> int:
+    return int(c.execute(_matching(select(func.count()).select_from(certificate), wish)).scalar_one())
+
+
+def _matching(query: Select[Any], wish: Wish) -> Select[Any]:
+    if wish.issuer_ids is not None:
+        query = query.where(certificate.c.issuer_id.in_(list(wish.issuer_ids)))
+    if wish.template_id is not None:
+        versions = select(template_version.c.id).where(template_version.c.template_id == wish.template_id)
+        query = query.where(certificate.c.template_version_id.in_(versions))
+    if wish.statuses:
+        query = query.where(certificate.c.status.in_(list(wish.statuses)))
+    if wish.serial is not None:
+        query = query.where(certificate.c.serial == wish.serial)
+    if wish.not_after_from is not None:
+        query = query.where(certificate.c.not_after >= wish.not_after_from)
+    if wish.not_after_until is not None:
+        query = query.where(certificate.c.not_after < wish.not_after_until)
+    if wish.name is not None:
+        query = query.where(_named(wish.name.lower(), wish.name_kind))
+    return query
+
+
+def _named(name: str, kind: str | None) -> Any:  # noqa: ANN401
+    if "*" not in name:
+        matches = certificate_name.c.value == name
+    else:
+        escaped = name.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").replace("*", "%")
+        matches = certificate_name.c.value.like(escaped, escape="\\")
+    found = select(certificate_name.c.issuer_id, certificate_name.c.serial).where(matches)
+    if kind is not None:
+        found = found.where(certificate_name.c.kind == kind)
+    return tuple_(certificate.c.issuer_id, certificate.c.serial).in_(found)
+
+
+def revoked(c: Connection, issuer_id: int, ended_after: int, shard: int = 0) -> list[RevokedRow]:
+    """The lines of a CRL, by serial: revoked, held and given up, without those that ended before `ended_after`."""
+    return _REVOKED.all(c, {"of": issuer_id, "shard": shard, "ended_after": ended_after})
+
+
+def last_end(c: Connection, issuer_id: int) -> int | None:
+    """When the last live certificate of an issuer ends; None when it has none."""
+    found = _LAST_END.scalar(c, {"of": issuer_id})
+    return None if found is None else int(found)
+
+
+def count_by_status(c: Connection) -> list[tuple[int, str, int]]:
+    """Issuer id, status, how many."""
+    query = select(certificate.c.issuer_id, certificate.c.status, func.count()).group_by(
+        certificate.c.issuer_id, certificate.c.status
+    )
+    return [(int(row[0]), str(row[1]), int(row[2])) for row in c.execute(query)]
+
+
+def names_of(c: Connection, issuer_id: int, serial: bytes) -> list[tuple[str, str]]:
+    """Kind and value of every searchable name."""
+    query = (
+        select(certificate_name.c.kind, certificate_name.c.value)
+        .where(certificate_name.c.issuer_id == issuer_id, certificate_name.c.serial == serial)
+        .order_by(certificate_name.c.kind, certificate_name.c.value)
+    )
+    return [(str(kind), str(value)) for kind, value in c.execute(query)]
+
+
+def import_certificates(c: Connection, rows: Iterable[CertificateRow]) -> int:
+    """Take in serials that another program issued; how many. Raises Conflict (from the database) for a known one."""
+    values = [{name: getattr(row, name) for name in CertificateRow.__slots__} for row in rows]
+    if values:
+        c.execute(insert(certificate), values)
+    return len(values)
