@@ -49,6 +49,7 @@ class Step(StrEnum):
     # audit and jobs
     AUDIT_EVENT = "audit.event"
     AUDIT_SEAL = "audit.seal"
+    AUDIT_CHECKPOINT_FILE = "audit.checkpoint-file"
     JOB_QUEUE = "job.queue"
     JOB_CLAIM = "job.claim"
     JOB_FINISH = "job.finish"

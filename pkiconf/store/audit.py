@@ -97,6 +97,11 @@ class AuditLog:
         return hmac.digest(self._key.reveal(), purpose + content, "sha256")
 
 
+def leaf_content(event: AuditEventRow) -> bytes:
+    """What a leaf of the tree is the hash of: id (8 octets, big-endian) ‖ MAC ‖ body."""
+    return event.id.to_bytes(8, "big") + event.mac + event.body.encode("utf-8", "surrogatepass")
+
+
 def list_events(
     c: Connection, *, after: int = 0, limit: int = 100, action: str | None = None, address: str | None = None,
     since: datetime | None = None, until: datetime | None = None,
