@@ -114,7 +114,8 @@ def open_keyring(settings: ProcessSettings, db: Database, *, create: bool) -> Ke
     master = load_master_keys(source)
     if missing := sorted(sealed_under - set(master.ids)):
         raise Unavailable(
-            f"this database is sealed under master key {', '.join(missing)}, but {source} gives {', '.join(master.ids)}",
+            f"this database is sealed under master key {', '.join(missing)}, "
+            f"but {source} gives {', '.join(master.ids)}",
             "Point pkiconf at the master key that belongs to this database; nothing was changed",
         )
     return Keyring(master, reloader(source))

@@ -12,6 +12,7 @@ from pkiconf.authority.lifecycle import Authorities
 from pkiconf.authority.service_certificates import ORIGIN as SERVICE_ORIGIN
 from pkiconf.authority.service_certificates import ServiceCertificates, ServiceOrigin
 from pkiconf.issuance.certificates import Certificates
+from pkiconf.issuance.order import Origin
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.pipeline import Pipeline
 from pkiconf.issuance.requests import ORIGIN as REQUEST_ORIGIN
@@ -40,7 +41,11 @@ class Services:
 
 def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes]) -> Services:
     """Wire everything once, in the open."""
-    origins = {REQUEST_ORIGIN: RequestOrigin(), CA_ORIGIN: CAOrigin(parts), SERVICE_ORIGIN: ServiceOrigin(parts)}
+    origins: dict[str, Origin] = {
+        REQUEST_ORIGIN: RequestOrigin(),
+        CA_ORIGIN: CAOrigin(parts),
+        SERVICE_ORIGIN: ServiceOrigin(parts),
+    }
     pipeline = Pipeline(parts, origins)
     service_certificates = ServiceCertificates(parts, pipeline)
     establisher = Establisher(parts, pipeline, service_certificates)

@@ -11,6 +11,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from pkiconf.authority import establish
@@ -20,7 +21,7 @@ from pkiconf.model.actor import SYSTEM
 from pkiconf.revocation.revoke import CRL_JOB
 from pkiconf.services import Services
 from pkiconf.steps import Step
-from pkiconf.store import authorities, jobs
+from pkiconf.store import authorities, inventory, jobs
 from pkiconf.store.database import Connection
 from pkiconf.store.jobs import JobRow
 from pkiconf.wake import Alarm
@@ -77,7 +78,7 @@ class Worker:
 
     def _run_jobs(self) -> int:
         db, now = self.services.parts.db, to_epoch(self.services.parts.now())
-        claimed = db.write(Step.JOB_CLAIM, lambda c: jobs.claim(c, self.name, now, now + LEASE_SECONDS, BATCH))
+        claimed = db.write(Step.JOB_CLAIM, lambda c: jobs.claim(c, self.name, now, now + LEASE_SECONDS, limit=BATCH))
         for job in claimed:
             self._run(job)
         return len(claimed)
@@ -92,7 +93,7 @@ class Worker:
         except Exception as ex:
             error = str(ex) if isinstance(ex, PkiconfError) else type(ex).__name__
             log.warning("job %s %s: %s", job.kind, job.dedupe, error, exc_info=not isinstance(ex, PkiconfError))
-            db.write(Step.JOB_FINISH, lambda c: jobs.fail(c, job, now, error))
+            db.write(Step.JOB_FINISH, lambda c: jobs.fail(c, job, error, now))
         else:
             db.write(Step.JOB_FINISH, lambda c: jobs.finish(c, job))
 
@@ -109,14 +110,15 @@ class Worker:
         def ended(c: Connection) -> list[int]:
             return [
                 row.id
-                for row in authorities.list_all_issuers(c)
-                if row.state == "retiring" and not authorities.has_unexpired_certificates(c, row.id, now)
+                for row in authorities.list_issuers(c)
+                if row.state == "retiring" and (inventory.last_end(c, row.id) or 0) < now
             ]
 
         old = self.services.parts.db.read(ended)
         for issuer_id in old:
-            self.services.parts.db.write(
-                Step.AUTHORITY_UPDATE,
-                lambda c, issuer_id=issuer_id: authorities.set_issuer_state(c, issuer_id, "ended"),
-            )
+            self.services.parts.db.write(Step.AUTHORITY_UPDATE, partial(_end_issuer, issuer_id))
         return len(old)
+
+
+def _end_issuer(issuer_id: int, c: Connection) -> None:
+    authorities.set_issuer_state(c, issuer_id, "retiring", "ended")

@@ -75,9 +75,9 @@ def activate(c: Connection, parts: Parts, issuer_id: int) -> None:
         return
     row = authorities.get_authority(c, issuer.authority_id)
     if row.current_issuer_id is not None and row.current_issuer_id != issuer_id:
-        authorities.set_issuer_state(c, row.current_issuer_id, "retiring")
-    authorities.set_issuer_state(c, issuer_id, "active")
-    authorities.activate(c, row.id, issuer_id)
+        authorities.set_issuer_state(c, row.current_issuer_id, "active", "retiring")
+    authorities.set_issuer_state(c, issuer_id, "next", "active")
+    authorities.update_authority(c, row.id, row.generation, lifecycle="active", current_issuer_id=issuer_id)
     parts.record(c, SYSTEM, "authority.activate", f"authority/{row.name}", {"generation": issuer.generation})
 
 
@@ -94,7 +94,7 @@ class Establisher:
 
     def unfinished(self, c: Connection) -> frozenset[int]:
         """Row ids of authorities whose wish has not come true yet."""
-        return frozenset(int(job.dedupe) for job in jobs.list_jobs(c, JOB))
+        return frozenset(int(job.dedupe) for job in jobs.list_jobs_of_kind(c, JOB))
 
     def establish(self, authority_id: int, actor: Actor) -> None:
         """Do what is left. Returns at once if nothing is.
@@ -112,7 +112,7 @@ class Establisher:
         if wish.cross:
             self._cross_certify(row, spec, wish, actor)
         self._services.ensure(wish.issuer_id, OCSP)
-        self._parts.db.write(Step.JOB_FINISH, lambda c: jobs.finish(c, job.id))
+        self._parts.db.write(Step.JOB_FINISH, lambda c: _end(c, job))
 
     def _certify(self, row: authorities.AuthorityRow, spec: AuthoritySpec, wish: Wish, actor: Actor) -> None:
         if spec.issuer == "self":
@@ -143,6 +143,13 @@ class Establisher:
         wanted = self._parts.db.read(lambda c: _wanted(c, subject, spec))
         order = IssuanceOrder(signer, template_id, wanted, ORIGIN, origin, f"authority/{row.name}", actor)
         _expect_issued(self._pipeline.issue(order), row.name)
+
+
+def _end(c: Connection, done: jobs.JobRow) -> None:
+    """The wish came true, unless another one has taken its place meanwhile."""
+    job = jobs.find_job(c, JOB, done.dedupe)
+    if job is not None and job.payload == done.payload:
+        jobs.cancel(c, JOB, done.dedupe)
 
 
 def _expect_issued(outcome: Outcome, name: str) -> None:

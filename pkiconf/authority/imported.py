@@ -19,7 +19,8 @@ from pkiconf.model.actor import Actor
 from pkiconf.model.certificate import CertificateStatus
 from pkiconf.model.revocation import RevocationReason, RevokedEntry
 from pkiconf.policy.serials import serial_bytes
-from pkiconf.store import authorities, certificates
+from pkiconf.store import crls, inventory
+from pkiconf.store.certificates import CertificateRow
 from pkiconf.store.database import Connection
 
 ORIGIN: Final = "import"
@@ -96,22 +97,26 @@ def record_imported(c: Connection, parts: Parts, issuer_id: int, past: Imported,
     """Part of the transaction that creates the authority. Serials of unknown validity count to the issuer's end."""
     now = to_epoch(parts.now())
     record_installed(c, issuer_id, past.chain.certificate.spki, past.chain, now)
-    authorities.set_crl_number(c, issuer_id, past.next_crl_number - 1)
+    crls.raise_number(c, issuer_id, past.next_crl_number - 1)
     own = past.chain.certificate
     ends = Ends(to_epoch(own.not_before), to_epoch(own.not_after))
-    for serial in sorted({*past.issued, *past.revoked}):
-        entry = past.revoked.get(serial)
-        validity = past.issued.get(serial, ends)
-        certificates.add_imported(
-            c, issuer_id=issuer_id, serial=serial_bytes(serial), status=_status(entry),
-            reason=entry.reason.code if entry else None, revoked_at=to_epoch(entry.revoked_at) if entry else None,
-            not_before=validity.not_before, not_after=validity.not_after,
-            origin_kind=ORIGIN, origin_id=f"{issuer_id}:{serial:x}", at=now,
-        )  # fmt: skip
-        details: dict[str, object] = {"issuer": issuer_id, "serial": serial_bytes(serial).hex()}
-        if entry is not None:
-            details |= {"status": _status(entry), "reason": entry.reason.text}
-        parts.record(c, actor, "certificate.import", f"certificate/{issuer_id}/{serial_bytes(serial).hex()}", details)
+    rows = [_row(issuer_id, serial, past, ends, now) for serial in sorted({*past.issued, *past.revoked})]
+    inventory.import_certificates(c, rows)
+    for row in rows:
+        details: dict[str, object] = {"issuer": issuer_id, "serial": row.serial.hex(), "status": row.status}
+        parts.record(c, actor, "certificate.import", f"certificate/{issuer_id}/{row.serial.hex()}", details)
+
+
+def _row(issuer_id: int, serial: int, past: Imported, ends: Ends, now: int) -> CertificateRow:
+    entry = past.revoked.get(serial)
+    validity = past.issued.get(serial, ends)
+    return CertificateRow(
+        issuer_id=issuer_id, serial=serial_bytes(serial), bucket=0, template_version_id=None, status=_status(entry),
+        reason=entry.reason.code if entry else None, revoked_at=to_epoch(entry.revoked_at) if entry else None,
+        invalidity_at=to_epoch(entry.invalidity_date) if entry and entry.invalidity_date else None,
+        not_before=validity.not_before, not_after=validity.not_after, crl_shard=0,
+        origin_kind=ORIGIN, origin_id=f"{issuer_id}:{serial:x}", reserved_at=now, lease_until=now,
+    )  # fmt: skip
 
 
 def _status(entry: RevokedEntry | None) -> str:

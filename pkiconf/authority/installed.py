@@ -1,4 +1,4 @@
-"""Certificates that somebody else issued to one of our authorities: checked as a relying party would, then installed."""
+"""Certificates that others issued to our authorities: checked as a relying party would, then installed."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class ExternalAuthorities:
         Raises Refused or Unverified when a relying party would not accept it, Conflict for an authority whose
         certificate we issue ourselves.
         """
-        check_may(actor, Action.AUTHORITY_INSTALL, f"authority/{name}")
+        check_may(actor, Action.AUTHORITY_INSTALL_CERTIFICATE, f"authority/{name}")
         authority, issuer, key = self._parts.db.read(lambda c: _newest(c, name))
         spec = authority_spec(authority)
         if spec.issuer != "external":
@@ -167,7 +167,6 @@ class ExternalAuthorities:
                 return
             record_installed(c, issuer.id, key.spki, checked, to_epoch(now))
             establish.activate(c, self._parts, issuer.id)
-            authorities.set_lifecycle(c, authority.id, "active")
             details = {"serial": f"{checked.certificate.serial_number:x}"}
             self._parts.record(c, actor, "authority.install", f"authority/{name}", details)
 

@@ -76,9 +76,7 @@ class Authorities:
 
         def write(c: Connection) -> None:
             guard(c)
-            authorities.update_spec(c, row.id, generation, declared.text, digest(declared.text), declared.owner)
-            if row.lifecycle == "retired":
-                authorities.set_lifecycle(c, row.id, "active" if row.current_issuer_id else "creating")
+            authorities.update_authority(c, row.id, generation, **_columns(declared), **_revived(row))
             if renew:
                 self._queue_renewal(c, row, now)
             action = "authority.renew" if renew else "authority.update"
@@ -96,7 +94,7 @@ class Authorities:
         now = to_epoch(self._parts.now())
 
         def write(c: Connection) -> None:
-            authorities.touch(c, row.id, row.generation)
+            authorities.update_authority(c, row.id, row.generation)
             self._queue_renewal(c, row, now)
             self._parts.record(c, actor, "authority.renew", f"authority/{name}", {})
 
@@ -119,13 +117,12 @@ class Authorities:
 
         def write(c: Connection) -> None:
             guard(c)
-            authorities.update_spec(c, row.id, generation, declared.text, digest(declared.text), declared.owner)
+            waiting = {"lifecycle": "waiting_certificate"} if spec.issuer == "external" else {}
+            authorities.update_authority(c, row.id, generation, **_columns(declared), **waiting)
             latest = max(issuer.generation for issuer in authorities.list_issuers(c, row.id))
             issuer_id = self._record_issuer(c, row.id, latest + 1, subject, key, now)
             details = _key_details(key) | {"generation": latest + 1}
             self._parts.record(c, actor, "authority.rollover", f"authority/{row.name}", details)
-            if spec.issuer == "external":
-                authorities.set_lifecycle(c, row.id, "waiting_certificate")
             establish.queue(c, row.id, Wish(issuer_id, 1, spec.rollover.cross_certificates), now)
 
         self._parts.db.write(Step.AUTHORITY_ROLLOVER, write)
@@ -138,7 +135,7 @@ class Authorities:
 
         def write(c: Connection) -> None:
             guard(c)
-            authorities.rename(c, row.id, generation, new)
+            authorities.update_authority(c, row.id, generation, name=new)
             slugs.rename_slug(c, f"authority/{old}", f"authority/{new}")
             self._parts.record(c, actor, "authority.rename", f"authority/{new}", {"from": old})
 
@@ -152,7 +149,7 @@ class Authorities:
 
         def write(c: Connection) -> None:
             guard(c)
-            authorities.retire(c, row.id, generation, now)
+            authorities.update_authority(c, row.id, generation, lifecycle="retired", retired_at=now)
             self._parts.record(c, actor, "authority.retire", f"authority/{name}", {})
 
         self._parts.db.write(Step.AUTHORITY_RETIRE, write)
@@ -183,6 +180,17 @@ class Authorities:
 
 def _first_lifecycle(spec: AuthoritySpec, past: Imported | None) -> str:
     return "waiting_certificate" if spec.issuer == "external" and past is None else "creating"
+
+
+def _columns(declared: DeclaredAuthority) -> dict[str, Any]:
+    return {"spec": declared.text, "spec_digest": digest(declared.text), "owner": declared.owner}
+
+
+def _revived(row: AuthorityRow) -> dict[str, Any]:
+    """What a retired authority becomes when it is declared again."""
+    if row.lifecycle != "retired":
+        return {}
+    return {"lifecycle": "active" if row.current_issuer_id else "creating", "retired_at": None}
 
 
 def _key_details(key: NewKey) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class ServiceOrigin:
 
     def completed(self, c: Connection, origin_id: str, certificate: CertificateID, der: bytes) -> None:
         row = certificates.get_certificate(c, certificate)
-        service_certificates.set_certificate(c, int(origin_id), row.serial, row.not_before, row.not_after)
+        service_certificates.complete_service_certificate(c, int(origin_id), row.serial, row.not_before, row.not_after)
 
     def given_back(self, c: Connection, origin_id: str) -> None:
         """A new one is asked for when it is needed."""
@@ -111,8 +111,9 @@ class ServiceCertificates:
         self, c: Connection, issuer_id: int, purpose: str, now: int
     ) -> Iterator[tuple[service_certificates.ServiceCertificateRow, keys.KeyRow, int]]:
         epoch = authorities.get_issuer(c, issuer_id).status_epoch
-        for row in service_certificates.list_newest_first(c, issuer_id, purpose):
-            if row.serial is None or not row.from_at <= now < row.until_at:
+        rows = service_certificates.list_service_certificates(c, issuer_id)
+        for row in sorted(rows, key=lambda row: row.until_at, reverse=True):
+            if row.purpose != purpose or row.serial is None or not row.from_at <= now < row.until_at:
                 continue
             status = certificates.status(c, issuer_id, row.serial)
             if status is not None and status.status == CertificateStatus.GOOD:
@@ -156,7 +157,10 @@ class ServiceCertificates:
         def prepare(c: Connection) -> tuple[int, int]:
             template_id = ensure_system_template(c, authority.id, template, now)
             key_id = new.record(c, now)
-            return template_id, service_certificates.add(c, issuer_id, purpose, key_id, now, now)
+            row_id = service_certificates.add_service_certificate(
+                c, issuer_id=issuer_id, purpose=purpose, key_id=key_id, from_at=now, until_at=now
+            )
+            return template_id, row_id
 
         template_id, row_id = self._parts.db.write(Step.SERVICE_CERTIFICATE, prepare)
         common_name = (parse_name(issuer.subject).values(COMMON_NAME) or (authority.name,))[0]
@@ -185,4 +189,4 @@ def _rows(c: Connection, issuer_id: int) -> tuple[authorities.IssuerRow, authori
 
 
 def _serving_issuers(c: Connection) -> tuple[int, ...]:
-    return tuple(row.id for row in authorities.list_all_issuers(c) if row.state in ("active", "retiring"))
+    return tuple(row.id for row in authorities.list_issuers(c) if row.state in ("active", "retiring"))

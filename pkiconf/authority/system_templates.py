@@ -24,5 +24,6 @@ def ensure_system_template(c: Connection, authority_id: int, spec: TemplateSpec,
             spec=text, spec_digest=digest(text), created_at=now,
         )  # fmt: skip
     if row.spec_digest != digest(text):
-        templates.update_template(c, row.id, row.generation, spec=text, spec_digest=digest(text), now=now)
+        templates.update_template(c, row.id, row.generation, spec=text, spec_digest=digest(text))
+        templates.add_template_version(c, row.id, text, digest(text), now)
     return row.id

@@ -13,10 +13,11 @@ from pkiconf.der.pkcs7 import encode_certs_only
 from pkiconf.errors import Conflict, NotFound
 from pkiconf.issuance.issuer import chain_of
 from pkiconf.issuance.parts import Parts
+from pkiconf.issuance.requests import find_template
 from pkiconf.model.certificate import CertificateID
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS
 from pkiconf.policy.serials import parse_serial_text, serial_bytes
-from pkiconf.store import authorities, certificates
+from pkiconf.store import authorities, certificates, inventory, templates
 from pkiconf.store.database import Connection
 
 FORMATS: Final = ("pem", "der", "chain", "p7b")
@@ -69,13 +70,8 @@ class Certificates:
         """Newest first. Raises NotFound for an authority or template that does not exist."""
 
         def read(c: Connection) -> list[Found]:
-            rows = certificates.search(
-                c, authority=wanted.authority, template=wanted.template, status=wanted.status,
-                name=wanted.name.lower() if wanted.name else None,
-                expires_before=to_epoch(wanted.expires_before) if wanted.expires_before else None,
-                include_system=wanted.include_system, limit=wanted.limit,
-            )  # fmt: skip
-            return [self._describe(c, row) for row in rows]
+            found = (self._describe(c, row) for row in inventory.search(c, _wish(c, wanted), limit=wanted.limit))
+            return [one for one in found if wanted.include_system or not one.template.startswith("_")]
 
         return self.parts.db.read(read)
 
@@ -109,10 +105,28 @@ class Certificates:
         return found[0]
 
     def _describe(self, c: Connection, row: certificates.CertificateRow) -> Found:
-        authority, template = certificates.whereabouts(c, row.issuer_id, row.template_version_id)
-        identity = CertificateID(row.issuer_id, int.from_bytes(row.serial, "big"))
-        stored = certificates.find_stored(c, identity)
+        authority = authorities.get_authority(c, authorities.get_issuer(c, row.issuer_id).authority_id).name
+        template = "(imported)"
+        if row.template_version_id is not None:
+            version = templates.get_template_version(c, row.template_version_id)
+            template = templates.get_template(c, version.template_id).name
+        stored = certificates.find_stored(c, row.issuer_id, row.serial)
         der = None
         if stored is not None and stored.signature is not None:
             der = assemble_certificate(stored.tbs, SIGNATURE_ALGORITHMS[stored.algorithm], stored.signature)
         return Found(row, authority, template, der)
+
+
+def _wish(c: Connection, wanted: Filter) -> inventory.Wish:
+    issuer_ids = None
+    if wanted.authority is not None:
+        authority = authorities.get_authority_by_name(c, wanted.authority)
+        issuer_ids = [row.id for row in authorities.list_issuers(c, authority.id)]
+    template_id = find_template(c, wanted.template).id if wanted.template else None
+    return inventory.Wish(
+        issuer_ids=issuer_ids,
+        template_id=template_id,
+        statuses=(wanted.status,) if wanted.status else (),
+        name=wanted.name,
+        not_after_until=to_epoch(wanted.expires_before) if wanted.expires_before else None,
+    )

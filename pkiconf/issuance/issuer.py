@@ -14,6 +14,7 @@ from pkiconf.errors import Conflict
 from pkiconf.model.certificate import IssuerFacts
 from pkiconf.model.keys import SignatureAlgorithm, get_key_algorithm, get_signature_algorithm
 from pkiconf.model.names import NameConstraints
+from pkiconf.policy.template import CompiledTemplate, compile_template
 from pkiconf.spec.authority import AuthoritySpec
 from pkiconf.spec.settings import Settings
 from pkiconf.spec.template import TemplateSpec
@@ -138,7 +139,7 @@ def _tightest_path_length(path: tuple[Certificate, ...]) -> int | None:
 
 def _constraints(path: tuple[Certificate, ...]) -> tuple[NameConstraints, ...]:
     found = (certificate.extension(NAME_CONSTRAINTS) for certificate in path)
-    return tuple(parse_name_constraints(extension) for extension in found if extension is not None)
+    return tuple(parse_name_constraints(extension.value) for extension in found if extension is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ class IssuingContext:
 
     stamp: templates.IssuingStamp
     facts: IssuerFacts
-    template: TemplateSpec
+    template: CompiledTemplate
     template_version_id: int
     chain: tuple[bytes, ...]
     key: keys.KeyRow
@@ -175,7 +176,7 @@ def _build(c: Connection, stamp: templates.IssuingStamp, issuer_id: int, own_cer
     return IssuingContext(
         stamp=stamp,
         facts=load_issuer_facts(c, issuer_id, own_certificate=own_certificate),
-        template=TemplateSpec.model_validate(json.loads(version.resolved)),
+        template=compile_template(TemplateSpec.model_validate(json.loads(version.resolved))),
         template_version_id=version.id,
         chain=chain_of(c, issuer_id),
         key=keys.get_key(c, issuer.key_id),

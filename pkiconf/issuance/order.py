@@ -38,7 +38,9 @@ class IssuanceOrder:
 
 
 class Origin(Protocol):
-    """What stands behind orders of one kind, also after a restart; told in the pipeline's own transactions, so it never disagrees with them.
+    """What stands behind orders of one kind, also after a restart.
+
+    Told in the pipeline's own transactions, so the two never disagree.
 
     The functions touch only the database and may run again.
     """

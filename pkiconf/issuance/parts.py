@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ class Parts:
         return self.clock.now()
 
     def record(
-        self, c: Connection, actor: Actor, action: str, address: str, details: dict[str, object] | None = None
+        self, c: Connection, actor: Actor, action: str, address: str, details: Mapping[str, object] | None = None
     ) -> None:
         """Put an audit event into the transaction of the act it tells of."""
         self.audit.record(c, self.clock.now(), actor, action, address, details or {})

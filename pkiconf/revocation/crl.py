@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,18 +12,18 @@ from uuid import UUID
 from pkiconf.clock import from_epoch, to_epoch
 from pkiconf.der.crl import assemble_crl, encode_crl_entry, encode_tbs_crl
 from pkiconf.der.verify import verify_signature
-from pkiconf.errors import NotFound, SigningUnavailable, Unavailable
+from pkiconf.errors import Conflict, NotFound, SigningUnavailable, Unavailable
 from pkiconf.issuance.issuer import authority_spec, signature_algorithm
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.pipeline import SIGNING_TIME
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.signing.signer import Kind, SigningOrder
 from pkiconf.steps import Step
-from pkiconf.store import authorities, certificates, crls, keys
+from pkiconf.store import authorities, crls, inventory, keys
 from pkiconf.store.database import Connection
 
-FULL: Final = -1
-"""The shard number of the CRL that covers everything."""
+KEPT: Final = 3
+"""How many past CRLs of an issuer stay in the database."""
 
 SKEW: Final = timedelta(minutes=5)
 """thisUpdate lies this much in the past, for clients whose clocks are slow."""
@@ -49,14 +50,14 @@ class CRLs:
         When the key cannot sign now, the last one that is still valid. Raises NotFound for an issuer that never
         signed, SigningUnavailable when there is no valid CRL at all.
         """
-        epoch, number = self._parts.db.read(lambda c: crls.published_state(c, issuer_id))
+        epoch, number = self._parts.db.read(lambda c: _state(c, issuer_id))
         known = self._latest.get(issuer_id)
         if known is None or known.number != number:
             known = self._load(issuer_id)
         if known is not None and not self._is_due(known, epoch):
             return known
         with self._making:  # single flight: the threads behind the first one find its work done
-            epoch = self._parts.db.read(lambda c: crls.published_state(c, issuer_id))[0]
+            epoch = self._parts.db.read(lambda c: _state(c, issuer_id))[0]
             known = self._load(issuer_id)
             if known is not None and not self._is_due(known, epoch):
                 return known
@@ -74,7 +75,7 @@ class CRLs:
         list that would go back behind a published one is not published. Raises SigningUnavailable, NotFound.
         """
         now = self._parts.now()
-        number = self._parts.db.write(Step.CRL_NUMBER, lambda c: authorities.take_crl_number(c, issuer_id))
+        number = self._parts.db.write(Step.CRL_NUMBER, lambda c: crls.next_number(c, issuer_id).number)
         issuer, key, authority, entries = self._parts.db.read(lambda c: self._collect(c, issuer_id))
         spec = authority_spec(authority)
         this_update = now - SKEW
@@ -87,10 +88,11 @@ class CRLs:
         verify_signature(key.spki, algorithm, tbs, signature)
         der = assemble_crl(tbs, algorithm, signature)
         row = crls.CRLRow(
-            issuer_id=issuer_id, shard=FULL, number=number, covers_epoch=issuer.status_epoch,
+            issuer_id=issuer_id, shard=crls.FULL, number=number, covers_epoch=issuer.status_epoch,
             this_update=to_epoch(this_update), next_update=to_epoch(next_update), der=der,
         )  # fmt: skip
-        self._parts.db.write(Step.CRL_PUBLISH, lambda c: crls.publish(c, row))
+        with contextlib.suppress(Conflict):  # another process published a newer list meanwhile: that one is served
+            self._parts.db.write(Step.CRL_PUBLISH, lambda c: _publish(c, row))
         published = self._load(issuer_id)
         assert published is not None
         return published
@@ -109,7 +111,7 @@ class CRLs:
         return known.covers_epoch < epoch or self._parts.now() >= half
 
     def _load(self, issuer_id: int) -> PublishedCRL | None:
-        row = self._parts.db.read(lambda c: crls.find_latest(c, issuer_id, FULL))
+        row = self._parts.db.read(lambda c: crls.current(c, issuer_id))
         if row is None:
             return None
         found = PublishedCRL(
@@ -128,14 +130,14 @@ class CRLs:
         issuer = authorities.get_issuer(c, issuer_id)
         if issuer.state == "next":
             raise NotFound(f"generation {issuer.generation} of this authority has no certificate yet")
-        latest = crls.find_latest(c, issuer_id, FULL)
+        latest = crls.current(c, issuer_id)
         ended_before = latest.this_update if latest else 0
         entries = [
             encode_crl_entry(
                 row.serial, from_epoch(row.revoked_at), _REASONS[row.reason],
                 from_epoch(row.invalidity_at) if row.invalidity_at is not None else None,
             )
-            for row in certificates.iterate_revoked(c, issuer_id, not_ended_before=ended_before)
+            for row in inventory.revoked(c, issuer_id, ended_before)
         ]  # fmt: skip
         authority = authorities.get_authority(c, issuer.authority_id)
         return issuer, keys.get_key(c, issuer.key_id), authority, entries
@@ -144,7 +146,16 @@ class CRLs:
 _REASONS: Final = {reason.code: reason for reason in RevocationReason} | {None: RevocationReason.UNSPECIFIED}
 
 
+def _state(c: Connection, issuer_id: int) -> tuple[int, int]:
+    """The issuer's status epoch and the number of its current CRL (0: none)."""
+    head = crls.head(c, issuer_id)
+    return (head.status_epoch, head.number) if head else (authorities.get_issuer(c, issuer_id).status_epoch, 0)
+
+
+def _publish(c: Connection, row: crls.CRLRow) -> None:
+    crls.publish(c, row)
+    crls.prune(c, row.issuer_id, KEPT)
+
+
 def _serving(c: Connection) -> list[tuple[int, int]]:
-    return [
-        (row.id, row.status_epoch) for row in authorities.list_all_issuers(c) if row.state in ("active", "retiring")
-    ]
+    return [(row.id, row.status_epoch) for row in authorities.list_issuers(c) if row.state in ("active", "retiring")]

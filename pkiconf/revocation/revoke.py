@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from pkiconf.clock import to_epoch
+from pkiconf.clock import from_epoch, to_epoch
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.actor import Actor
 from pkiconf.model.certificate import CertificateID, CertificateStatus
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.policy.authorization import Action, check_may
-from pkiconf.policy.revocation import check_release, check_revocation
+from pkiconf.policy.revocation import Standing, evaluate_hold, evaluate_release, evaluate_revocation
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.steps import Step
-from pkiconf.store import certificates, jobs
+from pkiconf.store import authorities, certificates, jobs
+from pkiconf.store.certificates import CertificateRow
 from pkiconf.store.database import Connection
 
 CRL_JOB: Final = "crl.make"
@@ -31,61 +33,82 @@ class Revocations:
         reason: RevocationReason,
         actor: Actor,
         invalidity_date: datetime | None = None,
-    ) -> bool:
-        """Revoke for good, or with CERTIFICATE_HOLD until it is released. False if it already was, for this reason.
+    ) -> Standing:
+        """Revoke for good; what it is now. For certificateHold use `hold`.
 
         Raises NotFound for a serial this issuer never issued, Conflict for a state that does not allow it, Refused
         for a reason or date that may not be given.
         """
+        check_may(actor, Action.CERTIFICATE_REVOKE, _address(certificate))
         now = self.parts.now()
-        address = _address(certificate)
-        check_may(actor, Action.CERTIFICATE_REVOKE, address)
-        hold = reason is RevocationReason.CERTIFICATE_HOLD
-        status = CertificateStatus.HELD if hold else CertificateStatus.REVOKED
 
-        def write(c: Connection) -> bool:
-            row = certificates.get_certificate(c, certificate)
-            present = RevocationReason.from_code(row.reason) if row.reason is not None else None
-            if row.status == status and present is reason:
-                return False
-            check_revocation(CertificateStatus(row.status), present, reason, invalidity_date, now)
-            # A reason corrected later does not change since when the certificate is revoked.
-            at = row.revoked_at if row.status == CertificateStatus.REVOKED and row.revoked_at else to_epoch(now)
-            epoch = certificates.revoke(
-                c, row.issuer_id, row.serial, status=status, reason=reason.code, at=at,
-                invalidity_at=to_epoch(invalidity_date) if invalidity_date else None,
-            )  # fmt: skip
-            details = _details(certificate) | {"reason": reason.text, "epoch": epoch}
-            self.parts.record(c, actor, "certificate.hold" if hold else "certificate.revoke", address, details)
-            _queue_crl(c, row.issuer_id, to_epoch(now))
-            return True
+        def decide(c: Connection, row: CertificateRow) -> Standing:
+            is_authority = authorities.is_ca_certificate(c, row.issuer_id, row.serial)
+            return evaluate_revocation(
+                _standing(row), reason, now, is_authority=is_authority, invalidity_date=invalidity_date
+            )
 
-        changed = self.parts.db.write(Step.CERTIFICATE_REVOKE, write)
-        self.parts.wake()
-        return changed
+        return self._change(certificate, actor, "certificate.revoke", Step.CERTIFICATE_REVOKE, decide)
 
-    def release(self, certificate: CertificateID, actor: Actor) -> None:
+    def hold(self, certificate: CertificateID, actor: Actor) -> Standing:
+        """Revoked until it is released. Raises NotFound, and Conflict unless it is good."""
+        check_may(actor, Action.CERTIFICATE_HOLD, _address(certificate))
+        now = self.parts.now()
+        return self._change(
+            certificate, actor, "certificate.hold", Step.CERTIFICATE_REVOKE,
+            lambda c, row: evaluate_hold(_standing(row), now),
+        )  # fmt: skip
+
+    def release(self, certificate: CertificateID, actor: Actor) -> Standing:
         """Make a held certificate good again. Raises NotFound, and Conflict for one that is not held."""
-        address = _address(certificate)
-        check_may(actor, Action.CERTIFICATE_RELEASE, address)
+        check_may(actor, Action.CERTIFICATE_RELEASE, _address(certificate))
+        return self._change(
+            certificate, actor, "certificate.release", Step.CERTIFICATE_RELEASE,
+            lambda c, row: evaluate_release(_standing(row)),
+        )  # fmt: skip
+
+    def _change(
+        self,
+        certificate: CertificateID,
+        actor: Actor,
+        action: str,
+        step: Step,
+        decide: Callable[[Connection, CertificateRow], Standing],
+    ) -> Standing:
         now = to_epoch(self.parts.now())
 
-        def write(c: Connection) -> None:
+        def write(c: Connection) -> Standing:
             row = certificates.get_certificate(c, certificate)
-            check_release(CertificateStatus(row.status))
-            epoch = certificates.revoke(
-                c, row.issuer_id, row.serial, status=CertificateStatus.GOOD, reason=None, at=None, invalidity_at=None
-            )
-            self.parts.record(c, actor, "certificate.release", address, _details(certificate) | {"epoch": epoch})
-            _queue_crl(c, row.issuer_id, now)
+            after = decide(c, row)
+            epoch = certificates.set_standing(
+                c, row.issuer_id, row.serial, row.status, after.status,
+                reason=after.reason.code if after.reason else None,
+                revoked_at=_epoch_or_none(after.revoked_at), invalidity_at=_epoch_or_none(after.invalidity_date),
+            )  # fmt: skip
+            details = _details(certificate) | {"epoch": epoch}
+            if after.reason is not None:
+                details["reason"] = after.reason.text
+            self.parts.record(c, actor, action, _address(certificate), details)
+            # The next CRL is made soon, even if nobody fetches it.
+            jobs.queue(c, CRL_JOB, str(row.issuer_id), "{}", now)
+            return after
 
-        self.parts.db.write(Step.CERTIFICATE_RELEASE, write)
+        after = self.parts.db.write(step, write)
         self.parts.wake()
+        return after
 
 
-def _queue_crl(c: Connection, issuer_id: int, now: int) -> None:
-    """The next CRL is made soon, even if nobody fetches it."""
-    jobs.queue(c, CRL_JOB, str(issuer_id), "{}", now)
+def _standing(row: CertificateRow) -> Standing:
+    return Standing(
+        CertificateStatus(row.status),
+        RevocationReason.from_code(row.reason) if row.reason is not None else None,
+        from_epoch(row.revoked_at) if row.revoked_at is not None else None,
+        from_epoch(row.invalidity_at) if row.invalidity_at is not None else None,
+    )
+
+
+def _epoch_or_none(moment: datetime | None) -> int | None:
+    return to_epoch(moment) if moment is not None else None
 
 
 def _address(certificate: CertificateID) -> str:

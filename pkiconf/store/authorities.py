@@ -19,11 +19,13 @@ from pkiconf.store.issuers import (
     find_issuer_by_hash,
     find_issuer_by_ski,
     get_issuer,
+    is_ca_certificate,
     list_ca_certificates,
     list_issuers,
     prefer_ca_certificate,
     put_issuer_hash,
     set_issuer_state,
+    set_issuer_subject,
     status_epochs,
 )
 from pkiconf.store.prepared import Prepared, inserting
@@ -44,13 +46,16 @@ __all__ = [
     "find_issuer_by_hash",
     "find_issuer_by_ski",
     "get_authority",
+    "get_authority_by_name",
     "get_issuer",
+    "is_ca_certificate",
     "list_authorities",
     "list_ca_certificates",
     "list_issuers",
     "prefer_ca_certificate",
     "put_issuer_hash",
     "set_issuer_state",
+    "set_issuer_subject",
     "status_epochs",
     "update_authority",
 ]
@@ -136,6 +141,15 @@ def get_authority(c: Connection, authority_id: int) -> AuthorityRow:
     found = _GET.find(c, {"wanted": authority_id})
     if found is None:
         raise NotFound(f"there is no authority {authority_id}")
+    return found
+
+
+def get_authority_by_name(c: Connection, name: str) -> AuthorityRow:
+    """Raises NotFound, naming those there are."""
+    found = find_authority(c, name)
+    if found is None:
+        known = ", ".join(row.name for row in list_authorities(c)) or "none yet"
+        raise NotFound(f"there is no authority {name!r}", f"Known authorities: {known}")
     return found
 
 

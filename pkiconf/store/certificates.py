@@ -122,6 +122,10 @@ _SET_STATUS = Prepared(
 )
 _KEY = (certificate.c.issuer_id == bindparam("of"), certificate.c.serial == bindparam("number"))
 _FIND = Prepared(select(certificate).where(*_KEY), CertificateRow)
+_BY_SERIAL = Prepared(
+    select(certificate).where(certificate.c.serial == bindparam("number")).order_by(certificate.c.issuer_id),
+    CertificateRow,
+)
 _FIND_BY_ORIGIN = Prepared(
     select(certificate).where(
         certificate.c.origin_kind == bindparam("kind"), certificate.c.origin_id == bindparam("wanted")
@@ -238,6 +242,24 @@ def release(c: Connection, issuer_id: int, serial: bytes) -> int:
     return _move(c, issuer_id, serial, ("held",), ("good", None, None, None))
 
 
+def set_standing(
+    c: Connection,
+    issuer_id: int,
+    serial: bytes,
+    old: str,
+    new: str,
+    *,
+    reason: int | None,
+    revoked_at: int | None,
+    invalidity_at: int | None,
+) -> int:
+    """Write what was decided for a certificate that is `old` now; the issuer's new status epoch.
+
+    Raises NotFound; Conflict when it is no longer `old`.
+    """
+    return _move(c, issuer_id, serial, (old,), (new, reason, revoked_at, invalidity_at))
+
+
 def abandon(c: Connection, issuer_id: int, serial: bytes, at: int) -> int:
     """Give up an intent, which counts as revoked from now on; the issuer's new status epoch.
 
@@ -300,6 +322,16 @@ def get_stored(c: Connection, id: CertificateID) -> Stored:
     if found is None:
         raise NotFound(f"certificate {id.serial_number:x} of issuer {id.issuer_id} is not stored here")
     return found
+
+
+def find_stored(c: Connection, issuer_id: int, serial: bytes) -> Stored | None:
+    """None for imported serials, whose certificates are elsewhere."""
+    return _STORED.find(c, {"of": issuer_id, "number": serial})
+
+
+def list_by_serial(c: Connection, serial: bytes) -> list[CertificateRow]:
+    """Of every issuer."""
+    return _BY_SERIAL.all(c, {"number": serial})
 
 
 def list_reserved(c: Connection, lease_before: int, limit: int = 1000) -> list[CertificateRow]:

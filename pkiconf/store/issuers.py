@@ -67,6 +67,10 @@ _BY_HASH = Prepared(
 )
 _PUT_HASH = Prepared(inserting(issuer_hash, ending="ON CONFLICT DO NOTHING"))
 _SET_STATE = Prepared(text("UPDATE issuer SET state = :new WHERE id = :id AND state = :old"))
+_SET_SUBJECT = Prepared(text("UPDATE issuer SET subject = :subject WHERE id = :id"))
+_IS_CA = Prepared(
+    text("SELECT 1 FROM certificate WHERE issuer_id = :issuer_id AND serial = :serial AND origin_kind = 'ca'")
+)
 _EPOCHS: Prepared[tuple[int, int]] = Prepared(select(issuer.c.id, issuer.c.status_epoch))
 
 _ADD_CERTIFICATE = Prepared(inserting(ca_certificate, "id", ending="RETURNING id"))
@@ -150,6 +154,16 @@ def set_issuer_state(c: Connection, issuer_id: int, old: str, new: str) -> None:
     """Raises Conflict when the issuer is not in state `old`."""
     if _SET_STATE.count(c, {"id": issuer_id, "old": old, "new": new}) == 0:
         raise Conflict(f"issuer {issuer_id} is not {old} but {get_issuer(c, issuer_id).state}", "Plan again")
+
+
+def set_issuer_subject(c: Connection, issuer_id: int, subject: bytes) -> None:
+    """For a certificate that came back with the name in another encoding (DER)."""
+    _SET_SUBJECT.count(c, {"id": issuer_id, "subject": subject})
+
+
+def is_ca_certificate(c: Connection, issuer_id: int, serial: bytes) -> bool:
+    """Whether this certificate belongs to one of our authorities: its origin says so."""
+    return _IS_CA.scalar(c, {"issuer_id": issuer_id, "serial": serial}) is not None
 
 
 def status_epochs(c: Connection) -> dict[int, int]:

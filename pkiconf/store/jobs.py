@@ -143,6 +143,10 @@ def list_jobs(c: Connection, limit: int = 100) -> list[JobRow]:
     return _LIST.all(c, {"most": limit})
 
 
+def list_jobs_of_kind(c: Connection, kind: str) -> list[JobRow]:
+    return [JobRow(*row) for row in c.execute(select(job).where(job.c.kind == kind).order_by(job.c.id))]
+
+
 def cancel(c: Connection, kind: str, dedupe: str) -> bool:
     return _CANCEL.count(c, {"kind": kind, "dedupe": dedupe}) == 1
 

@@ -163,3 +163,13 @@ def rewrap_secret(c: Connection, name: str, old: str, sealed: bytes, new: str) -
 
 def delete_secret(c: Connection, name: str) -> None:
     _DELETE_SECRET.count(c, {"name": name})
+
+
+def wrapping_key_ids(c: Connection) -> frozenset[str]:
+    """The master keys that something in this database is sealed under."""
+    rows = c.execute(
+        select(key.c.wrapping_key_id)
+        .where(key.c.wrapping_key_id.is_not(None))
+        .union(select(sealed_secret.c.wrapping_key_id))
+    )
+    return frozenset(str(row[0]) for row in rows)
