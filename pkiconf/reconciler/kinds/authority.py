@@ -58,6 +58,8 @@ _MEANINGS: Final[tuple[tuple[Action, tuple[str, ...]], ...]] = (
     ),
 )
 
+_FOLLOW_THE_KEY: Final = ("signature_hash", "signature_padding")
+
 # Fields of which writing one takes the other back: top-level key → keys it displaces.
 _INSTEAD_OF: Final[Mapping[str, tuple[str, ...]]] = {"validity": ("not_after",), "not_after": ("validity",)}
 
@@ -94,7 +96,7 @@ class AuthorityKind:
             own = (explicit.get("service_certificates") or {}).get("key") or {}
             after["service_certificates"] = {**service, "key": fitting(service["key"], own)}
         if key_algorithm(after["key"]) != key_algorithm(standing.spec["key"]):
-            after.update({key: None for key in ("signature_hash", "signature_padding") if key not in explicit})
+            after.update({key: None for key in _FOLLOW_THE_KEY if key not in explicit})
         return _stored(name_of(wish.address), after)
 
     def compare(self, wish: Desired, standing: Actual, after: Spec) -> tuple[FieldChange, ...]:
@@ -208,10 +210,21 @@ def _meaning(change: FieldChange, standing: Actual, after: Spec) -> Action:
 
 def _told(changes: Sequence[FieldChange], standing: Actual, after: Spec) -> Iterator[FieldChange]:
     """The changes as they are told: a key's parameters as one word, and not what merely follows from it."""
-    before, now = key_algorithm(standing.spec["key"]).name, key_algorithm(after["key"]).name
-    if before != now:
-        yield FieldChange("key", before, now)
+    untold = []
+    for path, before, now in (
+        ("key", standing.spec["key"], after["key"]),
+        ("service_certificates.key", _service_key(standing.spec), _service_key(after)),
+    ):
+        old, new = key_algorithm(before).name, key_algorithm(now).name
+        if old != new:
+            yield FieldChange(path, old, new)
+            untold += [f"{path}.{parameter}" for parameter in ("type", "size", "curve", "parameter_set")]
     for change in changes:
-        parameter = change.within("key.type", "key.size", "key.curve", "key.parameter_set")
-        if not parameter and not (before != now and change.within("signature_hash", "signature_padding")):
+        follows = "key.type" in untold and change.path in _FOLLOW_THE_KEY and change.after is None
+        if not follows and not change.within(*untold):
             yield change
+
+
+def _service_key(spec: Spec) -> Mapping[str, Any]:
+    key: Mapping[str, Any] = (spec.get("service_certificates") or {}).get("key") or {}
+    return key
