@@ -184,18 +184,18 @@ def _checked_extensions(tbs: _TBSCertificate) -> tuple[Extension, ...]:
         return ()
     if tbs.version != _V3 or not tbs.extensions:
         raise Malformed("a certificate has an empty list of extensions, or has extensions without being version 3")
-    return _to_extensions([(e.extn_id, e.critical, e.extn_value) for e in tbs.extensions])
+    seen: dict[str, Extension] = {}
+    for parsed in tbs.extensions:
+        oid = _dotted(parsed.extn_id)
+        if oid in seen:
+            raise Malformed(f"a certificate has extension {oid} twice")
+        seen[oid] = Extension(oid, parsed.critical, parsed.extn_value)
+    return tuple(seen.values())
 
 
-def _to_extensions(parsed: list[tuple[x509.ObjectIdentifier, bool, bytes]]) -> tuple[Extension, ...]:
-    """The model's extensions. Raises Malformed if one comes twice."""
-    extensions = tuple(Extension(oid.dotted_string, critical, value) for oid, critical, value in parsed)
-    seen: set[str] = set()
-    for extension in extensions:
-        if extension.oid in seen:
-            raise Malformed(f"extension {extension.oid} comes twice")
-        seen.add(extension.oid)
-    return extensions
+@lru_cache(maxsize=512)
+def _dotted(oid: x509.ObjectIdentifier) -> str:
+    return oid.dotted_string
 
 
 def _moment(time: asn1.UTCTime | asn1.GeneralizedTime) -> datetime:

@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from pkiconf.der.distinguished_names import label
+from pkiconf.der.distinguished_names import CONTROL_CHARACTERS, label
 from pkiconf.errors import Malformed
 from pkiconf.model.attributes import ATTRIBUTE_TYPES, BY_NAME
 from pkiconf.model.names import Attribute, Name
 
 _OID: Final = re.compile(r"(?:OID\.)?([0-2](?:\.(?:0|[1-9]\d*))+)", re.IGNORECASE)
-_ESCAPED: Final = re.compile(r'[\\,+"<>;=]')
+_ESCAPED: Final = '\\,+"<>;='
 _PAIR: Final = re.compile(r"\\(?:([0-9A-Fa-f]{2})|(.))", re.DOTALL)
-_SPECIAL: Final = ' ,+"<>;=#\\'
+_SPECIAL: Final = _ESCAPED + " #"
 
 
 def name_text(name: Name) -> str:
@@ -23,15 +23,17 @@ def name_text(name: Name) -> str:
 
 
 def _attribute_text(attribute: Attribute) -> str:
-    value = _ESCAPED.sub(lambda found: "\\" + found[0], attribute.value)
-    value = re.sub(
-        r"[\x00-\x1f\x7f-\x9f]", lambda found: "".join(f"\\{octet:02x}" for octet in found[0].encode()), value
-    )
-    if value[:1] in (" ", "#"):
-        value = "\\" + value
-    if len(value) > 1 and value.endswith(" ") and not value.endswith("\\ "):
-        value = value[:-1] + "\\ "
-    return f"{label(attribute.oid)}={value}"
+    return f"{label(attribute.oid)}={''.join(_escape(attribute.value))}"
+
+
+def _escape(value: str) -> Iterator[str]:
+    for at, character in enumerate(value):
+        if character in _ESCAPED or (character == " " and at in (0, len(value) - 1)) or (character == "#" and at == 0):
+            yield "\\" + character
+        elif CONTROL_CHARACTERS.match(character):
+            yield "".join(f"\\{octet:02x}" for octet in character.encode("utf-8", "surrogatepass"))
+        else:
+            yield character
 
 
 def parse_name_text(text: str) -> Name:

@@ -63,7 +63,7 @@ __all__ = [
     "tls_feature_must_staple",
 ]
 
-_USAGE_BITS: Final = tuple(KeyUsage)
+_USAGE_BITS: Final = {usage: number for number, usage in enumerate(KeyUsage)}
 _STATUS_REQUEST: Final = 5  # TLS extension number, RFC 6066 §8
 _NOTICE_LIMIT: Final = 200  # characters of DisplayText, RFC 5280 §4.2.1.4
 
@@ -89,7 +89,7 @@ def basic_constraints(ca: bool, path_length: int | None = None, critical: bool =
 
 def key_usage(usages: Iterable[KeyUsage], critical: bool = True) -> Extension:
     """§4.2.1.3. Raises Refused for no usage at all."""
-    numbers = sorted({_USAGE_BITS.index(usage) for usage in usages})
+    numbers = sorted({_USAGE_BITS[usage] for usage in usages})
     if not numbers:
         raise Refused("a key usage extension needs at least one usage (RFC 5280 §4.2.1.3)", "Leave the extension out")
     bits = sum(1 << (15 - number) for number in numbers).to_bytes(2, "big")

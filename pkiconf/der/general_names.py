@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from pkiconf.der import oids
@@ -81,6 +82,7 @@ def encode_general_name(name: GeneralName) -> bytes:
             return encode_tlv(OTHER_NAME, oids.encode_oid(type_id) + encode_tlv(CONTEXT | CONSTRUCTED, value))
 
 
+@lru_cache(maxsize=256)
 def encode_uri(uri: str) -> bytes:
     """A uniformResourceIdentifier, as it stands in AIA and distribution points too. Raises Refused."""
     check_uri(uri)

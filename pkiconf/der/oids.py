@@ -89,9 +89,13 @@ def encode_oid(dotted: str) -> bytes:
 def object_identifier(dotted: str) -> x509.ObjectIdentifier:
     """The value that declared structures hold."""
     try:
-        return x509.ObjectIdentifier(dotted)
+        oid = x509.ObjectIdentifier(dotted)
     except ValueError:
-        raise Malformed(f"{dotted!r} is not a dotted object identifier", "Write it like 1.3.6.1.4.1.99999.1") from None
+        oid = None
+    # One spelling only, so that comparing texts is comparing identifiers: `2.5.29.015` would be read too.
+    if oid is None or oid.dotted_string != dotted:
+        raise Malformed(f"{dotted!r} is not a dotted object identifier", "Write it like 1.3.6.1.4.1.99999.1")
+    return oid
 
 
 def decode_oid(der: bytes, what: str) -> str:
