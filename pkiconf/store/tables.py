@@ -260,6 +260,7 @@ service_certificate = Table(
     Column("serial", LargeBinary),  # NULL until its certificate is complete
     Column("from_at", BigInteger, nullable=False),
     Column("until_at", BigInteger, nullable=False),
+    Index("ix_service_certificate_issuer_id", "issuer_id", "purpose"),
     **_NEVER_REUSED,
 )
 
@@ -292,6 +293,7 @@ approval = Table(
     Column("decision", Text, nullable=False),  # approve | decline
     Column("reason", Text),
     Column("at", BigInteger, nullable=False),
+    Index("ix_approval_request_id", "request_id"),
     **_NEVER_REUSED,
 )
 

@@ -1,0 +1,1 @@
+"""The revisions, in files named `r<number>_<what>.py`."""
