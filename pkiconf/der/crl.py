@@ -62,7 +62,7 @@ def encode_crl_entry(
     """
     number = int.from_bytes(serial, "big") if isinstance(serial, bytes) else serial
     size = number.bit_length() // 8 + 1  # one octet more where the top bit would read as a sign
-    if number < 0 or size > 21:
+    if number < 0 or number.bit_length() > 160:
         raise ValueError("a serial number is not negative and has at most 20 octets")
     extensions = _REASONS_ALONE[reason] if invalidity_date is None else _entry_extensions(reason, invalidity_date)
     body = b"\x02%c%b%b%b" % (size, number.to_bytes(size, "big"), encode_time(revoked_at), extensions)

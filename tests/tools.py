@@ -1,0 +1,34 @@
+"""Programs of strangers that judge what we make."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run_tool(*command: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end, whatever it says. A missing one skips the test; with `CI=true` it fails it."""
+    program = find_tool(str(command[0]))
+    return subprocess.run([program, *map(str, command[1:])], input=stdin, capture_output=True, timeout=120)
+
+
+def find_tool(name: str) -> str:
+    beside_python = Path(sys.executable).with_name(name)
+    found = str(beside_python) if beside_python.exists() else shutil.which(name)
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{name} is not installed")
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def accepted(result: subprocess.CompletedProcess[bytes]) -> str:
+    """Everything the program printed; fails the test unless it ended with 0."""
+    text = (result.stdout + result.stderr).decode(errors="replace")
+    assert result.returncode == 0, text
+    return text
