@@ -69,12 +69,7 @@ class Keyring:
         The source is read each time: what is sealed under a key that has just been dropped, or that can no longer be
         had, would be lost with this process. Sealing is rare. Raises Unavailable.
         """
-        master = self.reload()
-        nonce = self._entropy.token(_NONCE_SIZE)
-        wrapping_key_id = master.current_id
-        cipher = AESGCM(master.current.reveal())
-        sealed = cipher.encrypt(nonce, plaintext, _associated_data(identity, wrapping_key_id))
-        return Sealed(_VERSION + nonce + sealed, wrapping_key_id)
+        return self._seal(self.reload(), identity, plaintext)
 
     def unseal(self, identity: str, blob: bytes, wrapping_key_id: str) -> Secret:
         """What was sealed as `identity`.
@@ -90,6 +85,10 @@ class Keyring:
             return Secret(cipher.decrypt(nonce, sealed, _associated_data(identity, wrapping_key_id)))
         except InvalidTag:
             raise _damaged(identity) from None
+
+    def rewrap(self, identity: str, blob: bytes, wrapping_key_id: str) -> Sealed:
+        """The same content under the master key that is current in memory. Raises Unavailable as `unseal` does."""
+        return self._seal(self._master, identity, self.unseal(identity, blob, wrapping_key_id).reveal())
 
     def open(
         self, key_id: int, spki_sha256: bytes, algorithm: str, sealed: bytes | None, wrapping_key_id: str | None
@@ -112,6 +111,13 @@ class Keyring:
         """Let go of a signer whose key was destroyed."""
         with self._lock:
             self._signers.pop(spki_sha256, None)
+
+    def _seal(self, master: MasterKeys, identity: str, plaintext: bytes) -> Sealed:
+        nonce = self._entropy.token(_NONCE_SIZE)
+        wrapping_key_id = master.current_id
+        cipher = AESGCM(master.current.reveal())
+        sealed = cipher.encrypt(nonce, plaintext, _associated_data(identity, wrapping_key_id))
+        return Sealed(_VERSION + nonce + sealed, wrapping_key_id)
 
     def _find_master_key(self, wrapping_key_id: str) -> Secret:
         key = self._master.find(wrapping_key_id)

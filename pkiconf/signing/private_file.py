@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pkiconf.errors import Conflict, Unavailable
@@ -31,13 +32,37 @@ def create_private_file(path: Path, content: bytes) -> None:
     """Raises Conflict when the file exists, also when another process makes it at this moment; Unavailable."""
     if path.exists() or path.is_symlink():
         raise _taken(path)
-    _place(path, content, _link)
+    with alone_with(path):
+        _place(path, content, _link)
 
 
 def replace_private_file(path: Path, content: bytes) -> None:
-    """Put `content` in the place of the file; its mode becomes 0600. Raises Unavailable."""
-    # Where the path is a link, what it points to is replaced and the link stays.
+    """Put `content` in the place of the file; its mode becomes 0600. Raises Unavailable.
+
+    The caller is `alone_with` it from before it read the old content. Where the path is a link, what it points to is
+    replaced and the link stays.
+    """
     _place(path.resolve(), content, os.replace)
+
+
+@contextmanager
+def alone_with(path: Path) -> Iterator[None]:
+    """No other process writes this file inside the block. Raises Conflict when one does; Unavailable.
+
+    The folder is what is locked: the file itself is replaced, and its lock with it.
+    """
+    try:
+        descriptor = os.open(path.resolve().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unavailable(f"cannot open the folder of {path}: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(f"another process is writing {path}", "Try again when it has ended") from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _place(path: Path, content: bytes, move: Callable[[Path, Path], None]) -> None:

@@ -11,6 +11,7 @@ from pkiconf.errors import Conflict, NotFound
 from pkiconf.store.database import Connection
 from pkiconf.store.prepared import Prepared, inserting
 from pkiconf.store.tables import key, sealed_secret
+from pkiconf.store.wrapping import check_wrapping_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ def add_key(
     )
     if number is None:
         raise Conflict("this key is already in use", "Give every authority a key of its own")
+    check_wrapping_key(c, wrapping_key_id)
     return int(number)
 
 
@@ -134,11 +136,14 @@ def delete_key(c: Connection, key_id: int) -> None:
 
 def add_secret(c: Connection, name: str, sealed: bytes, wrapping_key_id: str) -> bool:
     """False when there is a secret of this name already: the first one stands."""
-    return _ADD_SECRET.count(c, {"name": name, "sealed": sealed, "wrapping_key_id": wrapping_key_id}) == 1
+    added = _ADD_SECRET.count(c, {"name": name, "sealed": sealed, "wrapping_key_id": wrapping_key_id}) == 1
+    check_wrapping_key(c, wrapping_key_id)
+    return added
 
 
 def put_secret(c: Connection, name: str, sealed: bytes, wrapping_key_id: str) -> None:
     _PUT_SECRET.count(c, {"name": name, "sealed": sealed, "wrapping_key_id": wrapping_key_id})
+    check_wrapping_key(c, wrapping_key_id)
 
 
 def find_secret(c: Connection, name: str) -> SealedSecretRow | None:
