@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from typing import Final
 
 import idna
@@ -11,6 +12,7 @@ import idna
 from pkiconf.errors import Refused
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_INVISIBLE: Final = ("Cc", "Cn", "Co", "Cs", "Zl", "Zp", "Zs")
 _DOT_ATOM: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _URI: Final = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<rest>(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)"
@@ -59,11 +61,14 @@ def _check_label(name: str, label: str) -> None:
 
 
 def _is_punycode(text: str) -> bool:
+    """Whether an ACE label decodes to one that encodes to it, of assigned and visible characters. RFC 5891 asks for
+    more, but the labels of its predecessor (emoji, for one) are registered and used."""
     try:
         unicode = text.encode("ascii").decode("punycode")
-        return not unicode.isascii() and unicode.encode("punycode").decode("ascii") == text
+        same = unicode.encode("punycode").decode("ascii") == text
     except (UnicodeError, ValueError, OverflowError):
         return False
+    return same and not unicode.isascii() and not any(unicodedata.category(c) in _INVISIBLE for c in unicode)
 
 
 def check_mailbox(mailbox: str) -> None:
