@@ -24,17 +24,22 @@ _NOTHING: Final[Mapping[str, Any]] = {}
 class Prepared(Generic[R]):
     """A statement whose parameters are its `bindparam` names, and the type its rows become.
 
-    `row` is called with a row's columns in the statement's order; without one, rows are tuples. Lists as one
+    `row` is called with a row's columns in the statement's order; without one, rows are tuples. `sqlite` is what to
+    run there instead, where a planner needs to be told something. Lists as one
     parameter (`IN (…)` of changing length) cannot be prepared. Columns must hold what the driver takes as it
     is: integers, text, octets.
     """
 
     @overload
-    def __init__(self: Prepared[tuple[Any, ...]], statement: Executable) -> None: ...
+    def __init__(
+        self: Prepared[tuple[Any, ...]], statement: Executable, *, sqlite: Executable | None = None
+    ) -> None: ...
     @overload
-    def __init__(self, statement: Executable, row: Callable[..., R]) -> None: ...
-    def __init__(self, statement: Executable, row: Callable[..., Any] | None = None) -> None:
-        self._statement = statement
+    def __init__(self, statement: Executable, row: Callable[..., R], *, sqlite: Executable | None = None) -> None: ...
+    def __init__(
+        self, statement: Executable, row: Callable[..., Any] | None = None, *, sqlite: Executable | None = None
+    ) -> None:
+        self._statements = {"sqlite": sqlite if sqlite is not None else statement, "postgresql": statement}
         self._row: Callable[..., Any] = row or _as_tuple
         self._compiled: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {}
 
@@ -42,7 +47,7 @@ class Prepared(Generic[R]):
         try:
             sql, arrange = self._compiled[c.dialect.name]
         except KeyError:
-            sql, arrange = self._compiled[c.dialect.name] = _compile(self._statement, c)
+            sql, arrange = self._compiled[c.dialect.name] = _compile(self._statements[c.dialect.name], c)
         cursor = c.connection.cursor()
         cursor.execute(sql, arrange(parameters))
         return cursor
@@ -77,7 +82,7 @@ class Prepared(Generic[R]):
 
     def many(self, c: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
         """Run it once for each of `rows`; for inserts and updates whose count does not matter."""
-        sql, arrange = self._compiled.get(c.dialect.name) or _compile(self._statement, c)
+        sql, arrange = self._compiled.get(c.dialect.name) or _compile(self._statements[c.dialect.name], c)
         cursor = c.connection.cursor()
         cursor.executemany(sql, [arrange(row) for row in rows])
         cursor.close()
