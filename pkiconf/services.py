@@ -11,6 +11,8 @@ from pkiconf.authority.installed import ExternalAuthorities
 from pkiconf.authority.lifecycle import Authorities
 from pkiconf.authority.service_certificates import ORIGIN as SERVICE_ORIGIN
 from pkiconf.authority.service_certificates import ServiceCertificates, ServiceOrigin
+from pkiconf.authority.settings import DeclaredSettings
+from pkiconf.authority.templates import Templates
 from pkiconf.issuance.certificates import Certificates
 from pkiconf.issuance.order import Origin
 from pkiconf.issuance.parts import Parts
@@ -32,6 +34,8 @@ class Services:
     establisher: Establisher
     authorities: Authorities
     external: ExternalAuthorities
+    templates: Templates
+    settings: DeclaredSettings
     service_certificates: ServiceCertificates
     revocations: Revocations
     crls: CRLs
@@ -57,6 +61,8 @@ def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes]) -> Se
         establisher=establisher,
         authorities=Authorities(parts, establisher),
         external=ExternalAuthorities(parts),
+        templates=Templates(parts),
+        settings=DeclaredSettings(parts),
         service_certificates=service_certificates,
         revocations=Revocations(parts),
         crls=CRLs(parts),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pkiconf.authority import establish
-from pkiconf.authority.declared import DeclaredAuthority, Guard, digest, unguarded
+from pkiconf.authority.declared import DeclaredAuthority, Guard, canonical, digest, unguarded
 from pkiconf.authority.establish import Establisher, Wish
 from pkiconf.authority.imported import Imported, check_imported, record_imported
 from pkiconf.authority.issuers import NewKey, declared_key, record_issuer, subject_of
+from pkiconf.authority.system_templates import OWNER as SYSTEM_OWNER
 from pkiconf.clock import to_epoch
 from pkiconf.errors import Conflict
 from pkiconf.issuance.parts import Parts
@@ -16,7 +18,7 @@ from pkiconf.model.actor import Actor
 from pkiconf.policy.authorization import Action, check_may
 from pkiconf.spec.authority import AuthoritySpec
 from pkiconf.steps import Step
-from pkiconf.store import authorities, slugs
+from pkiconf.store import authorities, slugs, templates
 from pkiconf.store.authorities import AuthorityRow
 from pkiconf.store.database import Connection
 
@@ -129,14 +131,16 @@ class Authorities:
         return self._establish(row.id, actor)
 
     def rename(self, old: str, new: str, generation: int, actor: Actor, guard: Guard = unguarded) -> None:
-        """The name changes; the slug, and so every URL, stays."""
+        """The name changes; the slug, and so every URL, stays. What the authorities below say of their issuer follows,
+        which is a write of their rows too."""
         row = self._get(old)
         check_may(actor, Action.AUTHORITY_UPDATE, f"authority/{old}")
 
         def write(c: Connection) -> None:
             guard(c)
-            authorities.update_authority(c, row.id, generation, name=new)
+            authorities.update_authority(c, row.id, generation, name=new, **_respelled(row, name=new))
             slugs.rename_slug(c, f"authority/{old}", f"authority/{new}")
+            _follow(c, row, new)
             self._parts.record(c, actor, "authority.rename", f"authority/{new}", {"from": old})
 
         self._parts.db.write(Step.AUTHORITY_UPDATE, write)
@@ -180,6 +184,22 @@ class Authorities:
 
 def _first_lifecycle(spec: AuthoritySpec, past: Imported | None) -> str:
     return "waiting_certificate" if spec.issuer == "external" and past is None else "creating"
+
+
+def _respelled(row: AuthorityRow, **fields: str) -> dict[str, str]:
+    text = canonical({**json.loads(row.spec), **fields})
+    return {"spec": text, "spec_digest": digest(text)}
+
+
+def _follow(c: Connection, renamed: AuthorityRow, new: str) -> None:
+    """Rows that speak of an authority by its name speak of it by the new one."""
+    for row in authorities.list_authorities(c):
+        if row.id != renamed.id and json.loads(row.spec).get("issuer") == renamed.name:
+            authorities.update_authority(c, row.id, row.generation, **_respelled(row, issuer=new))
+    for template in templates.list_templates(c, renamed.id):
+        if template.owner != SYSTEM_OWNER:
+            old, now = f"template/{renamed.name}/{template.name}", f"template/{new}/{template.name}"
+            slugs.rename_slug(c, old, now)
 
 
 def _columns(declared: DeclaredAuthority) -> dict[str, Any]:
