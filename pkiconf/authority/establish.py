@@ -108,7 +108,9 @@ class Establisher:
         row, spec = self._parts.db.read(lambda c: _authority(c, authority_id))
         if row.lifecycle == "waiting_certificate":
             return  # somebody else signs; installing the certificate ends the wish
-        self._certify(row, spec, wish, actor)
+        # Sequence 0 came with an import; an external certificate was installed.
+        if wish.sequence and spec.issuer != "external":
+            self._certify(row, spec, wish, actor)
         if wish.cross:
             self._cross_certify(row, spec, wish, actor)
         self._services.ensure(wish.issuer_id, OCSP)
