@@ -67,18 +67,18 @@ class OCSPResponder:
         self._services = services
         self._facts: dict[int, tuple[int, Duration]] = {}
 
-    def answer(self, request: bytes, now: datetime) -> OCSPAnswer:
+    def answer(self, authority: str, request: bytes, now: datetime) -> OCSPAnswer:
         """Never raises for anything a client can send: what cannot be answered is an OCSP error (RFC 6960 §2.3).
 
-        Certificates of all our issuers are answered at any authority's URL; one request may ask only about one
-        issuer, because one responder certificate signs the answer.
+        `authority` is the slug in the URL; its issuers of every generation are answered there. One request may ask
+        about one issuer only, because the responder certificate that signs must come from that issuer's key.
         """
         try:
             parsed = parse_ocsp_request(request)
         except Malformed:
             return _error(ResponseStatus.MALFORMED_REQUEST, now)
         try:
-            found = self._parts.db.read(lambda c: self._look_up(c, parsed))
+            found = self._parts.db.read(lambda c: self._look_up(c, authority, parsed))
             if found is None:
                 return _error(ResponseStatus.UNAUTHORIZED, now)
             responder = self._services.get(found.issuer_id, OCSP, found.epoch)
@@ -88,8 +88,8 @@ class OCSPResponder:
         except PkiconfError:
             return _error(ResponseStatus.INTERNAL_ERROR, now)
 
-    def _look_up(self, c: Connection, request: OCSPRequest) -> _Found | None:
-        """None when the request is about an issuer that is not ours, or about several."""
+    def _look_up(self, c: Connection, slug: str, request: OCSPRequest) -> _Found | None:
+        """None when the request is about an issuer that is not this authority's, or about several."""
         issuers = {
             authorities.find_issuer_by_hash(c, cert_id.hash_algorithm, cert_id.name_hash, cert_id.key_hash)
             for cert_id in request.cert_ids
@@ -99,6 +99,8 @@ class OCSPResponder:
         (issuer,) = issuers
         assert issuer is not None
         authority = authorities.get_authority(c, issuer.authority_id)
+        if authority.slug != slug:
+            return None
         statuses = tuple(self._status(c, issuer.id, cert_id) for cert_id in request.cert_ids)
         return _Found(issuer.id, issuer.status_epoch, self._validity(authority), statuses)
 

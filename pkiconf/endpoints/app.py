@@ -1,0 +1,45 @@
+"""The one WSGI application. A protocol is one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import falcon
+
+from pkiconf.endpoints import aia, crl, health, metrics, ocsp
+from pkiconf.endpoints.errors import add_error_handlers
+from pkiconf.endpoints.middleware import BodyLimit, ClientAddress, RequestLog
+from pkiconf.endpoints.wsgi import App
+from pkiconf.services import Services
+from pkiconf.settings import ProcessSettings
+
+Mount = Callable[[App, Services], None]
+
+PROTOCOLS: tuple[Mount, ...] = (ocsp.mount, crl.mount, aia.mount)
+OPERATIONS: tuple[Mount, ...] = (health.mount, metrics.mount)
+
+
+def create_app(services: Services, settings: ProcessSettings) -> App:
+    """Everything clients see; operations too, unless they have a listener of their own."""
+    mounted = PROTOCOLS if settings.operations_bind else (*PROTOCOLS, *OPERATIONS)
+    return _app(services, settings, mounted)
+
+
+def create_operations_app(services: Services, settings: ProcessSettings) -> App:
+    """/healthz, /readyz and /metrics only."""
+    return _app(services, settings, OPERATIONS)
+
+
+def _app(services: Services, settings: ProcessSettings, mounted: tuple[Mount, ...]) -> App:
+    app: App = falcon.App(
+        middleware=[
+            ClientAddress(settings.trusted_proxies),
+            RequestLog(settings.access_log),
+            BodyLimit(settings.max_body),
+        ]
+    )
+    app.req_options.strip_url_path_trailing_slash = False
+    add_error_handlers(app)
+    for mount in mounted:
+        mount(app, services)
+    return app

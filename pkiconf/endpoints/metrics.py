@@ -1,0 +1,96 @@
+"""/metrics for Prometheus: requests of this server's processes, and what the database says at the moment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Final
+
+import falcon
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from pkiconf.clock import to_epoch
+from pkiconf.endpoints.wsgi import App
+from pkiconf.services import Services
+from pkiconf.store import authorities, crls, inventory, jobs, requests
+from pkiconf.store.database import Connection
+
+_REQUESTS: Final = Counter("pkiconf_requests", "Requests answered", ["protocol", "method", "status"])
+_SECONDS: Final = Histogram(
+    "pkiconf_request_seconds", "Time to answer", ["protocol"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+)  # fmt: skip
+
+
+def observe_request(protocol: str, method: str, status: int, seconds: float) -> None:
+    _REQUESTS.labels(protocol, method, str(status)).inc()
+    _SECONDS.labels(protocol).observe(seconds)
+
+
+class _DatabaseCollector:
+    """What is looked up at each scrape."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def collect(self) -> Iterator[Metric]:
+        parts = self._services.parts
+        yield from parts.db.read(lambda c: _gauges(c, to_epoch(parts.now())))
+
+
+def _gauges(c: Connection, now: int) -> list[Metric]:
+    names = {row.id: row.name for row in authorities.list_authorities(c)}
+    issuers = authorities.list_issuers(c)
+    labels = {row.id: [names.get(row.authority_id, "?"), str(row.generation)] for row in issuers}
+    certificates = GaugeMetricFamily(
+        "pkiconf_certificates", "Certificates by status", labels=["authority", "generation", "status"]
+    )
+    for issuer_id, status, number in inventory.count_by_status(c):
+        certificates.add_metric([*labels[issuer_id], status], number)
+    age = GaugeMetricFamily("pkiconf_crl_age_seconds", "Age of the CRL served", labels=["authority", "generation"])
+    left = GaugeMetricFamily(
+        "pkiconf_crl_seconds_left", "Until the CRL served ends", labels=["authority", "generation"]
+    )
+    behind = GaugeMetricFamily(
+        "pkiconf_crl_epochs_behind", "Revocations not yet in the CRL served", labels=["authority", "generation"]
+    )
+    ends = GaugeMetricFamily(
+        "pkiconf_authority_seconds_left", "Until the authority's certificate ends", labels=["authority", "generation"]
+    )
+    for issuer in issuers:
+        if (head := crls.head(c, issuer.id)) is not None:
+            age.add_metric(labels[issuer.id], now - head.this_update)
+            left.add_metric(labels[issuer.id], head.next_update - now)
+            behind.add_metric(labels[issuer.id], head.status_epoch - head.covers_epoch)
+        if (own := authorities.find_ca_certificate(c, issuer.id)) is not None:
+            ends.add_metric(labels[issuer.id], own.not_after - now)
+    waiting = GaugeMetricFamily("pkiconf_certificate_requests", "Requests by state", labels=["state"])
+    for state, number in requests.count_by_state(c).items():
+        waiting.add_metric([state], number)
+    due = GaugeMetricFamily("pkiconf_jobs_overdue", "Jobs that should have been done", value=_overdue(c, now))
+    return [certificates, age, left, behind, ends, waiting, due]
+
+
+def _overdue(c: Connection, now: int) -> int:
+    return sum(1 for job in jobs.list_jobs(c, limit=10_000) if job.due_at <= now)
+
+
+class MetricsResource:
+    def __init__(self, services: Services) -> None:
+        self._registry = CollectorRegistry()
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            multiprocess.MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
+        else:
+            self._registry.register(_REQUESTS)
+            self._registry.register(_SECONDS)
+        self._registry.register(_DatabaseCollector(services))
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        resp.content_type = CONTENT_TYPE_LATEST
+        resp.data = generate_latest(self._registry)
+
+
+def mount(app: App, services: Services) -> None:
+    app.add_route("/metrics", MetricsResource(services))
