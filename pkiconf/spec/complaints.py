@@ -15,9 +15,9 @@ from pydantic_core import ErrorDetails
 
 from pkiconf.model.attributes import BY_NAME
 from pkiconf.spec.errors import Problem, did_you_mean, nearest
-from pkiconf.spec.nodes import Items, Mapping, Node, Scalar, find
+from pkiconf.spec.nodes import Items, Mapping, Node, Scalar, find, steps
 from pkiconf.spec.subject import SubjectSpec
-from pkiconf.spec.values import Advised, Misfits
+from pkiconf.spec.values import WRITTEN, Advised, Misfits
 
 M = TypeVar("M", bound=BaseModel)
 Path = tuple[str | int, ...]
@@ -29,6 +29,7 @@ _WANTED: Final = {
     "bool_type": "true or false", "bool_parsing": "true or false", "tuple_type": "a list", "list_type": "a list",
     "model_type": "a mapping", "model_attributes_type": "a mapping", "dict_type": "a mapping",
 }  # fmt: skip
+_LISTED: Final = ("literal_error", "enum")
 # YAML 1.1 booleans, which 1.2 reads as text.
 _FORMER_BOOLEANS: Final = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
@@ -43,7 +44,7 @@ def validate(model: type[M], data: dict[str, Any], node: Node, subject: str, pro
     for _ in range(_ROUNDS):
         try:
             # JSON mode, strict: text is no number and a number no text, but a list may become a tuple.
-            spec = model.model_validate_json(json.dumps(data), strict=True)
+            spec = model.model_validate_json(json.dumps(data), strict=True, context=WRITTEN)
         except ValidationError as ex:
             found = _Refusals(model, node, subject, removed)
             found.read(ex)
@@ -78,6 +79,10 @@ class _Refusals:
                 # A union refuses once per member: where one member got further in, the others say nothing new.
                 if not any(other[: len(path)] == path and len(other) > len(path) for _, _, other in located):
                     types_wanted.setdefault(path, (node, []))[1].append(_WANTED[error["type"]])
+            elif error["type"] in _LISTED and any(
+                other == path and e["type"] == "value_error" for e, _, other in located
+            ):
+                pass  # one of a few words, or something else: what the other says is the better explanation
             else:
                 self.one(error, node, path)
         for path, (node, wanted) in types_wanted.items():
@@ -92,7 +97,7 @@ class _Refusals:
             self.unknown_key(path)
         elif isinstance(inner, Misfits):
             self.misfits(inner, path)
-        elif kind in ("literal_error", "enum"):
+        elif kind in _LISTED:
             self.not_one_of(node, path)
         elif isinstance(inner, Advised):
             self.add(node, path, f"{_dotted(path)}: {inner.problem}", inner.hint)
@@ -126,7 +131,7 @@ class _Refusals:
 
     def misfits(self, found: Misfits, path: Path) -> None:
         for misfit in found.found:
-            involved = [(*path, *field.split(".")) for field in misfit.fields]
+            involved = [(*path, *steps(field)) for field in misfit.fields]
             if not any(_overlap(one, gone) for one in involved for gone in self.removed):
                 node, _ = find(self.node, involved[0])
                 self.problems.append(Problem(node.at, f"{self.subject}: {misfit.problem}", misfit.hint))

@@ -10,7 +10,7 @@ from pkiconf.spec.authority import AuthoritySpec
 from pkiconf.spec.complaints import validate
 from pkiconf.spec.document import Declaration
 from pkiconf.spec.errors import Problem
-from pkiconf.spec.nodes import Mapping, Node, Scalar, find, to_data
+from pkiconf.spec.nodes import Mapping, Node, Scalar, find, steps, to_data
 from pkiconf.spec.secrets import SecretSources, reference_text
 from pkiconf.spec.settings import Settings
 from pkiconf.spec.sources import read_beside
@@ -138,9 +138,8 @@ def subject_of(noun: str, node: Mapping) -> str:
 
 
 def _scalar_at(node: Node, path: str) -> Scalar | None:
-    steps = path.split(".")
-    found, taken = find(node, steps)
-    return found if isinstance(found, Scalar) and len(taken) == len(steps) else None
+    found, taken = find(node, steps(path))
+    return found if isinstance(found, Scalar) and taken == steps(path) else None
 
 
 def _put(data: Data, path: str, value: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from pkiconf.model.secret import Secret
 from pkiconf.spec.authority import AuthoritySpec
 from pkiconf.spec.errors import Location, Problem
-from pkiconf.spec.nodes import Node, find
+from pkiconf.spec.nodes import Node, find, steps
 from pkiconf.spec.settings import Settings
 from pkiconf.spec.template import TemplateSpec
 from pkiconf.spec.values import Declared
@@ -37,7 +37,7 @@ class Declaration(Generic[S]):
         """The place of `key.size`, or of the nearest thing above it that was written."""
         if self.node is None:
             return self.at
-        node, taken = find(self.node, path.split("."))
+        node, taken = find(self.node, steps(path))
         return node.at if taken else self.at
 
 

@@ -119,6 +119,11 @@ def find(node: Node, path: Sequence[str | int]) -> tuple[Node, tuple[str | int, 
     return node, tuple(taken)
 
 
+def steps(path: str) -> tuple[str | int, ...]:
+    """`rdn.0.common_name` as steps for `find`."""
+    return tuple(int(step) if step.isdecimal() else step for step in path.split("."))
+
+
 def to_data(node: Node, tagged: list[Scalar]) -> object:
     """Plain Python values, as a JSON document would hold them. Scalars with a tag are also added to `tagged`."""
     if isinstance(node, Scalar):

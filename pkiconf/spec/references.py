@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pkiconf.spec.errors import Location, Problem, did_you_mean
-from pkiconf.spec.nodes import Mapping, Node, Scalar, find
+from pkiconf.spec.nodes import Mapping, Node, Scalar, find, steps
 
 NO_NAMES: Final = ("self", "external")
 _HASHLESS: Final = ("ed25519", "ed448", "ml-dsa")
@@ -35,9 +35,8 @@ class Named:
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
     def at_path(self, path: str) -> Node | None:
-        steps = path.split(".")
-        found, taken = find(self.node, steps)
-        return found if len(taken) == len(steps) else None
+        found, taken = find(self.node, steps(path))
+        return found if taken == steps(path) else None
 
     def at(self, path: str) -> Location:
         return (self.at_path(path) or self.node).at
@@ -156,7 +155,7 @@ def _path_lengths(cas: Sequence[Named], by_name: dict[str, Named]) -> Iterator[P
     """RFC 5280 §4.2.1.9: how many subordinate authorities may follow. Only written limits are judged."""
     below: dict[str, tuple[int, Named]] = {}
     for ca in cas:
-        depth, above, seen = 0, by_name.get(ca.issuer or ""), {ca.name}
+        depth, above, seen = 1, by_name.get(ca.issuer or ""), {ca.name}
         while above is not None and above.name not in seen and not ca.absent:
             seen.add(above.name)
             if depth > below.get(above.name or "", (-1, ca))[0]:
@@ -165,7 +164,5 @@ def _path_lengths(cas: Sequence[Named], by_name: dict[str, Named]) -> Iterator[P
     for name, (depth, lowest) in below.items():
         allowed = by_name[name].number("path_length")
         if allowed is not None and allowed < depth:
-            said = (
-                f"authority {name!r} has path_length {allowed}, but {lowest.name!r} stands {depth + 1} levels below it"
-            )
+            said = f"authority {name!r} has path_length {allowed}, but {lowest.name!r} needs {depth}"
             yield Problem(by_name[name].at("path_length"), said, f"Write path_length: {depth}, or shorten the chain")

@@ -2,115 +2,285 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
-from pkiconf.model.keys import Hash
+from pkiconf.model.keys import KEY_ALGORITHMS, Hash, KeyType
 from pkiconf.model.usages import KeyUsage
 from pkiconf.spec.authority import NameConstraintsSpec
+from pkiconf.spec.custom_extension import CustomExtension
+from pkiconf.spec.errors import did_you_mean
+from pkiconf.spec.patterns import (
+    CommonNamePattern,
+    DirectoryPattern,
+    DNSPattern,
+    EmailPattern,
+    IdentifierPattern,
+    NetworkPattern,
+    URIPattern,
+)
 from pkiconf.spec.subject import SubjectSpec
-from pkiconf.spec.values import HTTPURL, Declared, DottedOID, DurationField, ExtendedKeyUsageName, Label
+from pkiconf.spec.values import (
+    HTTPURL,
+    Advised,
+    Declared,
+    DottedOID,
+    DurationField,
+    ExtendedKeyUsageName,
+    Label,
+    Misfit,
+    Reference,
+    Starter,
+    key_usage_misfits,
+    repeated_misfits,
+)
 
-Starter = Literal[
-    "web-server", "client", "mutual-tls", "s-mime", "code-signing", "timestamping", "ocsp-signing", "device",
-    "vpn-server", "vpn-client", "certificate-authority",
-]  # fmt: skip
+
+def _rfc(text: str) -> dict[str, Any]:
+    return {"rfc": text}
+
+
+_SANS: Final = _rfc("RFC 5280 §4.2.1.6")
+_AIA: Final = _rfc("RFC 5280 §4.2.2.1")
 
 
 class KeyUsageSpec(Declared):
-    critical: bool = True
-    values: tuple[KeyUsage, ...] = ()
+    """What the certified key may do (RFC 5280 §4.2.1.3)."""
+
+    critical: bool = Field(True, description="RFC 5280 wants true", json_schema_extra=_rfc("RFC 5280 §4.2.1.3"))
+    values: tuple[KeyUsage, ...] = Field(
+        (),
+        description="Default: the starter's. Usages that a key cannot have are left out when issuing",
+        json_schema_extra=_rfc("RFC 5280 §4.2.1.3"),
+    )
+
+    def misfits(self, written: bool) -> Iterator[Misfit]:
+        yield from key_usage_misfits("values", self.values)
 
 
 class ExtendedKeyUsageSpec(Declared):
-    critical: bool = False
-    values: tuple[ExtendedKeyUsageName, ...] = ()
+    """What the certificate is for (RFC 5280 §4.2.1.12)."""
+
+    critical: bool = Field(
+        False,
+        description="true for timestamping (RFC 3161 §2.3)",
+        json_schema_extra=_rfc("RFC 5280 §4.2.1.12"),
+    )
+    values: tuple[ExtendedKeyUsageName, ...] = Field(
+        (),
+        description="Names such as serverAuth, or dotted OIDs in quotes. Default: the starter's",
+        json_schema_extra=_rfc("RFC 5280 §4.2.1.12"),
+    )
+
+    def misfits(self, written: bool) -> Iterator[Misfit]:
+        yield from repeated_misfits("values", self.values)
 
 
 class BasicConstraintsSpec(Declared):
     """RFC 5280 §4.2.1.9."""
 
-    critical: bool = True
-    ca: bool = False
-    path_length: int | None = Field(None, ge=0, le=32)
+    critical: bool = Field(True, description="RFC 5280 demands true", json_schema_extra=_rfc("RFC 5280 §4.2.1.9"))
+    ca: bool = Field(False, description="Whether this issues authorities", json_schema_extra=_rfc("RFC 5280 §4.2.1.9"))
+    path_length: int | None = Field(
+        None,
+        ge=0,
+        le=32,
+        description="How many authorities may follow below it",
+        json_schema_extra=_rfc("RFC 5280 §4.2.1.9"),
+    )
+
+    def misfits(self, written: bool) -> Iterator[Misfit]:
+        if self.path_length is not None and self.wrote("ca") and not self.ca:
+            yield Misfit(
+                ("path_length", "ca"), "path_length goes with ca: true", "Write ca: true, or remove path_length"
+            )
 
 
 class TemplateSubject(Declared):
+    """Where the subject comes from."""
+
     from_: Literal["csr", "template", "merge"] = Field(
         "csr",
         alias="from",
         description="csr: as requested; template: only the values here; merge: these win, the rest as requested",
     )
-    values: SubjectSpec | None = None
+    values: SubjectSpec | None = Field(None, description="Attributes, as in an authority's subject")
+
+    def misfits(self, written: bool) -> Iterator[Misfit]:
+        if self.from_ != "csr" and self.values is None:
+            yield Misfit(("from", "values"), f"from: {self.from_} needs values", "Add values: {organization: …}")
+        if written and self.from_ == "csr" and self.values is not None:
+            yield Misfit(
+                ("values", "from"), "values are not used with from: csr", "Write from: template or from: merge"
+            )
 
 
 class NameRules(Declared):
-    """Patterns by type. dns: exact, `*.d` (d and everything below), `*` (any); ip: CIDR; email: mailbox, @host,
-    @.domain; uri: prefix; othername and rid: the OID; dirname: RFC 4514 suffix; cn: exact or `*.d`."""
+    """Patterns by type; `*` is any. A type that is not listed is not allowed (or, under deny, not denied)."""
 
-    dns: tuple[str, ...] | None = None
-    ip: tuple[str, ...] | None = None
-    email: tuple[str, ...] | None = None
-    uri: tuple[str, ...] | None = None
-    rid: tuple[str, ...] | None = None
-    dirname: tuple[str, ...] | None = None
-    othername: tuple[str, ...] | None = None
-    cn: tuple[str, ...] | None = None
+    dns: tuple[DNSPattern, ...] | None = Field(
+        None, description="DNS names: exact, *.d (d and everything below), * (any)", json_schema_extra=_SANS
+    )
+    ip: tuple[NetworkPattern, ...] | None = Field(
+        None, description="IP addresses: an address or a network in CIDR form", json_schema_extra=_SANS
+    )
+    email: tuple[EmailPattern, ...] | None = Field(
+        None, description="Mailboxes: exact, @host, @.domain (every host below)", json_schema_extra=_SANS
+    )
+    uri: tuple[URIPattern, ...] | None = Field(None, description="How a URI begins", json_schema_extra=_SANS)
+    rid: tuple[IdentifierPattern, ...] | None = Field(
+        None, description="Registered IDs, as dotted OIDs in quotes", json_schema_extra=_SANS
+    )
+    dirname: tuple[DirectoryPattern, ...] | None = Field(
+        None,
+        description="Directory names: RFC 4514 text they end with, such as O=Example,C=NL",
+        json_schema_extra=_SANS,
+    )
+    othername: tuple[IdentifierPattern, ...] | None = Field(
+        None, description="Other names, by their type as a dotted OID in quotes", json_schema_extra=_SANS
+    )
+    cn: tuple[CommonNamePattern, ...] | None = Field(
+        None, description="Common names: exact or *.d. Default: a name in it has to be allowed by its type"
+    )
 
 
 class NamesSpec(Declared):
+    """Which names a certificate may carry."""
+
     allow: NameRules | None = Field(None, description="If given, names of a type not listed here are refused")
     deny: NameRules | None = Field(None, description="Refused even if allowed")
     wildcards: bool = Field(True, description="Whether DNS names may start with *.")
 
 
-class UserNotice(Declared):
-    text: str = Field(max_length=200)
-
-
 class PolicySpec(Declared):
-    oid: Literal["dv", "ov", "iv", "ev", "any"] | DottedOID
+    """One certificate policy."""
+
+    oid: Literal["dv", "ov", "iv", "ev", "any"] | DottedOID = Field(
+        description="CA/Browser Forum policy by name, any (anyPolicy), or a dotted OID in quotes",
+        json_schema_extra=_rfc("RFC 5280 §4.2.1.4"),
+    )
     cps: bool = Field(True, description="Add the CPS URL as a qualifier")
-    notice: str | None = Field(None, max_length=200, description="User notice, explicit text")
-
-
-class CustomExtension(Declared):
-    oid: DottedOID
-    critical: bool = False
-    der: str = Field(description="The extension's value, DER in hex")
+    notice: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="User notice, explicit text",
+        json_schema_extra=_rfc("RFC 5280 §4.2.1.4"),
+    )
 
 
 class ExtensionsSpec(Declared):
-    aia: bool = Field(True, description="Where to get the issuer's certificate (AIA caIssuers)")
-    aia_url: HTTPURL | None = Field(None, description="Instead of ours")
-    ocsp: bool = Field(True, description="OCSP URL (AIA)")
-    crl: bool = Field(True, description="CRL distribution point")
-    cps: bool = Field(False, description="Certificate policy with the CPS URL (uses `policies`, or anyPolicy)")
-    policies: tuple[PolicySpec, ...] = ()
-    must_staple: bool = Field(False, description="TLS feature status_request (RFC 7633)")
-    ocsp_nocheck: bool = False
-    custom: tuple[CustomExtension, ...] = ()
+    """What else stands in a certificate."""
+
+    aia: bool = Field(True, description="Where to get the issuer's certificate (AIA caIssuers)", json_schema_extra=_AIA)
+    aia_url: HTTPURL | None = Field(None, description="Instead of ours", json_schema_extra=_AIA)
+    ocsp: bool = Field(True, description="OCSP URL (AIA)", json_schema_extra=_AIA)
+    crl: bool = Field(True, description="CRL distribution point", json_schema_extra=_rfc("RFC 5280 §4.2.1.13"))
+    cps: bool = Field(
+        False,
+        description="Certificate policy with the CPS URL (uses `policies`, or anyPolicy)",
+        json_schema_extra=_rfc("RFC 5280 §4.2.1.4"),
+    )
+    policies: tuple[PolicySpec, ...] = Field(
+        (), description="Certificate policies", json_schema_extra=_rfc("RFC 5280 §4.2.1.4")
+    )
+    must_staple: bool = Field(False, description="TLS feature status_request", json_schema_extra=_rfc("RFC 7633"))
+    ocsp_nocheck: bool = Field(
+        False, description="Nobody need ask for its status", json_schema_extra=_rfc("RFC 6960 §4.2.2.2.1")
+    )
+    custom: tuple[CustomExtension, ...] = Field(
+        (), description="Any other extension by OID", json_schema_extra=_rfc("RFC 5280 §4.2")
+    )
+
+    def misfits(self, written: bool) -> Iterator[Misfit]:
+        yield from repeated_misfits("policies", [policy.oid for policy in self.policies])
+        yield from repeated_misfits("custom", [extension.oid for extension in self.custom])
+        if written and self.aia_url is not None and not self.aia:
+            yield Misfit(("aia_url", "aia"), "aia_url goes with aia: true", "Remove one of them")
+
+
+def _key_kind(text: str) -> str:
+    known = (*(kind.value for kind in KeyType), *KEY_ALGORITHMS)
+    if text in known or re.fullmatch(r"rsa-[1-9]\d{3,4}", text):
+        return text
+    raise Advised(f"{text!r} is no kind of key", did_you_mean(text, known, f"Known: {', '.join(known)}"))
+
+
+KeyKind = Annotated[
+    str, AfterValidator(_key_kind), WithJsonSchema({"enum": [*(kind.value for kind in KeyType), *KEY_ALGORITHMS]})
+]
 
 
 class TemplateSpec(Declared):
-    name: Label
-    authority: Label
-    state: Literal["present", "absent"] = "present"
-    moved: str | None = Field(None, description="Its former name; URLs stay")
-    starter: Starter = "web-server"
-    description: str = ""
+    """What an authority issues."""
+
+    name: Label = Field(description="Names it below its authority; part of its URLs")
+    authority: Label = Field(description="The declared authority that issues")
+    state: Literal["present", "absent"] = Field("present", description="absent retires it (needs --allow retire)")
+    moved: Reference | None = Field(None, description="Its former name; URLs stay")
+    starter: Starter = Field(
+        "web-server", description="What it is for: gives usages and validity where none are written"
+    )
+    description: str = Field("", description="For people")
     enabled: bool = Field(True, description="false: nothing is issued by any path")
-    validity: DurationField = Field("90d")  # type: ignore[assignment]
+    validity: DurationField = Field("90d", description="Default: the starter's")  # type: ignore[assignment]
     max_validity: DurationField | None = Field(None, description="Nobody gets more, not even by an override")
     signature_hash: Hash | None = Field(None, description="Default: the authority's")
-    allowed_keys: tuple[str, ...] | None = Field(
+    allowed_keys: tuple[KeyKind, ...] | None = Field(
         None, description="Such as rsa, rsa-3072, ec-p256, ml-dsa. Default: any"
     )
-    subject: TemplateSubject = Field(default_factory=TemplateSubject)
-    names: NamesSpec = Field(default_factory=NamesSpec)
-    key_usage: KeyUsageSpec = Field(default_factory=KeyUsageSpec)
-    extended_key_usage: ExtendedKeyUsageSpec = Field(default_factory=ExtendedKeyUsageSpec)
-    basic_constraints: BasicConstraintsSpec = Field(default_factory=BasicConstraintsSpec)
-    name_constraints: NameConstraintsSpec | None = Field(None, description="For certificates of authorities only")
-    extensions: ExtensionsSpec = Field(default_factory=ExtensionsSpec)
+    subject: TemplateSubject = Field(
+        default_factory=TemplateSubject,
+        description="Where the subject comes from",
+        json_schema_extra=_rfc("RFC 5280 §4.1.2.6"),
+    )
+    names: NamesSpec = Field(default_factory=NamesSpec, description="Which names are allowed", json_schema_extra=_SANS)
+    key_usage: KeyUsageSpec = Field(
+        default_factory=KeyUsageSpec,
+        description="What the certified key may do",
+        json_schema_extra=_rfc("RFC 5280 §4.2.1.3"),
+    )
+    extended_key_usage: ExtendedKeyUsageSpec = Field(
+        default_factory=ExtendedKeyUsageSpec,
+        description="What the certificate is for",
+        json_schema_extra=_rfc("RFC 5280 §4.2.1.12"),
+    )
+    basic_constraints: BasicConstraintsSpec = Field(
+        default_factory=BasicConstraintsSpec,
+        description="Whether this issues authorities",
+        json_schema_extra=_rfc("RFC 5280 §4.2.1.9"),
+    )
+    name_constraints: NameConstraintsSpec | None = Field(
+        None, description="For certificates of authorities only", json_schema_extra=_rfc("RFC 5280 §4.2.1.10")
+    )
+    extensions: ExtensionsSpec = Field(default_factory=ExtensionsSpec, description="What else stands in a certificate")
+
+    def misfits(self, written: bool) -> Iterator[Misfit]:
+        yield from repeated_misfits("allowed_keys", self.allowed_keys or ())
+        if written:
+            yield from self._written_misfits()
+        constraints = self.basic_constraints
+        signs = KeyUsage.KEY_CERT_SIGN in self.key_usage.values
+        if not constraints.wrote("ca") or not self.key_usage.wrote("values"):
+            return
+        if constraints.ca and not signs:
+            said = "an authority cannot issue without keyCertSign"
+            yield Misfit(("key_usage.values", "basic_constraints.ca"), said, "Add keyCertSign, or write ca: false")
+        if signs and not constraints.ca:
+            said = "keyCertSign goes with ca: true (RFC 5280 §4.2.1.9)"
+            yield Misfit(("key_usage.values", "basic_constraints.ca"), said, "Remove keyCertSign, or write ca: true")
+
+    def _written_misfits(self) -> Iterator[Misfit]:
+        longest = self.max_validity
+        if self.wrote("validity") and longest is not None and self.validity.seconds > longest.seconds:
+            said = f"validity {self.validity} is longer than max_validity {longest}"
+            yield Misfit(("validity", "max_validity"), said, "Shorten validity, or raise max_validity")
+        makes_authorities = self.basic_constraints.ca or (
+            self.starter == "certificate-authority" and not self.basic_constraints.wrote("ca")
+        )
+        if self.name_constraints is not None and self.wrote("starter") and not makes_authorities:
+            said = "name_constraints stand in certificates of authorities only (RFC 5280 §4.2.1.10)"
+            yield Misfit(("name_constraints", "basic_constraints.ca", "starter"), said, "Remove them")

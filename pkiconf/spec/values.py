@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Literal, Self
+from types import MappingProxyType
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -17,6 +18,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     StringConstraints,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
@@ -57,16 +59,23 @@ class Advised(ValueError):
         super().__init__(f"{problem}. {hint}" if hint else problem)
 
 
+WRITTEN: Final = MappingProxyType({"written": True})  # the validation context of what comes from a file
+
+
 class Declared(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    def misfits(self) -> Iterator[Misfit]:
-        """What does not go together in this model; each kind overrides it."""
+    def misfits(self, written: bool) -> Iterator[Misfit]:
+        """What does not go together in this model; kinds override it.
+
+        `written` says that this is what an operator wrote. A resolved spec, where what is written lies over what
+        stood before, may hold leftovers that were never written together; those it does not judge.
+        """
         return iter(())
 
     @model_validator(mode="after")
-    def _goes_together(self) -> Self:
-        if found := tuple(self.misfits()):
+    def _goes_together(self, info: ValidationInfo) -> Self:
+        if found := tuple(self.misfits(info.context is WRITTEN)):
             raise Misfits(found)
         return self
 
@@ -214,6 +223,12 @@ HTTPURL = Annotated[
 ]
 
 
+Starter = Literal[
+    "web-server", "client", "mutual-tls", "s-mime", "code-signing", "timestamping", "ocsp-signing", "device",
+    "vpn-server", "vpn-client", "certificate-authority",
+]  # fmt: skip
+
+
 class KeySpec(Declared):
     """What key to make."""
 
@@ -226,7 +241,7 @@ class KeySpec(Declared):
         json_schema_extra={"rfc": "FIPS 204; RFC 9881"},
     )
 
-    def misfits(self) -> Iterator[Misfit]:
+    def misfits(self, written: bool) -> Iterator[Misfit]:
         for field, wanted in (("size", "rsa"), ("curve", "ec"), ("parameter_set", "ml-dsa")):
             if getattr(self, field) is not None and self.type != wanted:
                 kind = f"a key of type {self.type}" if self.wrote("type") else f"the default key type {self.type}"
@@ -260,10 +275,14 @@ def signature_misfits(key_type: str, hash: Hash | None, padding: Padding | None,
         )
 
 
+def repeated_misfits(field: str, values: Sequence[str]) -> Iterator[Misfit]:
+    for value in dict.fromkeys(value for value in values if values.count(value) > 1):
+        yield Misfit((field,), f"{field} lists {value} twice", "Keep one of them")
+
+
 def key_usage_misfits(field: str, usages: tuple[KeyUsage, ...]) -> Iterator[Misfit]:
     """RFC 5280 §4.2.1.3: encipherOnly and decipherOnly mean nothing without keyAgreement."""
-    if repeated := {usage for usage in usages if usages.count(usage) > 1}:
-        yield Misfit((field,), f"key usage {min(repeated)} is listed twice")
+    yield from repeated_misfits(field, usages)
     only = [usage for usage in usages if usage in (KeyUsage.ENCIPHER_ONLY, KeyUsage.DECIPHER_ONLY)]
     if only and KeyUsage.KEY_AGREEMENT not in usages:
         yield Misfit((field,), f"{only[0]} means nothing without keyAgreement (RFC 5280 §4.2.1.3)", "Add keyAgreement")
