@@ -190,6 +190,8 @@ def _crl_number(extensions: Sequence[Extension]) -> int | None:
 def _parse_entry(der: bytes) -> RevokedEntry:
     reader = Reader.over(der, "a CRL entry")
     serial_number = parse_integer(reader.take(INTEGER), "the serial number of a CRL entry")
+    if serial_number < 0 or serial_number.bit_length() > 160:
+        raise Malformed("a CRL entry has a serial number that is negative or has more than 20 octets")
     revoked_at = parse_time(reader.take(UTC_TIME, GENERALIZED_TIME), "a CRL entry")
     listed = reader.take_optional(SEQUENCE)
     reader.close()

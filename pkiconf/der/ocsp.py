@@ -40,6 +40,7 @@ _SEQUENCE_TAG: Final = b"0"
 
 # Explicit tags around one element that is only skipped or copied are declared as an implicit list of elements:
 # the octets are the same, and the declarations have no optional element of unknown type.
+# Defaults are declared optional: old clients write them out, which is not DER and does no harm.
 
 
 @asn1.sequence
@@ -59,7 +60,7 @@ class _CertID:
 @asn1.sequence
 class _Extension:
     extn_id: x509.ObjectIdentifier
-    critical: Annotated[bool, asn1.Default(False)]
+    critical: bool | None
     extn_value: bytes
 
 
@@ -71,7 +72,7 @@ class _Request:
 
 @asn1.sequence
 class _TBSRequest:
-    version: Annotated[int, asn1.Explicit(0), asn1.Default(0)]
+    version: Annotated[int | None, asn1.Explicit(0)]
     requestor_name: Annotated[list[asn1.TLV] | None, asn1.Implicit(1)]
     request_list: list[_Request]
     request_extensions: Annotated[list[_Extension] | None, asn1.Explicit(2)]
@@ -122,7 +123,7 @@ def parse_ocsp_request(data: bytes) -> OCSPRequest:
     if len(data) > MAX_REQUEST_SIZE:
         raise Malformed(f"the OCSP request has {len(data)} octets, more than {MAX_REQUEST_SIZE}")
     tbs = decode(_OCSPRequest, data, "the OCSP request").tbs_request
-    if tbs.version != 0:
+    if tbs.version not in (None, 0):
         raise Malformed("the OCSP request is not of version 1")
     requests = tbs.request_list
     if not 1 <= len(requests) <= MAX_CERT_IDS:

@@ -87,7 +87,9 @@ def test_ml_dsa_signature_is_verified_by_an_independent_implementation(bits: int
 
 def ca_certificate(path: Path, algorithm: SignatureAlgorithm) -> Path:
     key = key_for(algorithm)
-    builder = x509.CertificateBuilder(ISSUER_NAME, ISSUER_NAME, key.public_key(), 1, EARLY, EARLY + timedelta(days=36500))
+    builder = x509.CertificateBuilder(
+        ISSUER_NAME, ISSUER_NAME, key.public_key(), 1, EARLY, EARLY + timedelta(days=36500)
+    )
     builder = builder.add_extension(x509.BasicConstraints(True, None), True)
     hash_ = hashes.SHA256() if algorithm.hash else None
     path.write_bytes(builder.sign(key, hash_).public_bytes(Encoding.PEM))
@@ -278,6 +280,8 @@ BAD_ENTRIES = {
     "reason twice": entry_with(raw_extension("2.5.29.21", b"\x0a\x01\x01") * 2),
     "another CA's": entry_with(raw_extension("2.5.29.29", tlv(0x30, tlv(0xA4, ISSUER)), critical=True)),
     "serial is text": entry_with(serial=b"\x0c\x01\x05"),
+    "serial negative": entry_with(serial=b"\x02\x01\xff"),
+    "serial too long": entry_with(serial=tlv(2, b"\x01" * 21)),
     "serial not minimal": entry_with(serial=b"\x02\x02\x00\x05"),
     "date is text": entry_with(date=b"\x0c\x01\x05"),
 }
