@@ -20,7 +20,8 @@ from pkiconf.model.names import NameConstraints, NameType
 from pkiconf.model.usages import EXTENDED_KEY_USAGES
 from pkiconf.policy.key_rules import usable
 from pkiconf.spec.authority import NameConstraintsSpec
-from pkiconf.spec.template import CustomExtension, ExtensionsSpec, TemplateSpec
+from pkiconf.spec.extensions import CustomExtension, ExtensionsSpec
+from pkiconf.spec.template import TemplateSpec
 
 POLICY_NAMES: Final[Mapping[str, str]] = {
     "dv": oids.POLICY_DV,

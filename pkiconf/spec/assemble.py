@@ -8,10 +8,10 @@ from typing import TypeVar
 from pkiconf.spec.declare import AUTHORITIES, SETTINGS, TEMPLATES, Declarer, Kind
 from pkiconf.spec.document import Declaration, Document
 from pkiconf.spec.errors import Problem, did_you_mean
+from pkiconf.spec.misfits import Declared
 from pkiconf.spec.nodes import Items, Mapping, Scalar
 from pkiconf.spec.references import check_references
 from pkiconf.spec.secrets import SecretSources
-from pkiconf.spec.values import Declared
 
 D = TypeVar("D", bound=Declared)
 

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from pkiconf.model.keys import Hash, Padding
 from pkiconf.model.usages import KeyUsage
+from pkiconf.spec.misfits import Declared, Misfit, rfc
 from pkiconf.spec.patterns import DirectorySubtree, DNSSubtree, EmailSubtree, Network, URISubtree
 from pkiconf.spec.subject import SubjectSpec
 from pkiconf.spec.values import (
     HTTPURL,
-    Declared,
     DottedOID,
     DurationField,
     ExtendedKeyUsageName,
     Instant,
     KeySpec,
     Label,
-    Misfit,
     Starter,
     key_usage_misfits,
     repeated_misfits,
     signature_misfits,
 )
 
-
-def _rfc(text: str) -> dict[str, Any]:
-    return {"rfc": text}
-
-
-_CONSTRAINTS: Final = _rfc("RFC 5280 §4.2.1.10")
+_CONSTRAINTS: Final = rfc("RFC 5280 §4.2.1.10")
 
 
 class AuthorityKeySpec(KeySpec):
@@ -102,7 +96,7 @@ class CPSSpec(Declared):
     policy: DottedOID | None = Field(
         None,
         description="Policy identifier put into the authority's own certificate",
-        json_schema_extra=_rfc("RFC 5280 §4.2.1.4"),
+        json_schema_extra=rfc("RFC 5280 §4.2.1.4"),
     )
 
     def misfits(self, written: bool) -> Iterator[Misfit]:
@@ -116,7 +110,7 @@ class CRLSpec(Declared):
     validity: DurationField = Field(  # type: ignore[assignment]
         "7d",
         description="nextUpdate after thisUpdate; remade at half life",
-        json_schema_extra=_rfc("RFC 5280 §5.1.2.5"),
+        json_schema_extra=rfc("RFC 5280 §5.1.2.5"),
     )
 
 
@@ -124,7 +118,7 @@ class OCSPSpec(Declared):
     """Online status answers."""
 
     validity: DurationField = Field(  # type: ignore[assignment]
-        "24h", description="How long an answer may be used", json_schema_extra=_rfc("RFC 6960 §4.2.2.1")
+        "24h", description="How long an answer may be used", json_schema_extra=rfc("RFC 6960 §4.2.2.1")
     )
 
 
@@ -143,12 +137,12 @@ class PublicURLs(Declared):
     """Different URLs inside certificates, for a CDN or an older host name."""
 
     aia: HTTPURL | None = Field(
-        None, description="Of the authority's certificate", json_schema_extra=_rfc("RFC 5280 §4.2.2.1")
+        None, description="Of the authority's certificate", json_schema_extra=rfc("RFC 5280 §4.2.2.1")
     )
-    ocsp: HTTPURL | None = Field(None, description="Of OCSP", json_schema_extra=_rfc("RFC 5280 §4.2.2.1"))
-    crl: HTTPURL | None = Field(None, description="Of the CRL", json_schema_extra=_rfc("RFC 5280 §4.2.1.13"))
+    ocsp: HTTPURL | None = Field(None, description="Of OCSP", json_schema_extra=rfc("RFC 5280 §4.2.2.1"))
+    crl: HTTPURL | None = Field(None, description="Of the CRL", json_schema_extra=rfc("RFC 5280 §4.2.1.13"))
     cps: HTTPURL | None = Field(
-        None, description="Of the practice statement", json_schema_extra=_rfc("RFC 5280 §4.2.1.4")
+        None, description="Of the practice statement", json_schema_extra=rfc("RFC 5280 §4.2.1.4")
     )
 
 
@@ -165,7 +159,7 @@ class ImportSpec(Declared):
     issued: str | None = Field(None, description="Serials already used: one hex serial a line, or a PEM bundle")
     crl: str | None = Field(None, description="Its last CRL: revocations and number are taken over")
     next_crl_number: int | None = Field(
-        None, ge=1, description="The first CRL number to use here", json_schema_extra=_rfc("RFC 5280 §5.2.3")
+        None, ge=1, description="The first CRL number to use here", json_schema_extra=rfc("RFC 5280 §5.2.3")
     )
 
 
@@ -182,27 +176,27 @@ class AuthoritySpec(Declared):
     state: Literal["present", "absent"] = Field("present", description="absent retires it (needs --allow retire)")
     moved: Label | None = Field(None, description="Its former name; URLs stay")
     subject: SubjectSpec | None = Field(
-        None, description="Default: common_name is the name", json_schema_extra=_rfc("RFC 5280 §4.1.2.6")
+        None, description="Default: common_name is the name", json_schema_extra=rfc("RFC 5280 §4.1.2.6")
     )
     issuer: Label = Field("self", description="self, external (CSR only), or another declared authority")
     key: AuthorityKeySpec = Field(default_factory=AuthorityKeySpec, description="The authority's own key")
     signature_hash: Hash | None = Field(None, description="Default: fits the key; not for Ed25519, Ed448, ML-DSA")
     signature_padding: Padding | None = Field(
-        None, description="RSA only; default pkcs1v15", json_schema_extra=_rfc("RFC 8017")
+        None, description="RSA only; default pkcs1v15", json_schema_extra=rfc("RFC 8017")
     )
     validity: DurationField | None = Field(None, description="Default: 10y for a root, 5y below one")
     not_before: Instant | None = Field(
-        None, description="Default: when it is made", json_schema_extra=_rfc("RFC 5280 §4.1.2.5")
+        None, description="Default: when it is made", json_schema_extra=rfc("RFC 5280 §4.1.2.5")
     )
     not_after: Instant | None = Field(
-        None, description="Instead of validity", json_schema_extra=_rfc("RFC 5280 §4.1.2.5")
+        None, description="Instead of validity", json_schema_extra=rfc("RFC 5280 §4.1.2.5")
     )
     path_length: int | None = Field(
         None,
         ge=0,
         le=32,
         description="How many authorities may follow below. Default: unlimited for a root, 0 below one",
-        json_schema_extra=_rfc("RFC 5280 §4.2.1.9"),
+        json_schema_extra=rfc("RFC 5280 §4.2.1.9"),
     )
     name_constraints: NameConstraintsSpec | None = Field(
         None, description="Which names certificates below may carry", json_schema_extra=_CONSTRAINTS
@@ -210,12 +204,12 @@ class AuthoritySpec(Declared):
     key_usage: tuple[KeyUsage, ...] = Field(
         (KeyUsage.KEY_CERT_SIGN, KeyUsage.CRL_SIGN),
         description="Other than the default is not recommended",
-        json_schema_extra=_rfc("RFC 5280 §4.2.1.3"),
+        json_schema_extra=rfc("RFC 5280 §4.2.1.3"),
     )
     extended_key_usage: tuple[ExtendedKeyUsageName, ...] = Field(
         (),
         description="Limits everything below to these; not recommended",
-        json_schema_extra=_rfc("RFC 5280 §4.2.1.12"),
+        json_schema_extra=rfc("RFC 5280 §4.2.1.12"),
     )
     cps: CPSSpec | None = Field(None, description="Certification practice statement")
     crl: CRLSpec = Field(default_factory=CRLSpec, description="Certificate revocation lists")

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import typing
-from collections.abc import Iterable, Iterator
-from collections.abc import Mapping as ReadOnly
-from enum import Enum, EnumType
-from typing import Any, Final, TypeVar, cast
+from collections.abc import Iterable
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from pkiconf.model.attributes import BY_NAME
 from pkiconf.spec.errors import Problem, did_you_mean, nearest
+from pkiconf.spec.fields import Path, allowed_at, fields_of, inner_models, model_at
+from pkiconf.spec.misfits import WRITTEN, Advised, Misfits
 from pkiconf.spec.nodes import Items, Mapping, Node, Scalar, find, steps
 from pkiconf.spec.subject import SubjectSpec
-from pkiconf.spec.values import WRITTEN, Advised, Misfits
 
 M = TypeVar("M", bound=BaseModel)
-Path = tuple[str | int, ...]
 
 _ROUNDS: Final = 12
 _WANTED: Final = {
@@ -178,50 +174,6 @@ def describe(node: Node) -> str:
     if isinstance(value, bool):
         return f"the truth value {node.text}"
     return f"the number {node.text}" if isinstance(value, (int, float)) else f"the text {node.text[:60]!r}"
-
-
-def fields_of(model: type[BaseModel]) -> ReadOnly[str, FieldInfo]:
-    """A model's fields by the key an operator writes."""
-    return {info.alias or name: info for name, info in model.model_fields.items()}
-
-
-def inner_models(annotation: object) -> Iterator[type[BaseModel]]:
-    """The models that a field's annotation mentions."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in typing.get_args(annotation):
-        yield from inner_models(argument)
-
-
-def model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
-    """The model that a mapping at `path` is read into."""
-    for step in path:
-        if isinstance(step, int):
-            continue
-        info = fields_of(model).get(step)
-        inner = next(inner_models(info.annotation), None) if info else None
-        if inner is None:
-            return None
-        model = inner
-    return model
-
-
-def allowed_at(model: type[BaseModel], path: Path) -> tuple[Any, ...]:
-    """The values a field at `path` is limited to; empty if it is not."""
-    names = [step for step in path if isinstance(step, str)]
-    owner = model_at(model, tuple(names[:-1]))
-    info = fields_of(owner).get(names[-1]) if owner and names else None
-    return tuple(dict.fromkeys(_choices(info.annotation))) if info else ()
-
-
-def _choices(annotation: object) -> Iterator[Any]:
-    if typing.get_origin(annotation) is typing.Literal:
-        yield from typing.get_args(annotation)
-    elif isinstance(annotation, EnumType):
-        yield from (str(value) for value in cast(type[Enum], annotation))
-    else:
-        for argument in typing.get_args(annotation):
-            yield from _choices(argument)
 
 
 def _key_hint(key: str, model: type[BaseModel]) -> str:

@@ -10,12 +10,12 @@ from pkiconf.spec.authority import AuthoritySpec
 from pkiconf.spec.complaints import validate
 from pkiconf.spec.document import Declaration
 from pkiconf.spec.errors import Problem
+from pkiconf.spec.misfits import Advised, Declared
 from pkiconf.spec.nodes import Mapping, Node, Scalar, find, steps, to_data
 from pkiconf.spec.secrets import SecretSources, reference_text
 from pkiconf.spec.settings import Settings
 from pkiconf.spec.sources import read_beside
 from pkiconf.spec.template import TemplateSpec
-from pkiconf.spec.values import Advised, Declared
 
 D = TypeVar("D", bound=Declared)
 Data = dict[str, Any]

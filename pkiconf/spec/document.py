@@ -8,10 +8,10 @@ from typing import Any, Generic, TypeVar
 from pkiconf.model.secret import Secret
 from pkiconf.spec.authority import AuthoritySpec
 from pkiconf.spec.errors import Location, Problem
+from pkiconf.spec.misfits import Declared
 from pkiconf.spec.nodes import Node, find, steps
 from pkiconf.spec.settings import Settings
 from pkiconf.spec.template import TemplateSpec
-from pkiconf.spec.values import Declared
 
 S = TypeVar("S", bound=Declared, covariant=True)
 

@@ -8,7 +8,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
-from pkiconf.spec.values import OID_PATTERN, Advised
+from pkiconf.spec.misfits import Advised
+from pkiconf.spec.values import OID_PATTERN
 
 ANY: Final = "*"
 _LABELS: Final = re.compile(r"[^\s.*/:@,;\"'\\]{1,63}(?:\.[^\s.*/:@,;\"'\\]{1,63})*\.?")

@@ -12,9 +12,9 @@ from typing import Final
 
 from pkiconf.errors import PkiconfError
 from pkiconf.model.secret import Secret
+from pkiconf.spec.misfits import Advised
 from pkiconf.spec.nodes import Scalar
 from pkiconf.spec.sources import read_beside
-from pkiconf.spec.values import Advised
 from pkiconf.spec.vault import HEADER, Vault
 
 TAGS: Final = ("!env", "!file", "!vault")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from pkiconf.spec.values import HTTPURL, Declared
+from pkiconf.spec.misfits import Declared
+from pkiconf.spec.values import HTTPURL
 
 
 class URLSettings(Declared):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pkiconf.spec.errors import Location, Problem, nearest
-from pkiconf.spec.values import Advised
+from pkiconf.spec.misfits import Advised
 
 LARGEST_SOURCE: Final = 8 << 20
 SUFFIXES: Final = (".yaml", ".yml")

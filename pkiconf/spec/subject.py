@@ -11,7 +11,8 @@ from pydantic import Field, create_model
 from pkiconf.model.attributes import ATTRIBUTE_TYPES, BY_NAME, BY_OID, IA5_STRING, PRINTABLE_STRING
 from pkiconf.model.names import Attribute, Name
 from pkiconf.spec.errors import did_you_mean
-from pkiconf.spec.values import OID_PATTERN, Declared, Misfit
+from pkiconf.spec.misfits import Declared, Misfit
+from pkiconf.spec.values import OID_PATTERN
 
 Values = str | tuple[str, ...]
 

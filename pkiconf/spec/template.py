@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from pkiconf.model.keys import KEY_ALGORITHMS, Hash, KeyType
 from pkiconf.model.usages import KeyUsage
 from pkiconf.spec.authority import NameConstraintsSpec
-from pkiconf.spec.custom_extension import CustomExtension
 from pkiconf.spec.errors import did_you_mean
+from pkiconf.spec.extensions import ExtensionsSpec
+from pkiconf.spec.misfits import Advised, Declared, Misfit, rfc
 from pkiconf.spec.patterns import (
     CommonNamePattern,
     DirectoryPattern,
@@ -24,37 +25,26 @@ from pkiconf.spec.patterns import (
 )
 from pkiconf.spec.subject import SubjectSpec
 from pkiconf.spec.values import (
-    HTTPURL,
-    Advised,
-    Declared,
-    DottedOID,
     DurationField,
     ExtendedKeyUsageName,
     Label,
-    Misfit,
     Reference,
     Starter,
     key_usage_misfits,
     repeated_misfits,
 )
 
-
-def _rfc(text: str) -> dict[str, Any]:
-    return {"rfc": text}
-
-
-_SANS: Final = _rfc("RFC 5280 §4.2.1.6")
-_AIA: Final = _rfc("RFC 5280 §4.2.2.1")
+_SANS: Final = rfc("RFC 5280 §4.2.1.6")
 
 
 class KeyUsageSpec(Declared):
     """What the certified key may do (RFC 5280 §4.2.1.3)."""
 
-    critical: bool = Field(True, description="RFC 5280 wants true", json_schema_extra=_rfc("RFC 5280 §4.2.1.3"))
+    critical: bool = Field(True, description="RFC 5280 wants true", json_schema_extra=rfc("RFC 5280 §4.2.1.3"))
     values: tuple[KeyUsage, ...] = Field(
         (),
         description="Default: the starter's. Usages that a key cannot have are left out when issuing",
-        json_schema_extra=_rfc("RFC 5280 §4.2.1.3"),
+        json_schema_extra=rfc("RFC 5280 §4.2.1.3"),
     )
 
     def misfits(self, written: bool) -> Iterator[Misfit]:
@@ -67,12 +57,12 @@ class ExtendedKeyUsageSpec(Declared):
     critical: bool = Field(
         False,
         description="true for timestamping (RFC 3161 §2.3)",
-        json_schema_extra=_rfc("RFC 5280 §4.2.1.12"),
+        json_schema_extra=rfc("RFC 5280 §4.2.1.12"),
     )
     values: tuple[ExtendedKeyUsageName, ...] = Field(
         (),
         description="Names such as serverAuth, or dotted OIDs in quotes. Default: the starter's",
-        json_schema_extra=_rfc("RFC 5280 §4.2.1.12"),
+        json_schema_extra=rfc("RFC 5280 §4.2.1.12"),
     )
 
     def misfits(self, written: bool) -> Iterator[Misfit]:
@@ -82,14 +72,14 @@ class ExtendedKeyUsageSpec(Declared):
 class BasicConstraintsSpec(Declared):
     """RFC 5280 §4.2.1.9."""
 
-    critical: bool = Field(True, description="RFC 5280 demands true", json_schema_extra=_rfc("RFC 5280 §4.2.1.9"))
-    ca: bool = Field(False, description="Whether this issues authorities", json_schema_extra=_rfc("RFC 5280 §4.2.1.9"))
+    critical: bool = Field(True, description="RFC 5280 demands true", json_schema_extra=rfc("RFC 5280 §4.2.1.9"))
+    ca: bool = Field(False, description="Whether this issues authorities", json_schema_extra=rfc("RFC 5280 §4.2.1.9"))
     path_length: int | None = Field(
         None,
         ge=0,
         le=32,
         description="How many authorities may follow below it",
-        json_schema_extra=_rfc("RFC 5280 §4.2.1.9"),
+        json_schema_extra=rfc("RFC 5280 §4.2.1.9"),
     )
 
     def misfits(self, written: bool) -> Iterator[Misfit]:
@@ -155,53 +145,6 @@ class NamesSpec(Declared):
     wildcards: bool = Field(True, description="Whether DNS names may start with *.")
 
 
-class PolicySpec(Declared):
-    """One certificate policy."""
-
-    oid: Literal["dv", "ov", "iv", "ev", "any"] | DottedOID = Field(
-        description="CA/Browser Forum policy by name, any (anyPolicy), or a dotted OID in quotes",
-        json_schema_extra=_rfc("RFC 5280 §4.2.1.4"),
-    )
-    cps: bool = Field(True, description="Add the CPS URL as a qualifier")
-    notice: str | None = Field(
-        None,
-        min_length=1,
-        max_length=200,
-        description="User notice, explicit text",
-        json_schema_extra=_rfc("RFC 5280 §4.2.1.4"),
-    )
-
-
-class ExtensionsSpec(Declared):
-    """What else stands in a certificate."""
-
-    aia: bool = Field(True, description="Where to get the issuer's certificate (AIA caIssuers)", json_schema_extra=_AIA)
-    aia_url: HTTPURL | None = Field(None, description="Instead of ours", json_schema_extra=_AIA)
-    ocsp: bool = Field(True, description="OCSP URL (AIA)", json_schema_extra=_AIA)
-    crl: bool = Field(True, description="CRL distribution point", json_schema_extra=_rfc("RFC 5280 §4.2.1.13"))
-    cps: bool = Field(
-        False,
-        description="Certificate policy with the CPS URL (uses `policies`, or anyPolicy)",
-        json_schema_extra=_rfc("RFC 5280 §4.2.1.4"),
-    )
-    policies: tuple[PolicySpec, ...] = Field(
-        (), description="Certificate policies", json_schema_extra=_rfc("RFC 5280 §4.2.1.4")
-    )
-    must_staple: bool = Field(False, description="TLS feature status_request", json_schema_extra=_rfc("RFC 7633"))
-    ocsp_nocheck: bool = Field(
-        False, description="Nobody need ask for its status", json_schema_extra=_rfc("RFC 6960 §4.2.2.2.1")
-    )
-    custom: tuple[CustomExtension, ...] = Field(
-        (), description="Any other extension by OID", json_schema_extra=_rfc("RFC 5280 §4.2")
-    )
-
-    def misfits(self, written: bool) -> Iterator[Misfit]:
-        yield from repeated_misfits("policies", [policy.oid for policy in self.policies])
-        yield from repeated_misfits("custom", [extension.oid for extension in self.custom])
-        if written and self.aia_url is not None and not self.aia:
-            yield Misfit(("aia_url", "aia"), "aia_url goes with aia: true", "Remove one of them")
-
-
 def _key_kind(text: str) -> str:
     known = (*(kind.value for kind in KeyType), *KEY_ALGORITHMS)
     if text in known or re.fullmatch(r"rsa-[1-9]\d{3,4}", text):
@@ -235,26 +178,26 @@ class TemplateSpec(Declared):
     subject: TemplateSubject = Field(
         default_factory=TemplateSubject,
         description="Where the subject comes from",
-        json_schema_extra=_rfc("RFC 5280 §4.1.2.6"),
+        json_schema_extra=rfc("RFC 5280 §4.1.2.6"),
     )
     names: NamesSpec = Field(default_factory=NamesSpec, description="Which names are allowed", json_schema_extra=_SANS)
     key_usage: KeyUsageSpec = Field(
         default_factory=KeyUsageSpec,
         description="What the certified key may do",
-        json_schema_extra=_rfc("RFC 5280 §4.2.1.3"),
+        json_schema_extra=rfc("RFC 5280 §4.2.1.3"),
     )
     extended_key_usage: ExtendedKeyUsageSpec = Field(
         default_factory=ExtendedKeyUsageSpec,
         description="What the certificate is for",
-        json_schema_extra=_rfc("RFC 5280 §4.2.1.12"),
+        json_schema_extra=rfc("RFC 5280 §4.2.1.12"),
     )
     basic_constraints: BasicConstraintsSpec = Field(
         default_factory=BasicConstraintsSpec,
         description="Whether this issues authorities",
-        json_schema_extra=_rfc("RFC 5280 §4.2.1.9"),
+        json_schema_extra=rfc("RFC 5280 §4.2.1.9"),
     )
     name_constraints: NameConstraintsSpec | None = Field(
-        None, description="For certificates of authorities only", json_schema_extra=_rfc("RFC 5280 §4.2.1.10")
+        None, description="For certificates of authorities only", json_schema_extra=rfc("RFC 5280 §4.2.1.10")
     )
     extensions: ExtensionsSpec = Field(default_factory=ExtensionsSpec, description="What else stands in a certificate")
 

@@ -1,14 +1,17 @@
-"""An extension that this program knows nothing about: its OID and its bytes."""
+"""A template's `extensions`, down to those that this program knows only as an OID and bytes."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from pkiconf.spec.values import Advised, Declared, DottedOID
+from pkiconf.spec.misfits import Advised, Declared, Misfit, rfc
+from pkiconf.spec.values import HTTPURL, DottedOID, repeated_misfits
 
+_AIA: Final = rfc("RFC 5280 §4.2.2.1")
 # Extensions with a field of their own, where they are checked; the bytes of a custom one are not.
 _OWN_FIELD: Final = {
     "2.5.29.14": "They are always made from the key",
@@ -69,3 +72,50 @@ class CustomExtension(Declared):
     der: Annotated[str, AfterValidator(_der), WithJsonSchema({"type": "string", "pattern": "^[0-9a-fA-F: ]+$"})] = (
         Field(description="The extension's value, DER in hex")
     )
+
+
+class PolicySpec(Declared):
+    """One certificate policy."""
+
+    oid: Literal["dv", "ov", "iv", "ev", "any"] | DottedOID = Field(
+        description="CA/Browser Forum policy by name, any (anyPolicy), or a dotted OID in quotes",
+        json_schema_extra=rfc("RFC 5280 §4.2.1.4"),
+    )
+    cps: bool = Field(True, description="Add the CPS URL as a qualifier")
+    notice: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="User notice, explicit text",
+        json_schema_extra=rfc("RFC 5280 §4.2.1.4"),
+    )
+
+
+class ExtensionsSpec(Declared):
+    """What else stands in a certificate."""
+
+    aia: bool = Field(True, description="Where to get the issuer's certificate (AIA caIssuers)", json_schema_extra=_AIA)
+    aia_url: HTTPURL | None = Field(None, description="Instead of ours", json_schema_extra=_AIA)
+    ocsp: bool = Field(True, description="OCSP URL (AIA)", json_schema_extra=_AIA)
+    crl: bool = Field(True, description="CRL distribution point", json_schema_extra=rfc("RFC 5280 §4.2.1.13"))
+    cps: bool = Field(
+        False,
+        description="Certificate policy with the CPS URL (uses `policies`, or anyPolicy)",
+        json_schema_extra=rfc("RFC 5280 §4.2.1.4"),
+    )
+    policies: tuple[PolicySpec, ...] = Field(
+        (), description="Certificate policies", json_schema_extra=rfc("RFC 5280 §4.2.1.4")
+    )
+    must_staple: bool = Field(False, description="TLS feature status_request", json_schema_extra=rfc("RFC 7633"))
+    ocsp_nocheck: bool = Field(
+        False, description="Nobody need ask for its status", json_schema_extra=rfc("RFC 6960 §4.2.2.2.1")
+    )
+    custom: tuple[CustomExtension, ...] = Field(
+        (), description="Any other extension by OID", json_schema_extra=rfc("RFC 5280 §4.2")
+    )
+
+    def misfits(self, written: bool) -> Iterator[Misfit]:
+        yield from repeated_misfits("policies", [policy.oid for policy in self.policies])
+        yield from repeated_misfits("custom", [extension.oid for extension in self.custom])
+        if written and self.aia_url is not None and not self.aia:
+            yield Misfit(("aia_url", "aia"), "aia_url goes with aia: true", "Remove one of them")
