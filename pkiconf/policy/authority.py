@@ -78,9 +78,10 @@ def _subject(written: Mapping[str, Any]) -> Fields:
 
 def _key(written: Mapping[str, Any], parameters: Mapping[str, Fields]) -> Fields:
     """A key's parameter is written out, so that another default in a later version changes no standing key."""
+    if written.get("source") == "import":
+        return _written(written)  # what it is stands in its file
     kind = written.get("type") or "ec"
-    chosen = {} if written.get("source") == "import" else parameters.get(kind, {})
-    return {"type": kind, **chosen, **_written(written)}
+    return {"type": kind, **parameters.get(kind, {}), **_written(written)}
 
 
 def ca_template(spec: AuthoritySpec) -> TemplateSpec:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from pkiconf.der.names import to_a_labels
@@ -46,29 +46,24 @@ def claims_of(
     """What `subject` and `sans` claim. An end entity's common name counts as the address, mailbox or host name
     that it looks like; one without a dot only with `single_labels` (where the certificate may stand for a server).
     The common name of an authority is nobody's host name."""
-    claims = [claim for name in sans for claim in _san_claims(name)]
+    claims = [_san_claim(name) for name in sans]
+    for name in sans:
+        if isinstance(name, OtherName) and name.type_id == _SMTP_UTF8_MAILBOX:
+            claims.append(Claim(_mailbox(_utf8_text(name.value)), IN_SANS))
     for attribute in subject.attributes:
         if attribute.oid == COMMON_NAME and end_entity:
-            name = _lookalike(attribute.value, single_labels)
-            if name is not None:
-                claims.append(Claim(name, IN_COMMON_NAME))
+            looked = _lookalike(attribute.value, single_labels)
+            if looked is not None:
+                claims.append(Claim(looked, IN_COMMON_NAME))
         elif attribute.oid == EMAIL_ADDRESS:
             claims.append(Claim(_mailbox(attribute.value), IN_SUBJECT))
     return claims
 
 
-def _san_claims(name: GeneralName) -> Iterator[Claim]:
-    match name:
-        case DNSName(value):
-            yield Claim(DNSName(value.lower()), IN_SANS)
-        case RFC822Name(value):
-            yield Claim(_mailbox(value), IN_SANS)
-        case OtherName(type_id, value):
-            yield Claim(name, IN_SANS)
-            if type_id == _SMTP_UTF8_MAILBOX:
-                yield Claim(_mailbox(_utf8_text(value)), IN_SANS)
-        case _:
-            yield Claim(name, IN_SANS)
+def _san_claim(name: GeneralName) -> Claim:
+    if isinstance(name, DNSName):
+        return Claim(name if name.value.islower() else DNSName(name.value.lower()), IN_SANS)
+    return Claim(_mailbox(name.value) if isinstance(name, RFC822Name) else name, IN_SANS)
 
 
 def _lookalike(common_name: str, single_labels: bool) -> GeneralName | None:

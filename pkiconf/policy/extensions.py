@@ -13,14 +13,13 @@ from typing import Final
 from pkiconf.der import extensions as encode
 from pkiconf.der import oids
 from pkiconf.der.extensions import PolicyInformation
-from pkiconf.errors import Refused
 from pkiconf.model.certificate import Extension, IssuerFacts
 from pkiconf.model.keys import KeyType
 from pkiconf.model.names import NameConstraints, NameType
 from pkiconf.model.usages import EXTENDED_KEY_USAGES
 from pkiconf.policy.key_rules import usable
 from pkiconf.spec.authority import NameConstraintsSpec
-from pkiconf.spec.extensions import CustomExtension, ExtensionsSpec
+from pkiconf.spec.extensions import ExtensionsSpec
 from pkiconf.spec.template import TemplateSpec
 
 POLICY_NAMES: Final[Mapping[str, str]] = {
@@ -29,22 +28,6 @@ POLICY_NAMES: Final[Mapping[str, str]] = {
     "iv": oids.POLICY_IV,
     "ev": oids.POLICY_EV,
     "any": oids.ANY_POLICY,
-}
-
-# What has a field of its own may not come in by its OID as well: an extension stands once (RFC 5280 §4.2).
-_OWN_FIELDS: Final[Mapping[str, str]] = {
-    oids.SUBJECT_KEY_IDENTIFIER: "every certificate has one",
-    oids.AUTHORITY_KEY_IDENTIFIER: "every certificate has one",
-    oids.BASIC_CONSTRAINTS: "use basic_constraints",
-    oids.KEY_USAGE: "use key_usage",
-    oids.EXTENDED_KEY_USAGE: "use extended_key_usage",
-    oids.SUBJECT_ALTERNATIVE_NAME: "names come from the request",
-    oids.NAME_CONSTRAINTS: "use name_constraints",
-    oids.CERTIFICATE_POLICIES: "use extensions.policies",
-    oids.AUTHORITY_INFORMATION_ACCESS: "use extensions.aia, aia_url and ocsp",
-    oids.CRL_DISTRIBUTION_POINTS: "use extensions.crl",
-    oids.TLS_FEATURE: "use extensions.must_staple",
-    oids.OCSP_NOCHECK: "use extensions.ocsp_nocheck",
 }
 
 
@@ -74,21 +57,8 @@ def tail(spec: TemplateSpec) -> tuple[Extension, ...]:
         made.append(encode.tls_feature_must_staple())
     if spec.extensions.ocsp_nocheck:
         made.append(encode.ocsp_nocheck())
-    made.extend(_custom(row) for row in spec.extensions.custom)
-    twice = {extension.oid for extension in made if sum(other.oid == extension.oid for other in made) > 1}
-    if twice:
-        raise Refused(f"extensions.custom: {', '.join(sorted(twice))} is there twice")
+    made.extend(encode.custom(row.oid, row.critical, bytes.fromhex(row.der)) for row in spec.extensions.custom)
     return tuple(made)
-
-
-def _custom(row: CustomExtension) -> Extension:
-    if row.oid in _OWN_FIELDS:
-        raise Refused(f"extensions.custom: {row.oid} is not made this way: {_OWN_FIELDS[row.oid]}")
-    try:
-        value = bytes.fromhex(row.der)
-    except ValueError:
-        raise Refused(f"extensions.custom: the value of {row.oid} is not hexadecimal") from None
-    return encode.custom(row.oid, row.critical, value)
 
 
 def constraints_of(spec: NameConstraintsSpec) -> NameConstraints:
@@ -136,7 +106,7 @@ authority_key_identifier = lru_cache(maxsize=256)(encode.authority_key_identifie
 
 
 def check_policies(spec: ExtensionsSpec) -> None:
-    """Raise Refused for policies that no certificate can hold."""
+    """Raise Refused for policies that no certificate can hold: one of them twice, by name and by OID."""
     rows = _policy_rows(spec)
     if rows:
         _policies(rows, "http://cps.invalid/")

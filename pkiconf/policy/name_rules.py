@@ -32,7 +32,6 @@ Pattern = Callable[[GeneralName], bool]
 Patterns = tuple[Pattern, ...]
 
 _ANY: Final = "*"
-_OID: Final = re.compile(r"[0-2](?:\.\d+)+")
 _URI: Final = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:)(?://(?:[^/?#@]*@)?(?P<host>[^/?#:]*))?(?P<rest>.*)", re.DOTALL
 )
@@ -76,9 +75,9 @@ def check_names(policy: NamePolicy, subject: Name, claims: Sequence[Claim]) -> N
 
 def _check_common_name(policy: NamePolicy, value: str) -> None:
     name = DNSName(value.strip().lower().removesuffix("."))
-    if policy.allow_common_name is not None and not any(matches(name) for matches in policy.allow_common_name):
+    if policy.allow_common_name is not None and not _matches(policy.allow_common_name, name):
         raise Refused(f"common name {value!r} is not allowed by the template", "See its names.allow.cn")
-    if any(matches(name) for matches in policy.deny_common_name):
+    if _matches(policy.deny_common_name, name):
         raise Refused(f"common name {value!r} is denied by the template", "See its names.deny.cn")
 
 
@@ -87,15 +86,23 @@ def _check_claim(policy: NamePolicy, claim: Claim) -> None:
     kind = NAME_TYPES[type(name)]
     if not policy.wildcards and isinstance(name, DNSName) and name.value.startswith("*."):
         raise Refused(f"{claim} is a wildcard, which the template does not allow")
-    if any(matches(name) for matches in policy.deny.get(kind, ())):
+    if _matches(policy.deny.get(kind, ()), name):
         raise Refused(f"{claim} is denied by the template", f"See its names.deny.{kind}")
     if policy.allow is None or (claim.place == IN_COMMON_NAME and policy.allow_common_name is not None):
         return
     patterns = policy.allow.get(kind)
     if patterns is None:
         raise Refused(f"{claim} is of a type that the template does not allow", _remedy(kind, claim))
-    if not any(matches(name) for matches in patterns):
+    if not _matches(patterns, name):
         raise Refused(f"{claim} is not allowed by the template", _remedy(kind, claim))
+
+
+def _matches(patterns: Patterns, name: GeneralName) -> bool:
+    # A loop: any() over a generator costs three times as much, and this runs for every name of every certificate.
+    for matches in patterns:  # noqa: SIM110
+        if matches(name):
+            return True
+    return False
 
 
 def _remedy(kind: NameType, claim: Claim) -> str:
@@ -120,8 +127,8 @@ def _pattern(make: Maker, text: str, where: str) -> Pattern:
         return lambda name: True
     try:
         return make(text)
-    except (ValueError, Malformed, Refused) as error:
-        raise Refused(f"{where}: {text!r} cannot be read: {error}", "See `pkiconf explain templates.names`") from None
+    except (Malformed, Refused) as error:
+        raise Refused(f"{where}: {text!r}: {error.detail}", error.hint) from None
 
 
 def _common_names(rules: NameRules, contains: Callable[[str, str], bool]) -> Patterns:
@@ -140,8 +147,6 @@ def _text_pattern(text: str, contains: Callable[[str, str], bool]) -> Pattern:
 
 def _domain_pattern(text: str, contains: Callable[[str, str], bool]) -> Pattern:
     domain = to_a_labels(text.lower().removesuffix("."))
-    if not domain.removeprefix("*.") or "*" in domain.removeprefix("*."):
-        raise ValueError("write a domain, *.domain or *")
     return _text_pattern(domain, contains)
 
 
@@ -163,11 +168,9 @@ def _network_or_mapped(text: str) -> Pattern:
 
 def _mailbox(text: str, fold: Callable[[str], str]) -> Pattern:
     """`a@b` one mailbox, `@host` every mailbox of that host, `@.domain` those of hosts below the domain."""
-    local, at, host = text.rpartition("@")
+    local, _, host = text.rpartition("@")
     host = to_a_labels(host.lower().removeprefix("."))
     below = text.startswith("@.")
-    if not at or not host:
-        raise ValueError("write a mailbox, @host or @.domain")
 
     def matches(name: GeneralName) -> bool:
         if not isinstance(name, RFC822Name):
@@ -210,8 +213,6 @@ def _plain_uri(uri: str) -> str:
 
 
 def _identifier(text: str) -> Pattern:
-    if not _OID.fullmatch(text):
-        raise ValueError("write a dotted object identifier")
     return lambda name: text == (name.type_id if isinstance(name, OtherName) else getattr(name, "value", None))
 
 

@@ -26,7 +26,7 @@ from pkiconf.model.usages import EXTENDED_KEY_USAGES, KeyUsage
 from pkiconf.policy import extensions as made
 from pkiconf.policy.claims import claims_of
 from pkiconf.policy.constraints import check_claims
-from pkiconf.policy.key_rules import check_allowed_key, compile_allowed_keys
+from pkiconf.policy.key_rules import check_allowed_key
 from pkiconf.policy.name_rules import NamePolicy, check_names, compile_names
 from pkiconf.policy.overrides import unique_names
 from pkiconf.policy.subjects import decide_subject
@@ -46,7 +46,6 @@ class CompiledTemplate:
 
     spec: TemplateSpec
     names: NamePolicy
-    allowed_keys: frozenset[str] | None
     granted: Granted
     fixed_subject: Name
     for_servers: bool
@@ -65,7 +64,6 @@ def compile_template(spec: TemplateSpec) -> CompiledTemplate:
     return CompiledTemplate(
         spec=spec,
         names=compile_names(spec.names),
-        allowed_keys=compile_allowed_keys(spec.allowed_keys),
         granted=Granted(
             ca=spec.basic_constraints.ca,
             path_length=spec.basic_constraints.path_length,
@@ -96,8 +94,6 @@ def _check_roles(spec: TemplateSpec) -> None:
         raise Refused("key_usage: keyCertSign is for authorities (RFC 5280 §4.2.1.3)", "Set basic_constraints.ca")
     if not ca and spec.name_constraints is not None:
         raise Refused("name_constraints are for authorities (RFC 5280 §4.2.1.10)", "Use names.allow")
-    if spec.subject.from_ != "csr" and spec.subject.values is None:
-        raise Refused(f"subject.from is {spec.subject.from_} and subject.values is missing")
 
 
 def evaluate(
@@ -116,7 +112,7 @@ def evaluate(
     spec = compiled.spec
     if not spec.enabled or spec.state == "absent":
         raise Refused(f"template {spec.name!r} is disabled and issues nothing")
-    check_allowed_key(wanted.key, compiled.allowed_keys)
+    check_allowed_key(wanted.key, spec.allowed_keys)
     check_wishes(wanted.extensions, compiled.granted)
     subject = decide_subject(spec.subject.from_, compiled.fixed_subject, wanted.subject, wanted.overrides.set_subject)
     sans = unique_names(wanted.sans)
