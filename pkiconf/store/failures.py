@@ -37,7 +37,7 @@ _SQLITE: Final[dict[int, tuple[str, str]]] = {
 
 # By SQLSTATE (PostgreSQL, Appendix A), the longest matching prefix first.
 _POSTGRESQL: Final[dict[str, tuple[str, str]]] = {
-    "08": ("the database server is not reachable", "Check PKICONF_DATABASE_URL and that the server runs"),
+    "08": ("the database server gives no connection", "Check PKICONF_DATABASE_URL and that the server runs"),
     "25006": ("the database server takes no writes", "Point PKICONF_DATABASE_URL at the primary server"),
     "28": ("the database server refused the login", "Check user, password and pg_hba.conf"),
     "3D000": ("the database does not exist on the server", "Create it with createdb"),
@@ -78,13 +78,20 @@ def _meaning(cause: BaseException) -> PkiconfError | None:
         return _of_sqlite(cause)
     state = sqlstate(cause)
     if state is None:
-        return Unavailable(*_POSTGRESQL["08"]) if is_lost(cause) else None
+        return _unreachable(cause) if is_lost(cause) else None
     if state == "23505":
         return Conflict("another record already has this name or number", "Look at what stands there now")
     for length in (5, 3, 2):
         if words := _POSTGRESQL.get(state[:length]):
             return Unavailable(*words)
     return None
+
+
+def _unreachable(cause: BaseException) -> Unavailable:
+    detail, hint = _POSTGRESQL["08"]
+    # libpq says which address it tried and what is wrong with it; passwords are not among what it says.
+    said = str(cause).partition("\n")[0].removeprefix("connection failed: ").removeprefix("connection is bad: ")
+    return Unavailable(f"{detail}: {said}" if said else detail, hint)
 
 
 def _of_sqlite(cause: sqlite3.Error) -> PkiconfError | None:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from pkiconf.errors import PkiconfError, Unavailable
+from pkiconf.errors import Unavailable
 from pkiconf.steps import Step, kill_point
 from pkiconf.store.database import Database
 from pkiconf.store.failures import is_lost, is_repeatable, translate
@@ -65,8 +65,7 @@ class PostgreSQLDatabase(Database):
                 lost += is_lost(error)
                 last = attempt + 1 == _ATTEMPTS or lost > 2
                 if last or not (is_repeatable(error) or is_lost(error)):
-                    shown = error if isinstance(error, PkiconfError) else translate(error, self.place)
-                    raise shown from error.__cause__
+                    raise translate(error, self.place)  # noqa: B904 - it carries its cause
             # Threads that met in a deadlock wait for different times, so that they do not meet again.
             time.sleep(0.002 * 2 ** min(attempt, 6) * (1 + threading.get_native_id() % 7 / 7))
         raise AssertionError("unreachable")

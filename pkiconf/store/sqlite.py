@@ -12,13 +12,14 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Final, TypeVar, cast
 
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
-from pkiconf.errors import PkiconfError, Unavailable
+from pkiconf.errors import Unavailable
 from pkiconf.steps import Step, kill_point
 from pkiconf.store.database import Database
 from pkiconf.store.failures import translate
@@ -50,6 +51,7 @@ class SQLiteDatabase(Database):
         self._engine = create_engine("sqlite://", creator=self._connect, poolclass=NullPool)
         self._readers: deque[Connection] = deque()
         self._writer: Connection | None = None
+        self._writing = Lock()
         self._group = GroupCommit(self._run, timeout)
         _create(self._file)
         self._gate = Gate(self._file)
@@ -71,13 +73,12 @@ class SQLiteDatabase(Database):
             driver.execute("BEGIN")
             self._thread.inside = True
             result = fn(c)
-            self._thread.inside = False
             driver.execute("COMMIT")
             healthy = True
             return result
         except Exception as error:
             healthy = _rolled_back(driver)
-            raise _shown(error, self.place) from error.__cause__
+            raise translate(error, self.place)  # noqa: B904 - it carries its cause
         finally:
             self._thread.inside = False
             if healthy and not self._closed:
@@ -91,23 +92,25 @@ class SQLiteDatabase(Database):
         return result
 
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        while self._readers:
-            self._readers.pop().close()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        self._gate.close()
+        with self._writing:  # a group that is being written comes to its end first
+            if self._closed:
+                return
+            self._closed = True
+            while self._readers:
+                self._readers.pop().close()
+            if self._writer is not None:
+                self._writer.close()
+            self._gate.close()
 
     def _run(self, group: Sequence[Entry]) -> None:
         try:
-            with self._gate.held(self._timeout):
-                self._transact(group)
+            with self._writing:
+                self._check_usable()
+                with self._gate.held(self._timeout):
+                    self._transact(group)
         except Exception as error:
             for entry in group:
-                entry.error = entry.error or _shown(error, self.place)
+                entry.error = entry.error or translate(error, self.place)
 
     def _transact(self, group: Sequence[Entry]) -> None:
         if self._writer is None:
@@ -134,7 +137,7 @@ class SQLiteDatabase(Database):
         except Exception as error:
             if not driver.in_transaction:
                 raise  # SQLite took the whole transaction back (a full disk, for one): the group has failed
-            entry.error = _shown(error, self.place)
+            entry.error = translate(error, self.place)
             if not alone:
                 driver.execute("ROLLBACK TO closure")
         if not driver.in_transaction:
@@ -171,15 +174,11 @@ class SQLiteDatabase(Database):
                 raise
             return c
         except Exception as error:
-            raise _shown(error, self.place) from error.__cause__
+            raise translate(error, self.place)  # noqa: B904 - it carries its cause
 
 
 def _driver(c: Connection) -> sqlite3.Connection:
     return cast(sqlite3.Connection, c.connection.dbapi_connection)
-
-
-def _shown(error: BaseException, place: str) -> BaseException:
-    return error if isinstance(error, PkiconfError) else translate(error, place)
 
 
 def _rolled_back(driver: sqlite3.Connection) -> bool:
