@@ -101,6 +101,9 @@ def _ec_facts(spki: bytes, point: bytes, parameters: list[Element]) -> PublicKey
             "the point of an EC key is compressed", "Make it uncompressed, which everybody reads (RFC 5480 §2.2)"
         )
     curve, size = _CURVES[oid]
+    # The engine reads hybrid points (X9.62, first octet 6 or 7) too; RFC 5480 does not know them.
+    if point[:1] != b"\x04" or len(point) != 1 + 2 * ((size + 7) // 8):
+        raise Malformed(f"an EC key of curve {curve} does not hold an uncompressed point")
     load_public_key(spki)
     return PublicKeyFacts(KeyType.EC, size, curve=curve)
 

@@ -92,6 +92,7 @@ def test_rsa_with_absent_parameters_is_read() -> None:
     assert parse_algorithm(der) is SIGNATURE_ALGORITHMS["sha256WithRSAEncryption"]
 
 
+@pytest.mark.row("D4")
 @pytest.mark.parametrize(
     ("der", "reason"),
     [

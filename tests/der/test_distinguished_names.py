@@ -37,7 +37,6 @@ def raw_name(oid_der: bytes, tag: int, content: bytes) -> bytes:
 CN_DER = b"\x06\x03\x55\x04\x03"
 
 
-@pytest.mark.row("F33")
 @pytest.mark.parametrize("row", ATTRIBUTE_TYPES, ids=lambda row: row.short)
 def test_every_attribute_type_is_encoded_as_others_encode_it(row: AttributeType) -> None:
     value = "NL" if row.upper_bound == 2 else "Example"
@@ -47,7 +46,6 @@ def test_every_attribute_type_is_encoded_as_others_encode_it(row: AttributeType)
     assert parse_name(ours) == Name(((Attribute(row.oid, value, row.string_tag),),))
 
 
-@pytest.mark.row("F33")
 def test_a_whole_subject_is_encoded_as_others_encode_it() -> None:
     ours = name(
         (DC, "example"), (C, "NL"), (ORG, "Exämple"), (OU, "A"), (OU, "B"), ((CN, "web"), (EMAIL, "a@example.org"))
