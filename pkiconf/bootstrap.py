@@ -66,7 +66,7 @@ def open_services(settings: ProcessSettings, *, create: bool = False) -> OpenSer
         if create:
             migrate.upgrade(db)
         else:
-            migrate.check_current(db)
+            migrate.check_schema(db)
         keyring = open_keyring(settings, db, create=create)
         audit = AuditLog(_own_secret(db, keyring, MAC_NAME, _random, create=create))
         checkpoint = load_sealed(_own_secret(db, keyring, CHECKPOINT_NAME, _ed25519, create=create).reveal())

@@ -7,6 +7,7 @@ from typing import Final
 
 import falcon
 
+from pkiconf.endpoints.wsgi import App
 from pkiconf.errors import (
     Conflict,
     Malformed,
@@ -35,7 +36,7 @@ _STATUS: Final[tuple[tuple[type[PkiconfError], str], ...]] = (
 RETRY_AFTER: Final = "30"
 
 
-def add_error_handlers(app: falcon.App) -> None:
+def add_error_handlers(app: App) -> None:
     app.add_error_handler(Exception, _internal)
     app.add_error_handler(falcon.HTTPError, _http)
     app.add_error_handler(PkiconfError, _known)

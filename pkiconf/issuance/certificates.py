@@ -44,6 +44,7 @@ class Found:
     authority: str
     template: str
     der: bytes | None
+    names: tuple[tuple[str, str], ...] = ()
 
     @property
     def id(self) -> CertificateID:
@@ -114,7 +115,7 @@ class Certificates:
         der = None
         if stored is not None and stored.signature is not None:
             der = assemble_certificate(stored.tbs, SIGNATURE_ALGORITHMS[stored.algorithm], stored.signature)
-        return Found(row, authority, template, der)
+        return Found(row, authority, template, der, tuple(inventory.names_of(c, row.issuer_id, row.serial)))
 
 
 def _wish(c: Connection, wanted: Filter) -> inventory.Wish:

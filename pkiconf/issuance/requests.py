@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from pkiconf.clock import to_epoch
@@ -39,6 +40,11 @@ class Request:
     row: requests.RequestRow
     csr: CertificateRequest
     template: str  # authority/template
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The alternative names asked for, as `dns:web.corp.example`."""
+        return tuple(json.loads(self.row.names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,16 @@ class Requests:
     def get(self, number: int) -> Request:
         row = self._parts.db.read(lambda c: requests.get_request(c, number))
         return Request(row, parse_csr(row.csr), self._parts.db.read(lambda c: template_address(c, row.template_id)))
+
+    def search(self, states: Collection[str], filters: Mapping[str, str], limit: int = 10_000) -> list[Request]:
+        """The oldest first. `filters` maps template, subject, name or by to a pattern in which * is anything."""
+
+        def read(c: Connection) -> list[Request]:
+            rows = requests.list_requests(c, states=states, limit=limit)
+            addresses = {row.template_id: template_address(c, row.template_id) for row in rows}
+            return [Request(row, parse_csr(row.csr), addresses[row.template_id]) for row in rows]
+
+        return [found for found in self._parts.db.read(read) if _fits(found, filters)]
 
     def sign(self, number: int, overrides: Overrides, actor: Actor) -> Outcome:
         """Issue what a request asks for, as changed by `overrides`; asked again, the same certificate.
@@ -175,6 +191,16 @@ class Requests:
         if not json.loads(row.spec).get("enabled", True):
             raise Refused(f"template {address!r} is disabled", "Set `enabled: true` in its declaration and apply")
         return row, address
+
+
+def _fits(request: Request, filters: Mapping[str, str]) -> bool:
+    values = {
+        "template": (request.template, request.template.partition("/")[2]),
+        "subject": (request.row.subject,),
+        "name": (*request.names, *(name.partition(":")[2] for name in request.names)),
+        "by": (request.row.submitted_by,),
+    }
+    return all(any(fnmatchcase(value, wish) for value in values[field]) for field, wish in filters.items())
 
 
 def find_template(c: Connection, reference: str) -> templates.TemplateRow:

@@ -1,0 +1,80 @@
+"""Printing: tables that a person reads and a pipe can cut, JSON for programs, files written whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pkiconf.errors import Unavailable
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str = "none") -> None:
+    """Aligned columns; with colours and borders only on a terminal."""
+    if not rows:
+        click.echo(empty)
+        return
+    texts = [[str(value) for value in row] for row in rows]
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*columns, header_style="bold", box=None, pad_edge=False)
+        for row in texts:
+            table.add_row(*(Text(value) for value in row))
+        Console().print(table)
+        return
+    widths = [max(len(row[i]) for row in [list(columns), *texts]) for i in range(len(columns))]
+    for row in [list(columns), *texts]:
+        click.echo("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """One `name: value` a line; a list stands one item a line below its name."""
+    width = max((len(name) for name in fields), default=0)
+    for name, value in fields.items():
+        if isinstance(value, list | tuple):
+            for number, item in enumerate(value or ["none"]):
+                label = f"{name}:" if number == 0 else ""
+                click.echo(f"{label.ljust(width + 2)}{item}")
+        else:
+            click.echo(f"{f'{name}:'.ljust(width + 2)}{value}")
+
+
+def write_out(data: bytes, out: Path | None, *, private: bool = False) -> None:
+    """To a file, whole or not at all, or to standard output. Raises Unavailable."""
+    if out is None or str(out) == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(out)
+    except OSError as ex:
+        temporary.unlink(missing_ok=True)
+        raise Unavailable(f"{out} cannot be written: {ex.strerror}") from ex
+
+
+def read_in(path: Path) -> bytes:
+    """A file's contents; `-` is standard input. Raises Unavailable."""
+    if str(path) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return path.read_bytes()
+    except OSError as ex:
+        raise Unavailable(f"{path} cannot be read: {ex.strerror}") from ex

@@ -1,0 +1,68 @@
+"""gunicorn over our application. Every worker process opens its own database: nothing crosses a fork."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from pkiconf.bootstrap import open_services
+from pkiconf.endpoints.app import create_app, create_operations_app
+from pkiconf.services import Services
+from pkiconf.settings import ProcessSettings
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """One listener: plain, or TLS with the files of `certificate` and `key`."""
+
+    def __init__(
+        self,
+        settings: ProcessSettings,
+        bind: str,
+        *,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        operations: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._create = create_operations_app if operations else create_app
+        self._options: dict[str, Any] = {
+            "bind": bind,
+            "workers": 1 if operations else settings.workers,
+            "threads": settings.threads,
+            "worker_class": "gthread",
+            "timeout": settings.request_timeout,
+            "graceful_timeout": 15,
+            "keepalive": 15,
+            "limit_request_line": 8190,
+            "limit_request_fields": 64,
+            "forwarded_allow_ips": "",
+            "proxy_protocol": "off",
+            "control_socket_disable": True,
+            "proc_name": "pkiconf",
+            "loglevel": "warning",
+            "certfile": str(certificate) if certificate else None,
+            "keyfile": str(key) if key else None,
+            "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 - heartbeat file, no data
+            "child_exit": _forget_worker,
+        }
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            if name in self.cfg.settings and value is not None:
+                self.cfg.set(name, value)
+
+    def load(self) -> Callable[..., Any]:
+        opened = open_services(self._settings)
+        services: Services = opened.services
+        return self._create(services, self._settings)
+
+
+def _forget_worker(server: object, worker: Any) -> None:  # noqa: ANN401
+    """Let the metrics of a worker that has ended count on, without its gauges."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
