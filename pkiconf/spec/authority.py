@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -122,10 +122,20 @@ class OCSPSpec(Declared):
     )
 
 
+class ServiceKeySpec(KeySpec):
+    """What key to make for a service: quick rather than strong for decades."""
+
+    default_curve: ClassVar[str] = "p256"
+
+    curve: Literal["p256", "p384", "p521"] | None = Field(None, description="EC curve. Default: p256")
+
+
 class ServiceCertificatesSpec(Declared):
     """Certificates that the authority issues to its own services."""
 
-    key: KeySpec = Field(KeySpec(type="ec", curve="p256"), description="Key of OCSP and timestamp certificates")
+    key: ServiceKeySpec = Field(
+        ServiceKeySpec(type="ec", curve="p256"), description="Key of OCSP and timestamp certificates"
+    )
     signature_hash: Hash | None = Field(None, description="Hash of OCSP answers. Default: fits the key")
     validity: DurationField = Field("90d", description="Renewed at two thirds")  # type: ignore[assignment]
 
@@ -176,20 +186,29 @@ class AuthoritySpec(Declared):
     state: Literal["present", "absent"] = Field("present", description="absent retires it (needs --allow retire)")
     moved: Label | None = Field(None, description="Its former name; URLs stay")
     subject: SubjectSpec | None = Field(
-        None, description="Default: common_name is the name", json_schema_extra=rfc("RFC 5280 §4.1.2.6")
+        None,
+        description="Whom its certificate names. Default: common_name is the name",
+        json_schema_extra=rfc("RFC 5280 §4.1.2.6"),
     )
     issuer: Label = Field("self", description="self, external (CSR only), or another declared authority")
     key: AuthorityKeySpec = Field(default_factory=AuthorityKeySpec, description="The authority's own key")
-    signature_hash: Hash | None = Field(None, description="Default: fits the key; not for Ed25519, Ed448, ML-DSA")
-    signature_padding: Padding | None = Field(
-        None, description="RSA only; default pkcs1v15", json_schema_extra=rfc("RFC 8017")
+    signature_hash: Hash | None = Field(
+        None,
+        description="Hash of signatures by its RSA or EC key, unless a template has another. Default: fits the key",
     )
-    validity: DurationField | None = Field(None, description="Default: 10y for a root, 5y below one")
+    signature_padding: Padding | None = Field(
+        None, description="Padding of signatures by its RSA key. Default: pkcs1v15", json_schema_extra=rfc("RFC 8017")
+    )
+    validity: DurationField | None = Field(
+        None, description="How long its certificate is valid. Default: 10y for a root, 5y below one"
+    )
     not_before: Instant | None = Field(
-        None, description="Default: when it is made", json_schema_extra=rfc("RFC 5280 §4.1.2.5")
+        None,
+        description="When its certificate begins. Default: when it is made",
+        json_schema_extra=rfc("RFC 5280 §4.1.2.5"),
     )
     not_after: Instant | None = Field(
-        None, description="Instead of validity", json_schema_extra=rfc("RFC 5280 §4.1.2.5")
+        None, description="When its certificate ends, instead of validity", json_schema_extra=rfc("RFC 5280 §4.1.2.5")
     )
     path_length: int | None = Field(
         None,

@@ -65,6 +65,13 @@ class Declared(BaseModel):
         return field in self.model_fields_set and getattr(self, field) is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """In an Annotated type: what an operator writes, in a few words."""
+
+    text: str
+
+
 def rfc(section: str) -> dict[str, Any]:
     """Where a field is defined, for `Field(json_schema_extra=…)`."""
     return {"rfc": section}

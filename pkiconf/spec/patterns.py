@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
-from pkiconf.spec.misfits import Advised
+from pkiconf.spec.misfits import Advised, Said
 from pkiconf.spec.values import OID_PATTERN
 
 ANY: Final = "*"
@@ -115,16 +115,20 @@ def _host_in(text: str) -> str:
     return f", here {found[1]}" if found else ""
 
 
-DNSPattern = Annotated[str, AfterValidator(_dns)]
-CommonNamePattern = Annotated[str, AfterValidator(_common_name)]
-NetworkPattern = Annotated[str, AfterValidator(_network_or_any)]
-EmailPattern = Annotated[str, AfterValidator(_email)]
-URIPattern = Annotated[str, AfterValidator(_uri)]
-IdentifierPattern = Annotated[str, AfterValidator(_identifier)]
-DirectoryPattern = Annotated[str, AfterValidator(_directory_or_any)]
+DNSPattern = Annotated[str, AfterValidator(_dns), Said("a DNS name, *.domain or *")]
+CommonNamePattern = Annotated[str, AfterValidator(_common_name), Said("a common name, *.domain or *")]
+NetworkPattern = Annotated[
+    str, AfterValidator(_network_or_any), Said("an IP address, a network such as 10.0.0.0/8, or *")
+]
+EmailPattern = Annotated[str, AfterValidator(_email), Said("a mailbox, @host, @.domain or *")]
+URIPattern = Annotated[str, AfterValidator(_uri), Said("how a URI begins, or *")]
+IdentifierPattern = Annotated[str, AfterValidator(_identifier), Said("a dotted object identifier in quotes, or *")]
+DirectoryPattern = Annotated[
+    str, AfterValidator(_directory_or_any), Said("RFC 4514 text such as O=Example Corp,C=NL, or *")
+]
 
-DNSSubtree = Annotated[str, AfterValidator(_subtree_domain)]
-Network = Annotated[str, AfterValidator(_network)]
-EmailSubtree = Annotated[str, AfterValidator(_subtree_email)]
-URISubtree = Annotated[str, AfterValidator(_subtree_uri)]
-DirectorySubtree = Annotated[str, AfterValidator(_directory)]
+DNSSubtree = Annotated[str, AfterValidator(_subtree_domain), Said("a domain")]
+Network = Annotated[str, AfterValidator(_network), Said("a network such as 10.0.0.0/8")]
+EmailSubtree = Annotated[str, AfterValidator(_subtree_email), Said("a mailbox, a host or .domain")]
+URISubtree = Annotated[str, AfterValidator(_subtree_uri), Said("a host or .domain")]
+DirectorySubtree = Annotated[str, AfterValidator(_directory), Said("RFC 4514 text such as O=Example Corp,C=NL")]

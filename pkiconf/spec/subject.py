@@ -22,7 +22,10 @@ _COUNTRIES: Final = ("2.5.4.6", "1.3.6.1.4.1.311.60.2.1.3")
 _SubjectFields = create_model(
     "_SubjectFields",
     __base__=Declared,
-    **{row.name: (Values | None, Field(None, description=f"{row.short} ({row.oid})")) for row in ATTRIBUTE_TYPES},  # type: ignore[call-overload]
+    **{
+        row.name: (Values | None, Field(None, description=f"Attribute {row.short}, {row.oid}"))
+        for row in ATTRIBUTE_TYPES
+    },  # type: ignore[call-overload]
 )
 
 

@@ -13,7 +13,7 @@ from pkiconf.model.usages import KeyUsage
 from pkiconf.spec.authority import NameConstraintsSpec
 from pkiconf.spec.errors import did_you_mean
 from pkiconf.spec.extensions import ExtensionsSpec
-from pkiconf.spec.misfits import Advised, Declared, Misfit, rfc
+from pkiconf.spec.misfits import Advised, Declared, Misfit, Said, rfc
 from pkiconf.spec.patterns import (
     CommonNamePattern,
     DirectoryPattern,
@@ -34,6 +34,7 @@ from pkiconf.spec.values import (
     repeated_misfits,
 )
 
+_KEY_KINDS: Final = tuple(dict.fromkeys([*(kind.value for kind in KeyType), *KEY_ALGORITHMS]))
 _SANS: Final = rfc("RFC 5280 §4.2.1.6")
 
 
@@ -43,7 +44,7 @@ class KeyUsageSpec(Declared):
     critical: bool = Field(True, description="RFC 5280 wants true", json_schema_extra=rfc("RFC 5280 §4.2.1.3"))
     values: tuple[KeyUsage, ...] = Field(
         (),
-        description="Default: the starter's. Usages that a key cannot have are left out when issuing",
+        description="Those that a key cannot have are left out when issuing. Default: the starter's",
         json_schema_extra=rfc("RFC 5280 §4.2.1.3"),
     )
 
@@ -56,7 +57,7 @@ class ExtendedKeyUsageSpec(Declared):
 
     critical: bool = Field(
         False,
-        description="true for timestamping (RFC 3161 §2.3)",
+        description="Must be true for timestamping (RFC 3161 §2.3). Default: the starter's",
         json_schema_extra=rfc("RFC 5280 §4.2.1.12"),
     )
     values: tuple[ExtendedKeyUsageName, ...] = Field(
@@ -73,12 +74,16 @@ class BasicConstraintsSpec(Declared):
     """RFC 5280 §4.2.1.9."""
 
     critical: bool = Field(True, description="RFC 5280 demands true", json_schema_extra=rfc("RFC 5280 §4.2.1.9"))
-    ca: bool = Field(False, description="Whether this issues authorities", json_schema_extra=rfc("RFC 5280 §4.2.1.9"))
+    ca: bool = Field(
+        False,
+        description="Whether this issues authorities. Default: the starter's",
+        json_schema_extra=rfc("RFC 5280 §4.2.1.9"),
+    )
     path_length: int | None = Field(
         None,
         ge=0,
         le=32,
-        description="How many authorities may follow below it",
+        description="How many authorities may follow below it. Default: the starter's",
         json_schema_extra=rfc("RFC 5280 §4.2.1.9"),
     )
 
@@ -133,7 +138,8 @@ class NameRules(Declared):
         None, description="Other names, by their type as a dotted OID in quotes", json_schema_extra=_SANS
     )
     cn: tuple[CommonNamePattern, ...] | None = Field(
-        None, description="Common names: exact or *.d. Default: a name in it has to be allowed by its type"
+        None,
+        description="Common names: exact or *.d. Where it is left out, a name in one has to be allowed by its type",
     )
 
 
@@ -146,14 +152,16 @@ class NamesSpec(Declared):
 
 
 def _key_kind(text: str) -> str:
-    known = (*(kind.value for kind in KeyType), *KEY_ALGORITHMS)
-    if text in known or re.fullmatch(r"rsa-[1-9]\d{3,4}", text):
+    if text in _KEY_KINDS or re.fullmatch(r"rsa-[1-9]\d{3,4}", text):
         return text
-    raise Advised(f"{text!r} is no kind of key", did_you_mean(text, known, f"Known: {', '.join(known)}"))
+    raise Advised(f"{text!r} is no kind of key", did_you_mean(text, _KEY_KINDS, f"Known: {', '.join(_KEY_KINDS)}"))
 
 
 KeyKind = Annotated[
-    str, AfterValidator(_key_kind), WithJsonSchema({"enum": [*(kind.value for kind in KeyType), *KEY_ALGORITHMS]})
+    str,
+    AfterValidator(_key_kind),
+    WithJsonSchema({"enum": list(_KEY_KINDS)}),
+    Said(f"one of {', '.join(_KEY_KINDS)}"),
 ]
 
 
@@ -169,9 +177,13 @@ class TemplateSpec(Declared):
     )
     description: str = Field("", description="For people")
     enabled: bool = Field(True, description="false: nothing is issued by any path")
-    validity: DurationField = Field("90d", description="Default: the starter's")  # type: ignore[assignment]
+    validity: DurationField = Field(
+        "90d", description="How long certificates are valid, unless asked otherwise. Default: the starter's"
+    )  # type: ignore[assignment]
     max_validity: DurationField | None = Field(None, description="Nobody gets more, not even by an override")
-    signature_hash: Hash | None = Field(None, description="Default: the authority's")
+    signature_hash: Hash | None = Field(
+        None, description="Hash of the signatures on its certificates. Default: the authority's"
+    )
     allowed_keys: tuple[KeyKind, ...] | None = Field(
         None, description="Such as rsa, rsa-3072, ec-p256, ml-dsa. Default: any"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -13,7 +13,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     PlainSerializer,
-    StringConstraints,
     WithJsonSchema,
 )
 
@@ -21,7 +20,7 @@ from pkiconf.model.durations import Duration
 from pkiconf.model.keys import Hash, KeyAlgorithm, KeyType, Padding, get_key_algorithm
 from pkiconf.model.usages import EXTENDED_KEY_USAGES, KeyUsage
 from pkiconf.spec.errors import did_you_mean
-from pkiconf.spec.misfits import Advised, Declared, Misfit
+from pkiconf.spec.misfits import Advised, Declared, Misfit, Said
 
 
 def _duration(value: object) -> Duration:
@@ -39,6 +38,7 @@ DurationField = Annotated[
     BeforeValidator(_duration),
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(s|m|h|d|w|y)$", "examples": ["90d", "12h", "10y"]}),
+    Said("a whole number and a unit: s, m, h, d (24 hours), w or y (calendar years), such as 90d"),
 ]
 
 
@@ -66,8 +66,9 @@ def _moment(text: str) -> datetime:
 Instant = Annotated[
     datetime,
     BeforeValidator(_instant),
-    PlainSerializer(lambda moment: moment.strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str),
+    PlainSerializer(lambda moment: moment.isoformat().replace("+00:00", "Z"), return_type=str),
     WithJsonSchema({"type": "string", "examples": ["2031-12-31", "2031-12-31T23:59:59Z"]}),
+    Said("a moment with its time zone, or a day, which begins at midnight UTC: 2031-12-31T23:59:59Z, 2031-12-31"),
 ]
 
 LABEL_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -87,13 +88,20 @@ Label = Annotated[
     str,
     AfterValidator(_label),
     WithJsonSchema({"type": "string", "pattern": f"^{LABEL_PATTERN.pattern}$"}),
-    Field(description="Lower-case letters, digits and inner hyphens, at most 63; part of URLs"),
+    Said("a name: lower-case letters, digits and inner hyphens, at most 63"),
 ]
+
+
+def _reference(value: str) -> str:
+    authority, slash, name = value.rpartition("/")
+    return f"{_label(authority)}/{_label(name)}" if slash else _label(value)
+
 
 Reference = Annotated[
     str,
-    StringConstraints(pattern=r"^[a-z0-9-]{1,63}(?:/[a-z0-9-]{1,63})?$"),
-    Field(description="A name, or authority/name where the bare name would be ambiguous"),
+    AfterValidator(_reference),
+    WithJsonSchema({"type": "string", "pattern": f"^(?:{LABEL_PATTERN.pattern}/)?{LABEL_PATTERN.pattern}$"}),
+    Said("a name, or authority/name"),
 ]
 
 OID_PATTERN = re.compile(r"[0-2](?:\.(?:0|[1-9]\d*)){1,31}")
@@ -110,7 +118,10 @@ def _oid(value: object) -> str:
 
 
 DottedOID = Annotated[
-    str, BeforeValidator(_oid), WithJsonSchema({"type": "string", "pattern": rf"^{OID_PATTERN.pattern}$"})
+    str,
+    BeforeValidator(_oid),
+    WithJsonSchema({"type": "string", "pattern": rf"^{OID_PATTERN.pattern}$"}),
+    Said("a dotted object identifier in quotes"),
 ]
 
 
@@ -136,6 +147,7 @@ ExtendedKeyUsageName = Annotated[
     WithJsonSchema(
         {"anyOf": [{"enum": list(EXTENDED_KEY_USAGES)}, {"type": "string", "pattern": rf"^{OID_PATTERN.pattern}$"}]}
     ),
+    Said(f"one of {', '.join(EXTENDED_KEY_USAGES)}, or a dotted object identifier in quotes"),
 ]
 
 
@@ -159,7 +171,10 @@ def _http_url(value: str) -> str:
 
 
 HTTPURL = Annotated[
-    str, AfterValidator(_http_url), WithJsonSchema({"type": "string", "pattern": r"^https?://[^\s?#]+$"})
+    str,
+    AfterValidator(_http_url),
+    WithJsonSchema({"type": "string", "pattern": r"^https?://[^\s?#]+$"}),
+    Said("an absolute URL, http or https"),
 ]
 
 
@@ -172,12 +187,14 @@ Starter = Literal[
 class KeySpec(Declared):
     """What key to make."""
 
+    default_curve: ClassVar[str] = "p384"
+
     type: Literal["rsa", "ec", "ed25519", "ed448", "ml-dsa"] = Field("ec", description="Kind of key")
-    size: Literal[2048, 3072, 4096] | None = Field(None, description="RSA modulus in bits (default 3072)")
-    curve: Literal["p256", "p384", "p521"] | None = Field(None, description="EC curve (default p384)")
+    size: Literal[2048, 3072, 4096] | None = Field(None, description="RSA modulus in bits. Default: 3072")
+    curve: Literal["p256", "p384", "p521"] | None = Field(None, description="EC curve. Default: p384")
     parameter_set: Literal[44, 65, 87] | None = Field(
         None,
-        description="ML-DSA parameter set: 44 is NIST level 2, 65 level 3, 87 level 5 (default 65)",
+        description="ML-DSA parameter set: 44 is NIST level 2, 65 level 3, 87 level 5. Default: 65",
         json_schema_extra={"rfc": "FIPS 204; RFC 9881"},
     )
 
@@ -193,7 +210,7 @@ class KeySpec(Declared):
     def algorithm(self) -> KeyAlgorithm:
         suffix: dict[str, str] = {
             "rsa": f"rsa-{self.size or 3072}",
-            "ec": f"ec-{self.curve or 'p384'}",
+            "ec": f"ec-{self.curve or self.default_curve}",
             "ml-dsa": f"ml-dsa-{self.parameter_set or 65}",
         }
         return get_key_algorithm(suffix.get(self.type, self.type))
