@@ -78,7 +78,13 @@ def _compare(kind: Kind, wish: Desired, view: View, moves: Moves) -> Change:
     change = _creation(wish, after) if standing is None else _standing(kind, wish, standing, after, moves)
     refused = _forbidden(wish, standing, view, moves) or kind.refusal(wish, standing, after, view)
     waiting = kind.waiting(wish, standing, after, change.action, view)
-    return replace(change, refused=refused, waiting=waiting, needs=kind.needs(wish.address, after))
+    return replace(
+        change,
+        refused=refused,
+        waiting=waiting.what,
+        deferred=waiting.deferred,
+        needs=kind.needs(wish.address, after),
+    )
 
 
 def _creation(wish: Desired, after: Spec) -> Change:

@@ -40,16 +40,21 @@ class Moves:
     def _renamed_row(self, row: Actual) -> Actual:
         if kind_of(row.address) == "authority":
             issuer = self._authority(str(row.spec.get("issuer", "self")))
-            return replace(
-                row, address=self.addresses.get(row.address, row.address), spec={**row.spec, "issuer": issuer}
-            )
+            address = self.addresses.get(row.address, row.address)
+            return replace(row, address=address, spec={**row.spec, "issuer": issuer, **_named(row, address)})
         if kind_of(row.address) == "template":
             kept = template_address(self._authority(row.address.split("/")[1]), name_of(row.address))
-            return replace(row, address=self.addresses.get(row.address, kept))
+            address = self.addresses.get(row.address, kept)
+            return replace(row, address=address, spec={**row.spec, **_named(row, address)})
         return row
 
     def _authority(self, name: str) -> str:
         return name_of(self.addresses.get(authority_address(name), name))
+
+
+def _named(row: Actual, address: str) -> dict[str, str]:
+    """The name that goes with a move; a row that is not moved keeps the name it tells of, right or wrong."""
+    return {"name": name_of(address)} if name_of(address) != name_of(row.address) else {}
 
 
 def find_moves(desired: DesiredState, actual: ActualState) -> Moves:

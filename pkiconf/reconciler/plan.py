@@ -20,9 +20,12 @@ from pkiconf.reconciler.state import (
     Difference,
     Finding,
     Severity,
+    authority_of,
     canonical,
     digest_of,
     kind_of,
+    name_of,
+    template_address,
 )
 from pkiconf.spec.errors import did_you_mean
 
@@ -145,7 +148,7 @@ def make_plan(
 
     Raises NotFound for a limit that names nothing.
     """
-    chosen = _limited(difference.changes, limit)
+    chosen = _limited(_with_deferred(difference.changes), limit)
     ordered = tuple(_measured(change, measures.get(change.address)) for change in _ordered(chosen))
     addresses = {change.address for change in ordered}
     findings = tuple(
@@ -160,14 +163,26 @@ def make_plan(
 def stamp(changes: Sequence[Change], actual: ActualState) -> str:
     """The digest of the rows that stand behind these changes, under their present addresses."""
     rows = []
-    for change in changes:
-        address = change.moved_from or change.address
-        row = actual.objects.get(address) or actual.objects.get(change.address)
+    for address in present_addresses(changes).values():
+        row = actual.objects.get(address)
         state = (
             [row.generation, row.lifecycle, row.owner, digest_of(row.spec), canonical(dict(row.facts))] if row else None
         )
         rows.append([address, state])
     return digest_of(sorted(rows, key=lambda row: str(row[0])))
+
+
+def present_addresses(changes: Sequence[Change]) -> dict[str, str]:
+    """Address of each change → where its object stands until the changes are made."""
+    renamed = {change.address: change.moved_from for change in changes if change.moved_from}
+    present = {}
+    for change in changes:
+        address = change.moved_from or change.address
+        if kind_of(address) == "template" and not change.moved_from:
+            authority = renamed.get(authority_of(address), authority_of(address))
+            address = template_address(name_of(authority), name_of(address))
+        present[change.address] = address
+    return present
 
 
 def _limited(changes: Sequence[Change], limit: Sequence[str]) -> list[Change]:
@@ -188,6 +203,29 @@ def _limited(changes: Sequence[Change], limit: Sequence[str]) -> list[Change]:
             wanted[address] = None
             waiting += by_address[address].needs
     return [change for change in changes if change.address in wanted]
+
+
+def _with_deferred(changes: Sequence[Change]) -> list[Change]:
+    """What hangs on an object that cannot be made yet cannot be made either."""
+    by_address = {change.address: change for change in changes}
+
+    def waits_for(change: Change, above: frozenset[str] = frozenset()) -> str:
+        if change.address in above:
+            return ""
+        for needed in (by_address[address] for address in change.needs if address in by_address):
+            if (
+                needed.generation is None
+                and needed.pending
+                and (needed.deferred or waits_for(needed, above | {change.address}))
+            ):
+                return needed.address
+        return ""
+
+    found = []
+    for change in changes:
+        blocking = waits_for(change) if change.pending and not change.deferred else ""
+        found.append(replace(change, waiting=blocking, deferred=True) if blocking else change)
+    return found
 
 
 def _ordered(changes: Sequence[Change]) -> list[Change]:

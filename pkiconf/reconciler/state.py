@@ -145,8 +145,9 @@ class Affects:
 class Change:
     """One address's way from `before` to `after` (whole specs; both None when unchanged).
 
-    `refused` says why it cannot be done at all, `waiting` what has to happen elsewhere first. `generation` is the
-    row's precondition (None: must not exist). `moved_from` is set when the change also renames.
+    `refused` says why it cannot be done at all, `waiting` what has to happen elsewhere before it is finished;
+    `deferred` that nothing of it can be done until then. `generation` is the row's precondition (None: there must be
+    no row). `moved_from` is set when the change also renames.
     """
 
     address: str
@@ -161,6 +162,7 @@ class Change:
     moved_from: str | None = None
     refused: str = ""
     waiting: str = ""
+    deferred: bool = False
     blockers: tuple[str, ...] = ()
 
     @property

@@ -11,9 +11,10 @@ from pkiconf.model.usages import KeyUsage
 from pkiconf.policy.authority import authority_defaults
 from pkiconf.policy.starters import overlay
 from pkiconf.reconciler.fields import FieldChange, describe, field_changes
+from pkiconf.reconciler.kinds.authority_acts import observe_authorities, perform_authority
 from pkiconf.reconciler.kinds.authority_key import declared_key, fingerprints, fitting, key_algorithm, other_key
 from pkiconf.reconciler.kinds.authority_limits import below_limit, generation_back, unfit_signature, warnings
-from pkiconf.reconciler.kinds.kind import Declaring, Verdict, View, problem_of
+from pkiconf.reconciler.kinds.kind import Act, Declaring, Verdict, View, Wait, problem_of
 from pkiconf.reconciler.state import (
     SETTINGS,
     Action,
@@ -28,11 +29,12 @@ from pkiconf.reconciler.state import (
 )
 from pkiconf.spec.authority import AuthoritySpec
 from pkiconf.spec.document import Declaration, Document
+from pkiconf.store.database import Connection
 
 _NOT_STORED: Final = ("state", "moved")
 
 # Where a file lies says nothing; what was in it is compared by its fingerprint, or was taken over at creation.
-_NOT_COMPARED: Final = ("name", "key.file", "certificate", "import")
+_NOT_COMPARED: Final = ("key.file", "certificate", "import")
 
 _MEANINGS: Final[tuple[tuple[Action, tuple[str, ...]], ...]] = (
     (Action.REPLACE, ("subject", "issuer")),
@@ -112,14 +114,13 @@ class AuthorityKind:
         return tuple(found)
 
     def judge(self, changes: Sequence[FieldChange], standing: Actual, after: Spec) -> Verdict:
-        if standing.lifecycle == "creating":
-            return Verdict(Action.CREATE, "creation was interrupted and will be finished")
-        if standing.facts.get("interrupted"):
-            return Verdict(Action.UPDATE, f"{standing.facts['interrupted']} was interrupted and will be finished")
-        if not changes:
-            return Verdict(Action.UNCHANGED, "")
-        actions = [_meaning(change, standing, after) for change in changes]
-        return Verdict(gravest(*actions), describe(_told(changes, standing, after)))
+        action = gravest(*(_meaning(change, standing, after) for change in changes))
+        told = describe(_told(changes, standing, after))
+        left = _left_undone(standing)
+        if left and action not in (Action.ROLLOVER, Action.REPLACE):
+            # What is finished now is finished with what is declared now.
+            action = Action.CREATE if standing.lifecycle == "creating" else Action.UPDATE
+        return Verdict(action, "; ".join(filter(None, (left, told))))
 
     def refusal(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> str:
         try:
@@ -129,7 +130,7 @@ class AuthorityKind:
         if KeyUsage.KEY_CERT_SIGN not in spec.key_usage:
             return "key_usage: an authority cannot issue without keyCertSign"
         return (
-            other_key(wish, after)
+            other_key(wish, standing, after)
             or unfit_signature(spec)
             or generation_back(standing, after)
             or below_limit(spec, view)
@@ -139,23 +140,30 @@ class AuthorityKind:
         issuer = after.get("issuer", "self")
         return (SETTINGS,) if issuer in ("self", "external") else (SETTINGS, authority_address(issuer))
 
-    def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> str:
+    def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> Wait:
         name = name_of(wish.address)
         signs = action in (Action.CREATE, Action.RENEW, Action.ROLLOVER, Action.REPLACE)
         if after.get("issuer") == "external":
             waits = signs or (standing is not None and standing.lifecycle == "waiting_certificate")
-            return f"a certificate for the request of {name}" if waits and "certificate" not in wish.marks else ""
+            coming = "certificate" in wish.marks
+            return Wait(f"a certificate for the request of {name}") if waits and not coming else Wait()
         issuer = view.actual.objects.get(authority_address(str(after.get("issuer"))))
-        stuck = signs or (standing is not None and standing.lifecycle == "creating")
+        stuck = signs or (standing is not None and _left_undone(standing))
         if stuck and issuer is not None and issuer.lifecycle == "waiting_certificate":
-            wish_of_issuer = view.desired.objects.get(issuer.address)
-            if wish_of_issuer is None or "certificate" not in wish_of_issuer.marks:
-                return f"its issuer {name_of(issuer.address)}, which has no certificate yet"
-        return ""
+            above = view.desired.objects.get(issuer.address)
+            if above is None or "certificate" not in above.marks:
+                return Wait(f"its issuer {name_of(issuer.address)}, which has no certificate yet", deferred=True)
+        return Wait()
 
     def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]:
         for message in warnings(wish, standing, after, view):
             yield Finding(wish.address, Severity.WARNING, message, wish.at)
+
+    def observe(self, c: Connection) -> Iterator[Actual]:
+        return observe_authorities(c)
+
+    def perform(self, act: Act) -> None:
+        perform_authority(act)
 
 
 def _declared(declaration: Declaration[AuthoritySpec], declaring: Declaring) -> Desired:
@@ -175,6 +183,23 @@ def _declared(declaration: Declaration[AuthoritySpec], declaring: Declaring) -> 
         files=declaration.files,
         secrets=declaration.secrets,
     )
+
+
+def _left_undone(standing: Actual) -> str:
+    if standing.lifecycle == "creating":
+        return "creation was interrupted and will be finished"
+    left = standing.facts.get("interrupted")
+    return f"{left} was interrupted and will be finished" if left else ""
+
+
+def _misplaced_certificate(wish: Desired, standing: Actual | None, spec: AuthoritySpec) -> str:
+    if "certificate" not in wish.marks or spec.issuer == "external":
+        return ""
+    if standing is None:
+        return "" if spec.key.source == "import" else "certificate: only for issuer: external, or with an imported key"
+    if wish.marks["certificate"] in standing.facts.get("certificates", ()):
+        return ""
+    return "certificate: another one can be installed only where issuer is external"
 
 
 def _stored(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:

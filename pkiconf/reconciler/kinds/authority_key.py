@@ -13,7 +13,7 @@ from pkiconf.errors import Malformed, PkiconfError
 from pkiconf.model.keys import KEY_ALGORITHMS, KeyAlgorithm
 from pkiconf.model.secret import Secret
 from pkiconf.reconciler.kinds.kind import Declaring
-from pkiconf.reconciler.state import Desired, Spec
+from pkiconf.reconciler.state import Actual, Desired, Spec
 from pkiconf.spec.values import KeySpec
 
 _KEY_PARAMETER: Final = {"rsa": "size", "ec": "curve", "ml-dsa": "parameter_set"}
@@ -66,8 +66,14 @@ def fitting(key: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any
     return fitting
 
 
-def other_key(wish: Desired, after: Spec) -> str:
+def other_key(wish: Desired, standing: Actual | None, after: Spec) -> str:
+    """Why the key that comes in a file is not the one that is declared; empty if it is."""
     found, wanted = wish.marks.get("algorithm"), key_algorithm(after["key"]).name
-    if found is None or found == wanted:
+    if found is not None and found != wanted:
+        return f"key.file holds a key of type {found}, but {wanted} is declared"
+    if standing is None or after["key"].get("source") != "import":
         return ""
-    return f"key.file holds a key of type {found}, but {wanted} is declared"
+    raised = after["key"].get("generation", 1) > standing.spec["key"].get("generation", 1)
+    if raised and wish.marks.get("key") in (None, standing.facts.get("key")):
+        return "key.generation was raised, but key.file holds no other key; give another, or set key.source: generate"
+    return ""

@@ -8,10 +8,26 @@ from datetime import datetime
 from functools import cached_property
 from typing import Protocol
 
+from pkiconf.authority.declared import Guard
+from pkiconf.errors import Malformed
+from pkiconf.model.actor import Actor
 from pkiconf.model.secret import Secret
 from pkiconf.reconciler.fields import FieldChange
-from pkiconf.reconciler.state import Action, Actual, ActualState, Desired, DesiredState, Finding, Spec, kind_of, name_of
+from pkiconf.reconciler.state import (
+    Action,
+    Actual,
+    ActualState,
+    Change,
+    Desired,
+    DesiredState,
+    Finding,
+    Spec,
+    kind_of,
+    name_of,
+)
+from pkiconf.services import Services
 from pkiconf.spec.document import Document
+from pkiconf.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +82,42 @@ class Verdict:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What has to happen elsewhere, as a phrase after 'waits for'; `deferred`: before anything can be done here."""
+
+    what: str = ""
+    deferred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One change about to be carried out. `wish` is what declares it, None for what is only retired or was read
+    from a saved plan; `generation` is the row's precondition as it is by now; `guard` runs first in every
+    transaction and raises Conflict when the change may no longer be made."""
+
+    services: Services
+    change: Change
+    wish: Desired | None
+    generation: int | None
+    actor: Actor
+    guard: Guard
+
+    @property
+    def after(self) -> Spec:
+        """The whole spec to write. Raises Malformed for a saved plan that lost it."""
+        if self.change.after is None:
+            raise Malformed(f"{self.change.address}: the plan does not say what to write", "Plan again")
+        return self.change.after
+
+    @property
+    def precondition(self) -> int:
+        """Of a row that stands. Raises Malformed for a saved plan that lost it."""
+        if self.generation is None:
+            raise Malformed(f"{self.change.address}: the plan does not say which row it was made from", "Plan again")
+        return self.generation
+
+
 class Kind(Protocol):
     """One declared kind; its instance stands in `kinds.KINDS`, after the kinds it depends on."""
 
@@ -101,11 +153,18 @@ class Kind(Protocol):
         """Addresses that must be right before this one."""
         ...
 
-    def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> str:
-        """What has to happen outside first, as a phrase after 'waits for'; empty if nothing."""
-        ...
+    def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> Wait: ...
 
     def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]: ...
+
+    def observe(self, c: Connection) -> Iterator[Actual]:
+        """Everything of this kind that stands, in the caller's transaction."""
+        ...
+
+    def perform(self, act: Act) -> None:
+        """Make one change, in one or more transactions that each begin with `act.guard`; finishing what an earlier
+        attempt left half done is part of it. Raises the errors of `pkiconf.errors`."""
+        ...
 
 
 def problem_of(error: Exception) -> str:

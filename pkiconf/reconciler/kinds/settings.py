@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,12 +11,12 @@ from pydantic import ValidationError
 
 from pkiconf.policy.starters import overlay
 from pkiconf.reconciler.fields import FieldChange, describe, field_changes
-from pkiconf.reconciler.kinds.kind import Declaring, Verdict, View, problem_of
+from pkiconf.reconciler.kinds.kind import Act, Declaring, Verdict, View, Wait, problem_of
 from pkiconf.reconciler.state import IMPLIED, SETTINGS, Action, Actual, Desired, Finding, Severity, Spec
 from pkiconf.spec.document import Document
 from pkiconf.spec.settings import Settings
-
-_IN_CERTIFICATES = ("base_url", "urls.status")
+from pkiconf.store.database import Connection
+from pkiconf.store.settings import find_setting
 
 
 class SettingsKind:
@@ -52,8 +53,8 @@ class SettingsKind:
     def needs(self, address: str, after: Spec) -> tuple[str, ...]:
         return ()
 
-    def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> str:
-        return ""
+    def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> Wait:
+        return Wait()
 
     def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]:
         url = status_url(after)
@@ -72,6 +73,14 @@ class SettingsKind:
                 f"certificates issued so far point to {status_url(standing.spec)}; keep it answering until they end",
                 wish.at,
             )
+
+    def observe(self, c: Connection) -> Iterator[Actual]:
+        row = find_setting(c, SETTINGS)
+        if row is not None:
+            yield Actual(SETTINGS, json.loads(row.spec), row.owner, generation=row.generation)
+
+    def perform(self, act: Act) -> None:
+        act.services.settings.write(act.after, act.change.owner, act.generation, act.actor, act.guard)
 
 
 def status_url(spec: Spec) -> str:

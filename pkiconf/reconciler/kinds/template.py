@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
@@ -15,9 +16,10 @@ from pkiconf.model.keys import Hash, get_signature_algorithm
 from pkiconf.policy.starters import DEFAULT_STARTER, overlay, starter_defaults, template_defaults
 from pkiconf.reconciler.fields import FieldChange, describe, field_changes
 from pkiconf.reconciler.kinds.authority_key import key_algorithm
-from pkiconf.reconciler.kinds.kind import Declaring, Verdict, View, problem_of
+from pkiconf.reconciler.kinds.kind import Act, Declaring, Verdict, View, Wait, problem_of
 from pkiconf.reconciler.state import (
     IMPLIED,
+    SYSTEM_OWNER,
     Action,
     Actual,
     Desired,
@@ -30,6 +32,9 @@ from pkiconf.reconciler.state import (
 )
 from pkiconf.spec.document import Document
 from pkiconf.spec.template import TemplateSpec
+from pkiconf.store.authorities import list_authorities
+from pkiconf.store.database import Connection
+from pkiconf.store.templates import list_templates
 
 _NOT_STORED: Final = ("name", "authority", "state", "moved")
 
@@ -78,7 +83,7 @@ class TemplateKind:
 
     def compare(self, wish: Desired, standing: Actual, after: Spec) -> tuple[FieldChange, ...]:
         found = field_changes(standing.spec, after)
-        return tuple(change for change in found if change.path not in ("name", "authority"))
+        return tuple(change for change in found if change.path != "authority")
 
     def judge(self, changes: Sequence[FieldChange], standing: Actual, after: Spec) -> Verdict:
         return Verdict(Action.UPDATE if changes else Action.UNCHANGED, describe(changes))
@@ -95,8 +100,8 @@ class TemplateKind:
     def needs(self, address: str, after: Spec) -> tuple[str, ...]:
         return (authority_of(address),)
 
-    def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> str:
-        return ""
+    def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> Wait:
+        return Wait()
 
     def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]:
         yield from _validity_findings(wish, after, view)
@@ -108,9 +113,26 @@ class TemplateKind:
                 f"makes authorities, but {authority_of(wish.address)} has path_length 0, so every request is refused",
                 wish.at,
             )
-        if standing is None or not after.get("enabled", True):
-            for path in issues_unattended(after):
-                yield Finding(wish.address, Severity.WARNING, f"issues unattended over {path}", wish.at)
+
+    def observe(self, c: Connection) -> Iterator[Actual]:
+        authorities = {row.id: row.name for row in list_authorities(c)}
+        for row in list_templates(c):
+            if row.owner != SYSTEM_OWNER:
+                address = template_address(authorities[row.authority_id], row.name)
+                yield Actual(address, json.loads(row.spec), row.owner, row.lifecycle, row.generation)
+
+    def perform(self, act: Act) -> None:
+        _, authority, name = act.change.address.split("/")
+        templates, change = act.services.templates, act.change
+        if change.action is Action.RETIRE:
+            templates.retire(authority, name, act.precondition, act.actor, act.guard)
+        elif change.action is Action.CREATE:
+            templates.create(authority, name, act.after, change.owner, act.actor, act.guard)
+        else:
+            former = name_of(change.moved_from) if change.moved_from else None
+            templates.update(
+                authority, name, act.after, change.owner, act.precondition, act.actor, act.guard, former_name=former
+            )
 
 
 def issues_unattended(spec: Spec) -> tuple[str, ...]:

@@ -1,0 +1,252 @@
+"""Carry out a plan: under a lease, each change with its precondition, and never more than was agreed to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from pydantic import ValidationError
+
+from pkiconf.clock import to_epoch
+from pkiconf.errors import PkiconfError, Refused
+from pkiconf.model.actor import Actor
+from pkiconf.policy.authorization import Action as Permission
+from pkiconf.policy.authorization import check_may
+from pkiconf.reconciler.desired import declare
+from pkiconf.reconciler.kinds import get_kind
+from pkiconf.reconciler.kinds.kind import Act, problem_of
+from pkiconf.reconciler.lease import ApplyLease, hold
+from pkiconf.reconciler.observe import observe, secret_mark
+from pkiconf.reconciler.plan import Plan, stamp
+from pkiconf.reconciler.state import Action, Change, Desired, kind_of, name_of
+from pkiconf.services import Services
+from pkiconf.spec.document import Document
+from pkiconf.steps import Step
+from pkiconf.store import applied
+from pkiconf.store.database import Connection
+
+PATIENCE: Final = 40.0
+"""Seconds to wait for another apply: longer than the lease of one that died on another host."""
+
+
+class Status(StrEnum):
+    OK = "ok"
+    CHANGED = "changed"
+    FAILED = "failed"
+    REFUSED = "refused"  # policy, state, or consent that was not given
+    WAITING = "waiting"  # nothing could be done yet
+    SKIPPED = "skipped"  # what it needs failed
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one change. `waits_for` is set also when the change was made and something is still to come."""
+
+    address: str
+    action: Action
+    status: Status
+    message: str = ""
+    waits_for: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recap:
+    results: tuple[Result, ...]
+
+    def count(self, status: Status) -> int:
+        return sum(result.status is status for result in self.results)
+
+    @property
+    def waiting(self) -> int:
+        return sum(bool(result.waits_for) for result in self.results)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {
+            "ok": self.count(Status.OK),
+            "changed": self.count(Status.CHANGED),
+            "failed": self.count(Status.FAILED),
+            "waiting": self.waiting,
+            "refused": self.count(Status.REFUSED),
+            "skipped": self.count(Status.SKIPPED),
+        }
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 something failed, 4 something was refused, 3 something waits; the first that holds."""
+        if self.count(Status.FAILED):
+            return 1
+        if self.count(Status.REFUSED):
+            return 4
+        return 3 if self.waiting else 0
+
+    def __str__(self) -> str:
+        shown = self.counts
+        always = ("ok", "changed", "failed", "waiting")
+        return " ".join(f"{name}={count}" for name, count in shown.items() if count or name in always)
+
+
+def _unheard(result: Result) -> None:
+    """For callers that read the recap only."""
+
+
+def apply_plan(
+    services: Services,
+    plan: Plan,
+    document: Document | None,
+    allow: Collection[Action],
+    actor: Actor,
+    *,
+    leave_grave: bool = False,
+    patience: float = PATIENCE,
+    report: Callable[[Result], None] = _unheard,
+) -> Recap:
+    """Make the plan's changes, in its order. A failed change stops only what needs it.
+
+    `document` gives the files and secrets that some changes need; None for a saved plan alone. `allow` holds the
+    actions that were agreed to; with `leave_grave` (for processes that act on their own) the others are left out
+    and counted as refused, else the whole plan is refused. `report` hears each result as it comes.
+
+    Raises Refused: consent missing, the plan out of date, another apply at work for longer than `patience` seconds.
+    """
+    check_may(actor, Permission.APPLY, "declaration")
+    missing = plan.without_consent(allow)
+    if missing and not leave_grave:
+        raise _without_consent(missing)
+    run = _Run(services, plan, _wishes(services, plan, document), actor, frozenset(missing), report)
+    if not plan.pending:
+        return Recap(tuple(run.finished(change, _standing(change)) for change in plan.changes))
+    with hold(services.parts, patience) as lease:
+        _check_current(services, plan)
+        recap = Recap(tuple(run.step(change, lease) for change in plan.changes))
+        _record(services, plan, recap, actor, lease)
+    return recap
+
+
+def _without_consent(missing: Collection[Change]) -> Refused:
+    words = ",".join(sorted({change.action.value for change in missing}))
+    listed = ", ".join(f"{change.action.value} {change.address}" for change in missing)
+    return Refused(f"nobody agreed to: {listed}; nothing was changed", f"Agree with --allow {words}")
+
+
+def _wishes(services: Services, plan: Plan, document: Document | None) -> Mapping[str, Desired]:
+    if document is None:
+        return {}
+    return declare(document, plan.workspace, secret_mark(services.parts.audit)).objects
+
+
+def _check_current(services: Services, plan: Plan) -> None:
+    if services.parts.db.read(lambda c: stamp(plan.changes, observe(c))) != plan.digest:
+        raise Refused("the plan is out of date: what it was made from has changed; nothing was done", "Plan again")
+
+
+def _standing(change: Change) -> Result:
+    status = Status.REFUSED if change.refused else Status.OK
+    return Result(change.address, change.action, status, change.refused, change.waiting)
+
+
+class _Run:
+    """One apply under way: what it has done so far decides what may still be done."""
+
+    def __init__(
+        self,
+        services: Services,
+        plan: Plan,
+        wishes: Mapping[str, Desired],
+        actor: Actor,
+        left_out: frozenset[Change],
+        report: Callable[[Result], None],
+    ) -> None:
+        self._services = services
+        self._plan = plan
+        self._wishes = wishes
+        self._actor = actor
+        self._left_out = frozenset(change.address for change in left_out)
+        self._report = report
+        self._stopped: dict[str, Status] = {}
+        self._renamed: list[str] = []
+
+    def step(self, change: Change, lease: ApplyLease) -> Result:
+        return self.finished(change, self._outcome(change, lease))
+
+    def finished(self, change: Change, result: Result) -> Result:
+        is_missing = change.generation is None and change.action is Action.CREATE
+        if result.status in (Status.FAILED, Status.SKIPPED) or (
+            is_missing and result.status in (Status.REFUSED, Status.WAITING)
+        ):
+            self._stopped[change.address] = result.status
+        self._report(result)
+        return result
+
+    def _outcome(self, change: Change, lease: ApplyLease) -> Result:
+        if not change.pending or change.refused:
+            return _standing(change)
+        if change.address in self._left_out:
+            message = f"nobody agreed to it; use pkiconf apply --allow {change.action.value}"
+            return Result(change.address, change.action, Status.REFUSED, message)
+        for needed in change.needs:
+            if needed in self._stopped:
+                return self._held_up(change, needed)
+        if change.deferred:
+            return Result(change.address, change.action, Status.WAITING, waits_for=change.waiting)
+        lease.renew()
+        return self._perform(change, lease)
+
+    def _held_up(self, change: Change, needed: str) -> Result:
+        if self._stopped[needed] is Status.WAITING:
+            return Result(change.address, change.action, Status.WAITING, waits_for=needed)
+        return Result(change.address, change.action, Status.SKIPPED, f"it needs {needed}, which {_NOT_DONE}")
+
+    def _perform(self, change: Change, lease: ApplyLease) -> Result:
+        act = Act(
+            self._services,
+            change,
+            self._wishes.get(change.address),
+            self._generation(change),
+            self._actor,
+            lease.guard,
+        )
+        try:
+            get_kind(change.address).perform(act)
+        except ValidationError as error:
+            return Result(change.address, change.action, Status.FAILED, problem_of(error))
+        except PkiconfError as error:
+            if not lease.is_held():
+                raise Refused("another apply has taken over; what was done so far stands", "Apply again") from error
+            status = Status.REFUSED if isinstance(error, Refused) else Status.FAILED
+            return Result(change.address, change.action, status, str(error))
+        if change.moved_from and kind_of(change.address) == "authority":
+            self._renamed.append(name_of(change.address))
+        return Result(change.address, change.action, Status.CHANGED, change.reason, change.waiting)
+
+    def _generation(self, change: Change) -> int | None:
+        """The row's precondition. A rename in this run also wrote the rows of the authorities right below."""
+        if change.generation is None or kind_of(change.address) != "authority":
+            return change.generation
+        return change.generation + self._renamed.count(str((change.before or {}).get("issuer")))
+
+
+_NOT_DONE: Final = "could not be done"
+
+
+def _record(services: Services, plan: Plan, recap: Recap, actor: Actor, lease: ApplyLease) -> None:
+    parts = services.parts
+    now = to_epoch(parts.now())
+
+    def write(c: Connection) -> None:
+        lease.guard(c)
+        applied.add_applied(
+            c,
+            at=now,
+            workspace=plan.workspace,
+            actor=str(actor),
+            plan_digest=plan.digest,
+            recap=json.dumps(recap.counts, sort_keys=True),
+        )
+        details: dict[str, object] = {"plan": plan.digest, "workspace": plan.workspace, **recap.counts}
+        parts.record(c, actor, "declaration.apply", "declaration", details)
+
+    parts.db.write(Step.APPLY_RECORD, write)

@@ -1,0 +1,150 @@
+"""Notice edited files, and converge to them. A broken edit is reported and changes nothing."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import watchfiles
+
+from pkiconf.errors import PkiconfError
+from pkiconf.model.actor import Actor
+from pkiconf.reconciler.apply import Recap, apply_plan
+from pkiconf.reconciler.observe import DEFAULT_WORKSPACE, load_plan
+from pkiconf.reconciler.plan import Plan
+from pkiconf.services import Services
+from pkiconf.spec.declare import AUTHORITIES
+from pkiconf.spec.document import Document
+from pkiconf.spec.errors import Problem
+from pkiconf.spec.loader import load_files
+from pkiconf.spec.nodes import Node, Scalar, find
+from pkiconf.spec.sources import find_sources
+
+DEBOUNCE: Final = 50
+"""Milliseconds without a further change before an edit is taken up."""
+
+_SAFETY_NET: Final = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Converged:
+    """The edit was planned; what could be done without consent was done."""
+
+    plan: Plan
+    recap: Recap
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The edit cannot be read or planned, or the attempt failed as a whole; what stood before still stands."""
+
+    error: PkiconfError
+
+
+Outcome = Converged | Broken
+
+
+@dataclass
+class Converger:
+    """Loads, plans and applies, never taking what needs consent."""
+
+    services: Services
+    paths: Sequence[Path]
+    actor: Actor
+    workspace: str = DEFAULT_WORKSPACE
+    vault_password_file: Path | None = None
+    beside: frozenset[Path] = frozenset()  # files that the last readable document refers to
+
+    def converge(self) -> Outcome:
+        try:
+            document = load_files(self.paths, vault_password_file=self.vault_password_file)
+            self.beside = frozenset(referenced(document))
+            plan = load_plan(self.services, document, now=self.services.parts.now(), workspace=self.workspace)
+            return Converged(plan, apply_plan(self.services, plan, document, (), self.actor, leave_grave=True))
+        except PkiconfError as error:
+            return Broken(error)
+
+
+def watch(converger: Converger, report: Callable[[Outcome], None], stop: threading.Event) -> None:
+    """Converge now and after every edit until `stop` is set; each outcome is reported once.
+
+    Touching a file without changing it is no edit. Folders are watched, not files, because editors and
+    configuration mounts replace files instead of writing into them.
+    """
+    seen: dict[Path, str] | None = None
+    while not stop.is_set():
+        found = contents(converger)
+        if found == seen:
+            _wait(folders(converger), stop)
+            continue
+        report(converger.converge())
+        # What was edited meanwhile still counts as unseen; a file that is only known of by now does not.
+        now = contents(converger)
+        seen = {path: found.get(path, digest) for path, digest in now.items()}
+
+
+def _wait(watched: Sequence[Path], stop: threading.Event) -> None:
+    """Until something happens in one of the folders, and at most some seconds: the safety net."""
+    if not watched:
+        stop.wait(_SAFETY_NET / 1000)
+        return
+    with suppress(FileNotFoundError):
+        for _ in watchfiles.watch(
+            *watched,
+            watch_filter=None,
+            debounce=DEBOUNCE,
+            rust_timeout=_SAFETY_NET,
+            yield_on_timeout=True,
+            stop_event=stop,
+            raise_interrupt=False,
+            recursive=False,
+        ):
+            return
+
+
+def contents(converger: Converger) -> dict[Path, str]:
+    """A digest of every file that the declaration consists of; empty for one that cannot be read."""
+    unreadable: list[Problem] = []
+    files = {*find_sources(converger.paths, unreadable), *converger.beside}
+    return {path: _digest(path) for path in sorted(files)}
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def folders(converger: Converger) -> list[Path]:
+    """Where edits happen: every folder with a file of the declaration, and those behind symbolic links."""
+    found: set[Path] = set()
+    for path in converger.paths:
+        if path.is_dir():
+            found |= {Path(folder) for folder, _, _ in os.walk(path) if "/." not in folder.removeprefix(str(path))}
+    for file in (*contents(converger), *converger.paths):
+        found |= {file.parent, file.resolve().parent}
+    return sorted(folder for folder in found if folder.is_dir())
+
+
+def referenced(document: Document) -> Iterator[Path]:
+    """Files that a document names beside itself: keys, certificates, practice statements, `!file` secrets."""
+    for declaration in document.authorities:
+        for path in (*AUTHORITIES.files, *AUTHORITIES.secrets):
+            scalar = _scalar(declaration.node, path)
+            if scalar is not None and (path in AUTHORITIES.files or scalar.tag == "!file"):
+                yield Path(scalar.file).parent / scalar.text
+
+
+def _scalar(node: Node | None, path: str) -> Scalar | None:
+    if node is None:
+        return None
+    steps = path.split(".")
+    found, taken = find(node, steps)
+    return found if isinstance(found, Scalar) and len(taken) == len(steps) else None
