@@ -55,6 +55,7 @@ class Step(StrEnum):
     JOB_FINISH = "job.finish"
     # whole database
     MIGRATE = "database.migrate"
+    BACKUP = "database.backup"
     RESTORE = "database.restore"
 
 

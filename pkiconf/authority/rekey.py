@@ -65,7 +65,7 @@ def rekey(
     with _alone(keyring):
         master = keyring.reload()
         for row in db.read(lambda c: list(_all_sealed(c))):
-            keyring.unseal(_identity(row), row.sealed, row.wrapping_key_id)
+            unseal_row(keyring, row)
         resumed = len(master.keys) > 1
         if not resumed:
             master = _add_key(keyring, master, new_key_source)
@@ -76,6 +76,11 @@ def rekey(
         rewrapped += _rewrap_all(db, keyring)
         removed = _drop_old_keys(keyring, master)
         return RekeyReport(master.current_id, master.ids[1:], rewrapped, resumed, removed)
+
+
+def unseal_row(keyring: Keyring, row: SealedRow) -> Secret:
+    """What a row of `key` or `sealed_secret` holds. Raises Unavailable as `Keyring.unseal` does."""
+    return keyring.unseal(_identity(row), row.sealed, row.wrapping_key_id)
 
 
 def _alone(keyring: Keyring) -> AbstractContextManager[None]:
