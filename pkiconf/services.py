@@ -9,6 +9,7 @@ from pkiconf.authority.establish import ORIGIN as CA_ORIGIN
 from pkiconf.authority.establish import CAOrigin, Establisher
 from pkiconf.authority.installed import ExternalAuthorities
 from pkiconf.authority.lifecycle import Authorities
+from pkiconf.authority.lookup import AuthorityLookup
 from pkiconf.authority.service_certificates import ORIGIN as SERVICE_ORIGIN
 from pkiconf.authority.service_certificates import ServiceCertificates, ServiceOrigin
 from pkiconf.authority.settings import DeclaredSettings
@@ -34,6 +35,7 @@ class Services:
     establisher: Establisher
     authorities: Authorities
     external: ExternalAuthorities
+    lookup: AuthorityLookup
     templates: Templates
     settings: DeclaredSettings
     service_certificates: ServiceCertificates
@@ -61,6 +63,7 @@ def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes]) -> Se
         establisher=establisher,
         authorities=Authorities(parts, establisher),
         external=ExternalAuthorities(parts),
+        lookup=AuthorityLookup(parts),
         templates=Templates(parts),
         settings=DeclaredSettings(parts),
         service_certificates=service_certificates,

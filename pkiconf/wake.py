@@ -44,6 +44,10 @@ class Alarm:
         self._drain()
         return True
 
+    def ring(self) -> None:
+        """Wake whoever waits, from a signal handler."""
+        wake_worker(self._path.parent)
+
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()

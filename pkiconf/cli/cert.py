@@ -20,7 +20,7 @@ _authority = click.option("--authority", help="Needed only when two authorities 
 
 @click.group(cls=SuggestingGroup)
 def group() -> None:
-    """Issued certificates. A serial is hex, with or without colons, or decimal as 0d…."""
+    """Issued certificates. A serial is hex, with or without colons, or decimal as decimal:1234."""
 
 
 @group.command("list")

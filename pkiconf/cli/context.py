@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import getpass
+import os
 import platform
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pkiconf.model.actor import Actor
 
 if TYPE_CHECKING:
     from pkiconf.bootstrap import OpenServices
+    from pkiconf.services import Services
     from pkiconf.settings import ProcessSettings
 
 _options: dict[str, Any] = {}
@@ -36,11 +39,35 @@ def process_settings(**more: Any) -> ProcessSettings:  # noqa: ANN401
         raise Malformed(f"setting {name} (PKICONF_{name.upper()}): {first['msg']}") from None
 
 
+def environment(settings: ProcessSettings) -> dict[str, str]:
+    """This process's environment with its settings written out, for children that must see the same."""
+    found = dict(os.environ)
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if value is None or value == ():
+            continue
+        if hasattr(value, "get_secret_value"):
+            value = value.get_secret_value()
+        found[f"PKICONF_{name.upper()}"] = ",".join(value) if isinstance(value, tuple) else str(value)
+    found["PKICONF_STATE"] = str(settings.state_folder)
+    return found
+
+
 def services(*, create: bool = False) -> OpenServices:
     """To be used in a `with` block. Raises Unavailable when there is nothing to open yet (unless `create`)."""
     from pkiconf.bootstrap import open_services
 
     return open_services(process_settings(), create=create)
+
+
+def services_if_any() -> AbstractContextManager[Services | None]:
+    """The services, or None where nothing was ever applied: looking makes no state."""
+    from pkiconf.store.database import DATABASE_FILE
+
+    settings = process_settings()
+    if settings.database_url is None and not (settings.state_folder / DATABASE_FILE).exists():
+        return nullcontext(None)
+    return services()
 
 
 def operator() -> Actor:

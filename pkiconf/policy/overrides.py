@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from pkiconf.errors import Refused
-from pkiconf.model.attributes import ATTRIBUTE_TYPES, BY_OID
+from pkiconf.errors import Malformed, Refused
+from pkiconf.model.attributes import ATTRIBUTE_TYPES, BY_NAME, BY_OID
 from pkiconf.model.names import NAME_TYPES, URI, Attribute, DNSName, GeneralName, IPAddress, Name, RFC822Name
 from pkiconf.model.request import CertificateRequest, Overrides, Wanted
 
@@ -15,7 +15,7 @@ _RANK: Final[Mapping[str, int]] = {row.oid: rank for rank, row in enumerate(ATTR
 Rdn = tuple[Attribute, ...]
 
 
-def apply_overrides(request: CertificateRequest, overrides: Overrides | None = None) -> Wanted:
+def apply_overrides(request: CertificateRequest | Wanted, overrides: Overrides | None = None) -> Wanted:
     """The request as it shall be judged. The CSR itself is kept as it came; the key is always its own.
 
     Raises Refused for an override that contradicts itself or that removes what was never asked for,
@@ -31,6 +31,21 @@ def apply_overrides(request: CertificateRequest, overrides: Overrides | None = N
         extensions=request.extensions,
         overrides=overrides,
     )
+
+
+def parse_subject_override(text: str) -> Attribute:
+    """`subject.O=Example Corp`, also without `subject.` and with a dotted OID; an empty value removes the attribute.
+
+    Raises Malformed.
+    """
+    spelling, equals, value = text.partition("=")
+    spelling = spelling.strip().removeprefix("subject.")
+    known = BY_NAME.get(spelling.lower())
+    if not equals or (known is None and spelling not in BY_OID):
+        raise Malformed(
+            f"{text!r} sets no subject attribute", "Write subject.O=Example Corp, with a type such as CN, O, OU or C"
+        )
+    return Attribute(known.oid if known else spelling, value.strip())
 
 
 def check_overrides(overrides: Overrides) -> None:
