@@ -25,9 +25,10 @@ _BUCKET_BITS: Final = 22
 _DAY: Final = 86400
 _MARK: Final = 0b01 << _BUCKET_BITS
 _MAX_HEX: Final = 2 * MAX_SERIAL_SIZE
+_MAX_TEXT: Final = 3 * MAX_SERIAL_SIZE + 10
 
-_COLONS = re.compile(r"[0-9a-fA-F]{1,2}(?::[0-9a-fA-F]{2})*")
-_HEX = re.compile(r"(?:0x)?([0-9a-fA-F]+)")
+_COLONS: Final = re.compile(r"[0-9a-f]{1,2}(?::[0-9a-f]{2})*")
+_HEX: Final = re.compile(r"(?:0x)?([0-9a-f]+)")
 
 
 def make_serial(entropy: Entropy, not_after: datetime) -> int:
@@ -56,28 +57,42 @@ def serial_text(serial_number: int) -> str:
 
 
 def parse_serial_text(text: str) -> int:
-    """A serial as people write it: hex (`4A1B…`, `0x4a1b`), hex with colons (`4A:1B`) or decimal (`0d1234`).
+    """A serial as people write it: hex (`4A1B…`, `0x4a1b`), hex with colons (`4A:1B`) or decimal (`decimal:1234`,
+    `0d1234`).
 
     Digits alone are hex, as openssl prints serials, unless there are more of them than twenty octets have hex
-    digits: those can only be decimal. Raises Malformed.
+    digits: those can only be decimal. `0d12` could be the octets 0D 12 as well, and revoking the wrong one of two
+    certificates is no small thing, so it is not guessed. Raises Malformed.
     """
-    number = _number(text.strip())
+    number = _number(text.strip().lower())
     if number is None:
         raise Malformed(
-            f"{text[:80]!r} is not a serial number", "Write it in hex, in hex with colons, or in decimal as 0d1234"
+            f"{text[:80]!r} is not a serial number",
+            "Write it in hex, in hex with colons, or in decimal as decimal:1234",
         )
     serial_bytes(number)
     return number
 
 
 def _number(text: str) -> int | None:
-    if len(text) > 3 * MAX_SERIAL_SIZE + 10 or not text.isascii():
+    if len(text) > _MAX_TEXT or not text.isascii():
         return None
-    if text[:2].lower() == "0d":
-        return int(text[2:]) if text[2:].isdigit() else None
+    if text.startswith("decimal:"):
+        return _decimal(text.removeprefix("decimal:"))
+    if text.startswith("0d") and text[2:].isdigit():
+        if len(text) % 2 == 0 and len(text) <= _MAX_HEX:
+            raise Malformed(
+                f"{text!r} may be meant in decimal or in hex",
+                f"Write decimal:{text[2:]}, or 0x{text} for the octets",
+            )
+        return _decimal(text[2:])
     if _COLONS.fullmatch(text):
         return int(text.replace(":", ""), 16)
-    matched = _HEX.fullmatch(text.lower())
+    matched = _HEX.fullmatch(text)
     if matched is None:
         return None
     return int(text) if len(text) > _MAX_HEX and text.isdigit() else int(matched[1], 16)
+
+
+def _decimal(digits: str) -> int | None:
+    return int(digits) if digits.isdigit() else None

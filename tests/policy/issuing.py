@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pkiconf.der import extensions as encode
 from pkiconf.der.certificate import assemble_certificate, encode_tbs_certificate
@@ -24,7 +22,7 @@ from pkiconf.policy.overrides import apply_overrides
 from pkiconf.policy.starters import template_defaults
 from pkiconf.policy.template import evaluate
 from pkiconf.spec.template import TemplateSpec
-from tests.keys import ec_key, key_for, rsa_key, sign
+from tests.keys import sign, spki_for
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 SERIAL = 0x40_5707_0102030405060708090A0B0C0D0E0F10
@@ -43,16 +41,9 @@ _SIGNATURE_OF = {
 SUBJECT_KEYS = ("rsa-2048", "ec-p256", "ed25519", "ml-dsa-44")
 
 
-@cache
 def spki(kind: str) -> bytes:
     """A public key of this kind; the same one all the time."""
-    if kind == "rsa-3072":
-        public = rsa_key(3072).public_key()
-    elif kind == "another ec-p256":
-        public = ec_key("secp384r1").public_key()
-    else:
-        public = key_for(SIGNATURE_ALGORITHMS[_SIGNATURE_OF[kind]]).public_key()
-    return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return spki_for(SIGNATURE_ALGORITHMS[_SIGNATURE_OF[kind]])
 
 
 def issuer_facts(key: str = "ec-p384", **changes: Any) -> IssuerFacts:

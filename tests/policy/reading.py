@@ -18,7 +18,12 @@ _KEY_USAGES = {
     "encipher_only": "encipherOnly",
     "decipher_only": "decipherOnly",
 }
-_NAMES = {x509.DNSName: "dns", x509.IPAddress: "ip", x509.RFC822Name: "email", x509.UniformResourceIdentifier: "uri"}
+_NAMES: dict[type, str] = {
+    x509.DNSName: "dns",
+    x509.IPAddress: "ip",
+    x509.RFC822Name: "email",
+    x509.UniformResourceIdentifier: "uri",
+}
 
 
 def extension(certificate: x509.Certificate, kind: type[x509.ExtensionType]) -> Any:
