@@ -365,8 +365,8 @@ db.write(Step.JOB_QUEUE, lambda c: jobs.queue(c, "test", "a", "{{}}", 0))
 print(len(db.read(jobs.list_jobs)))
 """)
     error, count = said.splitlines()
-    assert "cannot be opened" in error
-    assert "folder exists and may be written" in error
+    assert "read-only" in error
+    assert "PKICONF_STATE" in error
     assert count == "1"
 
 
