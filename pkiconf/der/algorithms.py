@@ -119,7 +119,7 @@ def _salt_length(parameters: Element) -> int:
         if field.tag == CONTEXT | CONSTRUCTED | 2:
             salt = decode(int, field.content, "the salt length of RSASSA-PSS")
             if not 0 <= salt <= 2048:
-                raise Malformed(f"the salt length of RSASSA-PSS is {salt}")
+                raise Malformed("the salt length of RSASSA-PSS is negative or far too large")
             return salt
     return 20  # the default of RFC 4055; it never matches a hash that we take
 

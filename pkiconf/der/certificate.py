@@ -179,7 +179,7 @@ def _checked_serial(serial_number: int) -> int:
 
 def _checked_extensions(tbs: _TBSCertificate) -> tuple[Extension, ...]:
     if tbs.version not in (_V1, 1, _V3):
-        raise Malformed(f"a certificate has version {tbs.version + 1}")
+        raise Malformed("a certificate has a version other than 1, 2 or 3")
     if tbs.extensions is None:
         return ()
     if tbs.version != _V3 or not tbs.extensions:

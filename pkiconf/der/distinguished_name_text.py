@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pkiconf.der.distinguished_names import CONTROL_CHARACTERS, label
+from pkiconf.der.name_syntax import quoted
 from pkiconf.errors import Malformed
 from pkiconf.model.attributes import ATTRIBUTE_TYPES, BY_NAME
 from pkiconf.model.names import Attribute, Name
@@ -47,18 +48,18 @@ def parse_name_text(text: str) -> Name:
 
 def _split(text: str, separators: str) -> Iterator[str]:
     """Cut at separators that are neither escaped nor in quotes."""
-    start, at, quoted = 0, 0, False
+    start, at, in_quotes = 0, 0, False
     while at < len(text):
         if text[at] == "\\":
             at += 1
         elif text[at] == '"':
-            quoted = not quoted
-        elif text[at] in separators and not quoted:
+            in_quotes = not in_quotes
+        elif text[at] in separators and not in_quotes:
             yield text[start:at]
             start = at + 1
         at += 1
-    if quoted:
-        raise Malformed(f"a quotation mark in {text!r} is never closed")
+    if in_quotes:
+        raise Malformed(f"a quotation mark in {quoted(text)} is never closed")
     yield text[start:]
 
 
@@ -66,7 +67,8 @@ def _parse_attribute(text: str) -> Attribute:
     kind, sign, value = text.partition("=")
     if not sign:
         raise Malformed(
-            f"{text.strip()!r} is not TYPE=VALUE", "Write a name like CN=web,O=Example Corp,C=NL; escape , + = with \\"
+            f"{quoted(text.strip())} is not TYPE=VALUE",
+            "Write a name like CN=web,O=Example Corp,C=NL; escape , + = with \\",
         )
     return Attribute(_attribute_oid(kind.strip()), _unescape(value))
 
@@ -77,7 +79,7 @@ def _attribute_oid(kind: str) -> str:
     if found := _OID.fullmatch(kind):
         return found[1]
     raise Malformed(
-        f"{kind!r} is no attribute type",
+        f"{quoted(kind)} is no attribute type",
         f"Use a dotted OID or one of {', '.join(row.short for row in ATTRIBUTE_TYPES)}",
     )
 
@@ -86,7 +88,7 @@ def _unescape(value: str) -> str:
     value = _strip(value)
     if value.startswith("#"):
         raise Malformed(
-            f"{value!r}: attribute values in hexadecimal are not read",
+            f"{quoted(value)}: attribute values in hexadecimal are not read",
             "Write the text itself; \\# for a leading number sign",
         )
     if len(value) >= 2 and value[0] == value[-1] == '"':
@@ -96,18 +98,18 @@ def _unescape(value: str) -> str:
         pair = _PAIR.match(value, at)
         if pair is None:
             if value[at] == "\\":
-                raise Malformed(f"{value!r} ends with a lone backslash")
+                raise Malformed(f"{quoted(value)} ends with a lone backslash")
             out += value[at].encode("utf-8", "surrogatepass")
             at += 1
             continue
         if pair[1] is None and pair[2] not in _SPECIAL:
-            raise Malformed(f"{value!r} escapes {pair[2]!r}, which needs no escape")
+            raise Malformed(f"{quoted(value)} escapes {pair[2]!r}, which needs no escape")
         out += bytes.fromhex(pair[1]) if pair[1] else pair[2].encode()
         at = pair.end()
     try:
         return out.decode("utf-8")
     except UnicodeDecodeError:
-        raise Malformed(f"{value!r} is not UTF-8 once its escapes are resolved") from None
+        raise Malformed(f"{quoted(value)} is not UTF-8 once its escapes are resolved") from None
 
 
 def _strip(value: str) -> str:

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from pkiconf.der import oids
+from pkiconf.der.name_syntax import quoted
 from pkiconf.der.tlv import OBJECT_IDENTIFIER, SET, Element, encode_sequence, encode_set, encode_tlv, read_elements
 from pkiconf.der.tlv import read_sequence as read_tlv_sequence
 from pkiconf.errors import Malformed, Refused
@@ -70,7 +71,7 @@ def check_attribute(attribute: Attribute) -> None:
     if not value:
         raise Refused(f"subject attribute {name} is empty", "Leave it out, or give it a value")
     if CONTROL_CHARACTERS.search(value):
-        raise Refused(f"subject attribute {name} holds a control character: {value!r}")
+        raise Refused(f"subject attribute {name} holds a control character: {quoted(value)}")
     if row is not None:
         _check_row(row, value)
 
@@ -83,16 +84,17 @@ def _check_row(row: AttributeType, value: str) -> None:
         )
     if row.oid in _COUNTRY_TYPES and not _COUNTRY.fullmatch(value):
         raise Refused(
-            f"subject attribute {row.short} is {value!r}", "Use a two-letter ISO 3166 code in capitals, such as NL"
+            f"subject attribute {row.short} is {quoted(value)}",
+            "Use a two-letter ISO 3166 code in capitals, such as NL",
         )
     if row.string_tag == PRINTABLE_STRING and not _PRINTABLE.fullmatch(value):
         raise Refused(
-            f"subject attribute {row.short} is {value!r}, which a PrintableString cannot hold",
+            f"subject attribute {row.short} is {quoted(value)}, which a PrintableString cannot hold",
             "Use letters A–Z, digits, space and '()+,-./:=?",
         )
     if row.string_tag == IA5_STRING and not value.isascii():
         raise Refused(
-            f"subject attribute {row.short} is {value!r}, which is not ASCII", "Write a domain in its xn-- form"
+            f"subject attribute {row.short} is {quoted(value)}, which is not ASCII", "Write a domain in its xn-- form"
         )
 
 

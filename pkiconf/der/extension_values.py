@@ -51,7 +51,7 @@ def parse_basic_constraints(value: bytes) -> BasicConstraints:
     read = decode(_BasicConstraints, value, "a basic constraints extension")
     length = read.path_len_constraint
     if length is not None and not (read.ca and 0 <= length < 1 << 31):
-        raise Malformed(f"basic constraints have a path length of {length} with CA {read.ca}")
+        raise Malformed("basic constraints have a path length without being a CA, or one out of range")
     return BasicConstraints(read.ca, length)
 
 

@@ -14,7 +14,7 @@ from pkiconf.der import oids
 from pkiconf.der.distinguished_name_text import name_text, parse_name_text
 from pkiconf.der.distinguished_names import encode_name
 from pkiconf.der.general_names import check_general_name
-from pkiconf.der.name_syntax import to_a_labels
+from pkiconf.der.name_syntax import quoted, to_a_labels
 from pkiconf.errors import Malformed, Refused
 from pkiconf.model.names import (
     NAME_TYPES,
@@ -66,7 +66,7 @@ def parse_general_name_text(text: str) -> GeneralName:
         parse = None
     if parse is None:
         raise Malformed(
-            f"{text!r} is not KIND:VALUE",
+            f"{quoted(text)} is not KIND:VALUE",
             f"KIND is one of {', '.join(NameType)}; for example dns:web.example.org",
         )
     try:
@@ -83,9 +83,11 @@ def _parse_ip(value: str) -> IPAddress:
     try:
         address = ipaddress.ip_address(value)
     except ValueError:
-        raise Malformed(f"{value!r} is no IP address", "Write one address such as 192.0.2.1 or 2001:db8::1") from None
+        raise Malformed(
+            f"{quoted(value)} is no IP address", "Write one address such as 192.0.2.1 or 2001:db8::1"
+        ) from None
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
-        raise Malformed(f"IP address {value!r} has a zone", f"Leave out %{address.scope_id}")
+        raise Malformed(f"IP address {quoted(value)} has a zone", f"Leave out %{address.scope_id}")
     return IPAddress(address)
 
 
@@ -108,8 +110,8 @@ def _parse_other_name(value: str) -> OtherName:
         try:
             return OtherName(type_id, bytes.fromhex(content))
         except ValueError:
-            raise Malformed(f"{content!r} is not hexadecimal") from None
-    raise Malformed(f"otherName {value!r} is not OID;UTF8:text or OID;HEX:der")
+            raise Malformed(f"{quoted(content)} is not hexadecimal") from None
+    raise Malformed(f"otherName {quoted(value)} is not OID;UTF8:text or OID;HEX:der")
 
 
 _PARSERS: Final[Mapping[NameType, Callable[[str], GeneralName]]] = MappingProxyType(

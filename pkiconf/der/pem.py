@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 from pkiconf.errors import Malformed
 
 _LABEL: Final = rb"[!-,.-~](?:[ -]?[!-,.-~])*"
-_BEGIN: Final = re.compile(rb"^-----BEGIN (" + _LABEL + rb")-----[ \t]*\r?$", re.MULTILINE)
+_BEGIN: Final = re.compile(rb"^[ \t]*-----BEGIN (" + _LABEL + rb")-----[ \t]*\r?$", re.MULTILINE)
 _HEADERS: Final = re.compile(rb"\A\s*(?:[!-9;-~]+:[^\n]*\n(?:[ \t][^\n]*\n)*)+\r?\n")
 
 
@@ -30,6 +31,7 @@ def pem_decode_all(data: bytes, label: str | None = None) -> list[bytes]:
 
 def pem_blocks(data: bytes) -> list[tuple[str, bytes]]:
     """Every block as its label and its DER. Raises Malformed."""
+    data = _text(data)
     blocks = []
     at = 0
     while begin := _BEGIN.search(data, at):
@@ -40,6 +42,13 @@ def pem_blocks(data: bytes) -> list[tuple[str, bytes]]:
         blocks.append((label, _decode_body(data[begin.end() : end], label)))
         at = end
     return blocks
+
+
+def _text(data: bytes) -> bytes:
+    """Without a byte order mark. PowerShell redirects into UTF-16."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace").encode("ascii", "replace")
+    return data.removeprefix(codecs.BOM_UTF8)
 
 
 def _decode_body(body: bytes, label: str) -> bytes:
@@ -59,7 +68,8 @@ def _decode_body(body: bytes, label: str) -> bytes:
 def der_or_pem(data: bytes, labels: Sequence[str]) -> bytes:
     """The DER of `data`, which is DER itself or holds exactly one PEM block with one of `labels`.
     Raises Malformed that says what was found instead."""
-    if data[:1] == b"\x30":
+    # Text may begin with 0x30 too: it is the digit 0.
+    if data[:1] == b"\x30" and not _BEGIN.search(data):
         return data
     wanted = " or ".join(labels)
     blocks = pem_blocks(data)

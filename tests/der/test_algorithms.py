@@ -131,6 +131,7 @@ def test_what_we_do_not_do_is_named(der: bytes, reason: str) -> None:
         encode_sequence([oid("1.2.840.113549.1.1.10"), b"\x05\x00"]),
         pss(SHA256_NULL, SHA256_NULL, -1),
         pss(SHA256_NULL, SHA256_NULL, 5000),
+        pss(SHA256_NULL, SHA256_NULL, 1 << 60000),
         encode_algorithm(ROWS[0]) + b"\x00",
         encode_algorithm(ROWS[0])[:-1],
     ],

@@ -252,6 +252,23 @@ def test_any_octets_are_read_or_malformed(data: bytes) -> None:
             parse_name(der)
 
 
+def test_control_characters_that_were_read_are_escaped_in_text() -> None:
+    read = parse_name(raw_name(CN_DER, 12, b"a\x1b[2Jb\xc2\x85"))
+    assert name_text(read) == r"CN=a\1b[2Jb\c2\85"
+    assert parse_name_text(name_text(read)).values(CN) == read.values(CN)
+
+
+def test_an_unknown_attribute_keeps_its_ia5string() -> None:
+    read = parse_name(raw_name(b"\x06\x03\x2a\x03\x04", 22, b"a@b"))
+    assert parse_name(encode_name(read)) == read
+
+
+def test_long_values_are_cut_in_messages() -> None:
+    with pytest.raises(Refused) as refusal:
+        encode_name(name((CN, "x" * 60000 + "\x00")))
+    assert len(str(refusal.value)) < 300
+
+
 def test_openssl_shows_the_name_we_meant(tmp_path: Path) -> None:
     subject = name((C, "NL"), (ORG, "Exämple, Corp"), ((CN, "web"), (EMAIL, "a@example.org")))
     path = tmp_path / "name.der"

@@ -34,6 +34,16 @@ def test_windows_line_ends_and_trailing_blanks_are_read() -> None:
     assert pem_decode_all(text.encode(), "CERTIFICATE") == [DER]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_byte_order_marks_of_windows_editors_are_read(encoding: str) -> None:
+    assert pem_decode_all(pem_encode("CERTIFICATE", DER).encode(encoding)) == [DER]
+
+
+def test_indented_blocks_and_text_that_begins_with_a_zero_are_read() -> None:
+    indented = "\n".join("    " + line for line in pem_encode("CERTIFICATE", DER).splitlines())
+    assert der_or_pem(f"0 s:CN = web\n{indented}".encode(), ["CERTIFICATE"]) == DER
+
+
 def test_der_passes_as_it_is() -> None:
     assert der_or_pem(DER, ["CERTIFICATE"]) == DER
 
