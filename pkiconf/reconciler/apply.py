@@ -116,7 +116,7 @@ def apply_plan(
     missing = plan.without_consent(allow)
     if missing and not leave_grave:
         raise _without_consent(missing)
-    run = _Run(services, plan, _wishes(services, plan, document), actor, frozenset(missing), report)
+    run = _Run(services, plan, _wishes(services, plan, document), actor, {change.address for change in missing}, report)
     if not plan.pending:
         return Recap(tuple(run.finished(change, _standing(change)) for change in plan.changes))
     with hold(services.parts, patience) as lease:
@@ -157,14 +157,14 @@ class _Run:
         plan: Plan,
         wishes: Mapping[str, Desired],
         actor: Actor,
-        left_out: frozenset[Change],
+        left_out: Collection[str],
         report: Callable[[Result], None],
     ) -> None:
         self._services = services
         self._plan = plan
         self._wishes = wishes
         self._actor = actor
-        self._left_out = frozenset(change.address for change in left_out)
+        self._left_out = left_out
         self._report = report
         self._stopped: dict[str, Status] = {}
         self._renamed: list[str] = []

@@ -163,7 +163,8 @@ def _undeclared(row: Actual, view: View, prune: bool, retired: set[str]) -> tupl
     kind = get_kind(row.address)
     if kind.name == "template":
         # A retired authority issues nothing, so its templates need no retirement of their own.
-        if authority_of(row.address) in retired:
+        above = view.actual.objects.get(authority_of(row.address))
+        if authority_of(row.address) in retired or (above is not None and above.retired):
             return None, None
         if row.owner == IMPLIED:
             return _no_longer_implied(row, view), None

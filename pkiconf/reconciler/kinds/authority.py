@@ -147,12 +147,10 @@ class AuthorityKind:
             waits = signs or (standing is not None and standing.lifecycle == "waiting_certificate")
             coming = "certificate" in wish.marks
             return Wait(f"a certificate for the request of {name}") if waits and not coming else Wait()
-        issuer = view.actual.objects.get(authority_address(str(after.get("issuer"))))
+        issuer = authority_address(str(after.get("issuer")))
         stuck = signs or (standing is not None and _left_undone(standing))
-        if stuck and issuer is not None and issuer.lifecycle == "waiting_certificate":
-            above = view.desired.objects.get(issuer.address)
-            if above is None or "certificate" not in above.marks:
-                return Wait(f"its issuer {name_of(issuer.address)}, which has no certificate yet", deferred=True)
+        if stuck and _has_no_certificate(issuer, view):
+            return Wait(f"its issuer {name_of(issuer)}, which has no certificate yet", deferred=True)
         return Wait()
 
     def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]:
@@ -183,6 +181,14 @@ def _declared(declaration: Declaration[AuthoritySpec], declaring: Declaring) -> 
         files=declaration.files,
         secrets=declaration.secrets,
     )
+
+
+def _has_no_certificate(address: str, view: View) -> bool:
+    """Whether an authority will still wait for somebody else's certificate when this plan is done."""
+    spec, standing, wish = view.find_spec(address), view.actual.objects.get(address), view.desired.objects.get(address)
+    if spec is None or spec.get("issuer") != "external" or (wish is not None and "certificate" in wish.marks):
+        return False
+    return standing is None or standing.lifecycle == "waiting_certificate"
 
 
 def _left_undone(standing: Actual) -> str:
