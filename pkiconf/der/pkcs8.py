@@ -23,6 +23,7 @@ from pkiconf.der.ml_dsa import expand_seed, expanded_key_size
 from pkiconf.der.pbes2 import decrypt_private_key_info
 from pkiconf.der.pem import pem_blocks
 from pkiconf.der.reader import Reader
+from pkiconf.der.sec1 import check_point, parse_ec_private_key
 from pkiconf.der.tlv import (
     CONSTRUCTED,
     CONTEXT,
@@ -131,11 +132,16 @@ def _load_encrypted(der: bytes, passphrase: Secret) -> object:
 
 
 def _load_plain(der: bytes, members: list[Element]) -> object:
-    if len(members) >= 3 and members[1].tag == SEQUENCE:
+    tags = [member.tag for member in members[:3]]
+    if tags[1:2] == [OCTET_STRING]:
+        return parse_ec_private_key(der)
+    if tags == [INTEGER, SEQUENCE, OCTET_STRING]:
         algorithm = read_sequence(members[1].der, "the algorithm of the private key")
         oid = oids.decode_oid(algorithm[0].der, "the algorithm of the private key") if algorithm else ""
         if oid in _ML_DSA:
             return _load_ml_dsa(der, oid, len(algorithm) == 1)
+        if oid == oids.EC_PUBLIC_KEY:
+            return _load_ec(der, algorithm[1:])
     try:
         return load_der_private_key(der, None)
     except EngineUnsupported as error:
@@ -144,17 +150,35 @@ def _load_plain(der: bytes, members: list[Element]) -> object:
         raise Malformed("the private key cannot be read", "It may be damaged, or of a kind that is not known") from None
 
 
-def _load_ml_dsa(der: bytes, oid: str, parameters_absent: bool) -> object:
-    bits, name = _ML_DSA[oid]
-    reader = Reader.over(der, f"the {name} key")
+def _take_pkcs8(der: bytes, what: str) -> tuple[bytes, Element | None]:
+    """The content of privateKey, and publicKey if it is there (RFC 5958 §2)."""
+    reader = Reader.over(der, what)
     version = reader.take(INTEGER)
     reader.take(SEQUENCE)
     private = reader.take(OCTET_STRING).content
     reader.take_optional(_ATTRIBUTES)
     public = reader.take_optional(_PUBLIC_KEY)
     reader.close()
-    if version.der not in _PKCS8_VERSIONS or not parameters_absent:
-        raise Malformed(f"the {name} key has another version than 0 or 1, or parameters (RFC 9881 §2)")
+    if version.der not in _PKCS8_VERSIONS:
+        raise Malformed(f"{what} has another version than 0 or 1")
+    return private, public
+
+
+def _load_ec(der: bytes, parameters: list[Element]) -> object:
+    if len(parameters) != 1:
+        raise Malformed("the EC private key does not name its curve")
+    private, public = _take_pkcs8(der, "the EC private key")
+    key = parse_ec_private_key(private, parameters[0])
+    if public is not None:
+        check_point(key, public.content[1:])
+    return key
+
+
+def _load_ml_dsa(der: bytes, oid: str, parameters_absent: bool) -> object:
+    bits, name = _ML_DSA[oid]
+    private, public = _take_pkcs8(der, f"the {name} key")
+    if not parameters_absent:
+        raise Malformed(f"the {name} key has parameters, which must be absent (RFC 9881 §2)")
     key = _ML_DSA_KEYS[bits].from_seed_bytes(_seed(private, bits, name))
     if public is not None and public.content != b"\0" + key.public_key().public_bytes_raw():
         raise Unverified(f"the public key in the {name} file is not the one of its private key")
