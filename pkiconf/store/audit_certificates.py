@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from pkiconf.model.certificate import CertificateStatus
+from pkiconf.model.revocation import RevocationReason
 from pkiconf.store.database import Connection
 from pkiconf.store.tables import certificate, certificate_signature, issuer
 from pkiconf.store.whole import stream
@@ -37,7 +38,7 @@ class CertificateHistory:
     """What the records say of every certificate; a few hundred octets of memory for each."""
 
     def __init__(self) -> None:
-        self._status: dict[_Key, str] = {}
+        self._status: dict[_Key, tuple[str, str | None]] = {}  # and the reason, where a record gives one
         self._completed: set[_Key] = set()
         self._destroyed: set[int] = set()
         self._wrong: list[str] = []
@@ -64,14 +65,16 @@ class CertificateHistory:
     def compare(self, c: Connection) -> Iterator[str]:
         """Sentences about what differs from the rows; nothing when all agrees. Empties the history."""
         yield from self._wrong
-        query = select(certificate.c.issuer_id, certificate.c.serial, certificate.c.status)
-        for issuer_id, serial, status in stream(c, query):
+        row = certificate.c
+        for issuer_id, serial, status, reason in stream(c, select(row.issuer_id, row.serial, row.status, row.reason)):
             key = (issuer_id, bytes(serial))
             said = self._status.pop(key, None)
             if said is None:
                 yield f"{_name(key)} is {status}, and no record speaks of it"
-            elif said != status:
-                yield f"{_name(key)} is {status}, but after its records it should be {said}"
+            elif said[0] != status:
+                yield f"{_name(key)} is {status}, but after its records it should be {said[0]}"
+            elif said[1] is not None and said[1] != _reason(reason):
+                yield f"{_name(key)} is {status} for the reason {_reason(reason)}, but its record says {said[1]}"
         standing = set(c.execute(select(issuer.c.id)).scalars())
         for key in self._status:
             if key[0] in standing or key[0] not in self._destroyed:
@@ -87,10 +90,18 @@ class CertificateHistory:
                 yield f"{_name(key)} was signed by its records, but its signature is not in the database"
 
 
-def _status_after(action: str, details: Mapping[str, Any]) -> str:
+def _status_after(action: str, details: Mapping[str, Any]) -> tuple[str, str | None]:
     if action == _IMPORTED and isinstance(details.get("status"), str):
-        return str(details["status"])
-    return _LEAVES[action].value
+        return str(details["status"]), None
+    reason = details.get("reason") if action == "certificate.revoke" else None
+    return _LEAVES[action].value, reason if isinstance(reason, str) else None
+
+
+def _reason(code: int | None) -> str:
+    try:
+        return RevocationReason.from_code(code or 0).text
+    except ValueError:
+        return f"{code}, which no standard knows"
 
 
 def _key(details: object) -> _Key | None:

@@ -147,7 +147,6 @@ def contents(db: Database) -> dict[str, list[tuple[object, ...]]]:
     return db.read(read)
 
 
-@pytest.mark.row("F31")
 def test_everything_comes_back(filled: Database, archive: Path, empty: Database, state: Path) -> None:
     report = bring_back(archive, empty, state)
     before, after = contents(filled), contents(empty)
