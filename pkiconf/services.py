@@ -9,6 +9,8 @@ from pkiconf.authority.establish import ORIGIN as CA_ORIGIN
 from pkiconf.authority.establish import CAOrigin, Establisher
 from pkiconf.authority.installed import ExternalAuthorities
 from pkiconf.authority.lifecycle import Authorities
+from pkiconf.authority.listener import ORIGIN as LISTENER_ORIGIN
+from pkiconf.authority.listener import ListenerCertificates, ListenerOrigin
 from pkiconf.authority.lookup import AuthorityLookup
 from pkiconf.authority.service_certificates import ORIGIN as SERVICE_ORIGIN
 from pkiconf.authority.service_certificates import ServiceCertificates, ServiceOrigin
@@ -36,6 +38,7 @@ class Services:
     authorities: Authorities
     external: ExternalAuthorities
     lookup: AuthorityLookup
+    listener: ListenerCertificates
     templates: Templates
     settings: DeclaredSettings
     service_certificates: ServiceCertificates
@@ -51,6 +54,7 @@ def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes]) -> Se
         REQUEST_ORIGIN: RequestOrigin(),
         CA_ORIGIN: CAOrigin(parts),
         SERVICE_ORIGIN: ServiceOrigin(parts),
+        LISTENER_ORIGIN: ListenerOrigin(),
     }
     pipeline = Pipeline(parts, origins)
     service_certificates = ServiceCertificates(parts, pipeline)
@@ -64,6 +68,7 @@ def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes]) -> Se
         authorities=Authorities(parts, establisher),
         external=ExternalAuthorities(parts),
         lookup=AuthorityLookup(parts),
+        listener=ListenerCertificates(parts, pipeline),
         templates=Templates(parts),
         settings=DeclaredSettings(parts),
         service_certificates=service_certificates,

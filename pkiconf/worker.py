@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -50,6 +50,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {establish.JOB: _establish, CRL_JOB: _m
 class Worker:
     services: Services
     name: str = f"{platform.node()}:{os.getpid()}"
+    chores: Sequence[tuple[str, Callable[[], int]]] = ()
+    """What this process keeps up besides, each with its name for the log."""
 
     def run(self, alarm: Alarm, stopping: Callable[[], bool]) -> None:
         """Work until told to stop; woken by the alarm, and by the clock."""
@@ -65,6 +67,8 @@ class Worker:
         done += self._attempt("renewing CRLs", self._renew_crls)
         done += self._attempt("ending old generations", self._end_issuers)
         done += self._attempt("sealing the audit log", lambda: self.services.sealer.seal(self.services.parts.now()))
+        for what, chore in self.chores:
+            self._attempt(what, chore)
         return done
 
     def _attempt(self, what: str, act: Callable[[], int]) -> int:

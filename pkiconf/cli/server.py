@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from pkiconf.settings import ProcessSettings
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """One listener: plain, or TLS with the files of `certificate` and `key`."""
+    """One listener: plain, or TLS with the key and chain in the file `certificate`."""
 
     def __init__(
         self,
@@ -23,7 +26,6 @@ class Server(BaseApplication):  # type: ignore[misc]
         bind: str,
         *,
         certificate: Path | None = None,
-        key: Path | None = None,
         operations: bool = False,
     ) -> None:
         self._settings = settings
@@ -44,9 +46,9 @@ class Server(BaseApplication):  # type: ignore[misc]
             "proc_name": "pkiconf",
             "loglevel": "warning",
             "certfile": str(certificate) if certificate else None,
-            "keyfile": str(key) if key else None,
             "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 - heartbeat file, no data
             "child_exit": _forget_worker,
+            "when_ready": functools.partial(_limit_waiting, settings.request_timeout),
         }
         super().__init__()
 
@@ -59,6 +61,13 @@ class Server(BaseApplication):  # type: ignore[misc]
         opened = open_services(self._settings)
         services: Services = opened.services
         return self._create(services, self._settings)
+
+
+def _limit_waiting(seconds: int, server: Any) -> None:  # noqa: ANN401
+    """A client that stops sending or reading holds a thread for so long at most: accepted connections inherit it."""
+    for listener in server.LISTENERS:
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", seconds, 0))
 
 
 def _forget_worker(server: object, worker: Any) -> None:  # noqa: ANN401

@@ -15,6 +15,7 @@ from pkiconf.cli.context import environment, operator, process_settings, service
 from pkiconf.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from pkiconf.services import Services
     from pkiconf.settings import ProcessSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -70,7 +71,7 @@ def worker(once: bool) -> int:
     logging.basicConfig(format="worker: %(levelname)s %(message)s", level=logging.WARNING)
     hold_lifeline()
     with services() as s:
-        drain = Worker(s)
+        drain = Worker(s, chores=_chores(s, process_settings()))
         if once:
             click.echo(f"{drain.run_once()} things done.")
             return ExitCode.DONE
@@ -111,6 +112,19 @@ def up(paths: Sequence[Path], allow: str, **flags: Any) -> int:  # noqa: ANN401
     return Supervisor(children, environment(settings), _say).run(started)
 
 
+def _chores(s: Services, settings: ProcessSettings) -> list[tuple[str, Callable[[], int]]]:
+    """Keep the TLS listener's certificate young; the server reads it anew for each connection."""
+    template = settings.tls_template
+    if settings.tls_bind is None or template is None:
+        return []
+
+    def renew() -> int:
+        s.listener.ensure(template, settings.tls_names)
+        return 0
+
+    return [("renewing the TLS listener's certificate", renew)]
+
+
 def _listeners(settings: ProcessSettings) -> list[str]:
     return [
         "plain",
@@ -133,10 +147,11 @@ def _serve(settings: ProcessSettings, listener: str) -> None:
     elif listener == "operations":
         Server(settings, settings.operations_bind or "", operations=True).run()
     else:
-        from pkiconf.cli.listener_certificate import listener_certificate
-
-        certificate, key = listener_certificate(settings)
-        Server(settings, settings.tls_bind or "", certificate=certificate, key=key).run()
+        if settings.tls_template is None:
+            raise click.UsageError("--tls-bind needs --tls-template and --tls-names")
+        with services() as s:
+            certificate = s.listener.ensure(settings.tls_template, settings.tls_names)
+        Server(settings, settings.tls_bind or "", certificate=certificate).run()
 
 
 class _Stop:
