@@ -17,6 +17,7 @@ import pytest
 
 from pkiconf.store.database import DATABASE_FILE, Database, open_database
 from pkiconf.store.migrate import upgrade
+from tests.world import World, make_world
 
 _TEMPLATE = "pkiconf_template"
 
@@ -122,3 +123,15 @@ def _opened(url: str) -> Iterator[Database]:
     database = open_database(url, Path())
     yield database
     database.close()
+
+
+@pytest.fixture
+def world(database: Database, tmp_path: Path) -> World:
+    """A whole PKI, on both dialects one after the other."""
+    return make_world(database, tmp_path / "world")
+
+
+@pytest.fixture
+def sqlite_world(sqlite_database: Database, tmp_path: Path) -> World:
+    """For tests that the database makes no difference to."""
+    return make_world(sqlite_database, tmp_path / "world")
