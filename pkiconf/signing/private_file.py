@@ -19,9 +19,12 @@ def read_private_file(path: Path, limit: int) -> bytes:
         # Opened once and judged by its handle, so that the file that was checked is the file that is read;
         # O_NONBLOCK, because a named pipe would wait for its writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as handle:
-            _check_private(path, os.fstat(handle.fileno()))
-            return handle.read(limit)
+        try:
+            _check_private(path, os.fstat(descriptor))
+            with os.fdopen(descriptor, "rb", closefd=False) as handle:
+                return handle.read(limit)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         raise Unavailable(f"{path} does not exist", "Without it nothing that is sealed can be opened") from None
     except OSError as error:
