@@ -70,7 +70,7 @@ def parse_general_name_text(text: str) -> GeneralName:
             f"KIND is one of {', '.join(NameType)}; for example dns:web.example.org",
         )
     try:
-        name = parse(value.strip())
+        name = parse(value)
         check_general_name(name)
         if isinstance(name, DirectoryName):
             encode_name(name.value)
@@ -103,6 +103,7 @@ def _parse_registered_id(value: str) -> RegisteredID:
 def _parse_other_name(value: str) -> OtherName:
     type_id, semicolon, rest = value.partition(";")
     form, colon, content = rest.partition(":")
+    type_id = type_id.strip()
     oids.object_identifier(type_id)
     if semicolon and colon and form.upper() == "UTF8":
         return OtherName(type_id, asn1.encode_der(content))
@@ -114,13 +115,14 @@ def _parse_other_name(value: str) -> OtherName:
     raise Malformed(f"otherName {quoted(value)} is not OID;UTF8:text or OID;HEX:der")
 
 
+# The last two keep their blanks: an escaped one may end a name, and any may end a text.
 _PARSERS: Final[Mapping[NameType, Callable[[str], GeneralName]]] = MappingProxyType(
     {
-        NameType.DNS: lambda value: DNSName(to_a_labels(value)),
-        NameType.IP: _parse_ip,
-        NameType.URI: URI,
-        NameType.EMAIL: _parse_email,
-        NameType.RID: _parse_registered_id,
+        NameType.DNS: lambda value: DNSName(to_a_labels(value.strip())),
+        NameType.IP: lambda value: _parse_ip(value.strip()),
+        NameType.URI: lambda value: URI(value.strip()),
+        NameType.EMAIL: lambda value: _parse_email(value.strip()),
+        NameType.RID: lambda value: _parse_registered_id(value.strip()),
         NameType.DIRECTORY: lambda value: DirectoryName(parse_name_text(value)),
         NameType.OTHER: _parse_other_name,
     }

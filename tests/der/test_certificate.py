@@ -141,7 +141,6 @@ TIMES = [
 ]
 
 
-@pytest.mark.row("F37")
 @pytest.mark.parametrize("moment", TIMES, ids=str)
 def test_times_are_utc_to_2049_and_generalized_from_2050(moment: datetime) -> None:
     tbs = changed(not_before=TIMES[0], not_after=moment)

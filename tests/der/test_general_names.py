@@ -5,6 +5,7 @@ import ipaddress
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat import asn1
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -291,3 +292,25 @@ def test_any_text_is_read_or_malformed(text: str, kind: str) -> None:
         return
     assert parse_general_name_text(general_name_text(name)) == name
     assert [plain(read) for read in parse_general_names(encode_general_names([name]))] == [name]
+
+
+STRINGS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
+HOSTS = st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?(\.[a-z]([a-z0-9]{0,8})?){0,2}", fullmatch=True)
+ANY_NAME = st.one_of(
+    st.builds(DNSName, HOSTS),
+    st.builds(IPAddress, st.ip_addresses()),
+    st.builds(lambda host, path: URI(f"https://{host}/{path}"), HOSTS, st.from_regex("[a-z0-9/?=&]*", fullmatch=True)),
+    st.builds(
+        lambda local, host: RFC822Name(f"{local}@{host}"), st.from_regex("[a-z0-9+]{1,9}", fullmatch=True), HOSTS
+    ),
+    st.builds(lambda value: DirectoryName(Name(((Attribute(COMMON_NAME, value),),))), STRINGS),
+    st.builds(lambda value: OtherName(UPN, asn1.encode_der(value)), st.text(max_size=20).filter(str.isprintable)),
+    st.builds(lambda value: OtherName("1.2.3", asn1.encode_der(value)), st.binary(max_size=20)),
+)
+
+
+@given(ANY_NAME)
+def test_any_name_survives_der_and_text(name: GeneralName) -> None:
+    [read] = parse_general_names(encode_general_names([name]))
+    assert plain(read) == name
+    assert parse_general_name_text(general_name_text(read)) == name

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -10,9 +11,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from dilithium_py.ml_dsa import ML_DSA_44, ML_DSA_65, ML_DSA_87
 
 from pkiconf.der import oids
 from pkiconf.der.certificate import Certificate, parse_certificate
+from pkiconf.der.keys import key_bits
 from pkiconf.der.tlv import encode_sequence
 from pkiconf.der.verify import check_issued_by, verify_signature
 from pkiconf.errors import Malformed, UnsupportedAlgorithm, Unverified
@@ -132,3 +135,12 @@ def test_another_issuer_a_look_alike_and_a_changed_certificate_are_unverified() 
         check_issued_by(dataclasses.replace(leaf, issuer=leaf.subject), root)
     with pytest.raises(Unverified):
         check_issued_by(dataclasses.replace(leaf, tbs=leaf.tbs + b"\x00"), root)
+
+
+@pytest.mark.parametrize(("key", "independent"), [("44", ML_DSA_44), ("65", ML_DSA_65), ("87", ML_DSA_87)])
+def test_an_independent_ml_dsa_agrees_about_a_certificate(key: str, independent: Any) -> None:
+    """Over the raw TBSCertificate, with the raw key and the raw signature (RFC 9881)."""
+    parsed = certificate("Root", "Root", f"ml-dsa-{key}", f"ml-dsa-{key}")
+    check_issued_by(parsed, parsed)
+    assert independent.verify(key_bits(parsed.spki), parsed.tbs, parsed.signature)
+    assert not independent.verify(key_bits(parsed.spki), parsed.tbs + b".", parsed.signature)
