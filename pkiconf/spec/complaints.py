@@ -69,7 +69,7 @@ class _Refusals:
     def read(self, ex: ValidationError) -> None:
         types_wanted: dict[Path, tuple[Node, list[str]]] = {}
         errors = ex.errors(include_url=False)
-        located = [(error, *find(self.node, error["loc"])) for error in errors]
+        located = [(error, *find(self.node, _place(error))) for error in errors]
         for error, node, path in located:
             if error["type"] in _WANTED:
                 # A union refuses once per member: where one member got further in, the others say nothing new.
@@ -112,8 +112,7 @@ class _Refusals:
             return
         where = f" in {_dotted(path)}" if path else ""
         self.problems.append(Problem(node.at, f"{self.subject}: {field} is missing{where}"))
-        if path:
-            self.paths.append(path)
+        self.paths.append((*path, field))
 
     def unknown_key(self, path: Path) -> None:
         parent, above = find(self.node, path[:-1])
@@ -160,6 +159,11 @@ class _Refusals:
             elif "a whole number" in words and not node.plain and node.text.isdecimal():
                 hint = f"Write {node.text} without quotes"
         self.add(node, path, f"{_dotted(path)} wants {' or '.join(words)}, not {describe(node)}", hint)
+
+
+def _place(error: ErrorDetails) -> Path:
+    """Where to look for what is wrong; for something missing, one above."""
+    return error["loc"][:-1] if error["type"] == "missing" else error["loc"]
 
 
 def describe(node: Node) -> str:

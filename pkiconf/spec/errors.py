@@ -46,7 +46,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     spellings: dict[str, str] = {}
     for spelling in known:
         spellings.setdefault(_folded(spelling), spelling)
-    found = difflib.get_close_matches(_folded(word), spellings, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(_folded(word), spellings, n=1, cutoff=0.7)
     return spellings[found[0]] if found else None
 
 

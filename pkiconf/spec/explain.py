@@ -57,11 +57,12 @@ def explain(path: str) -> Explanation:
     if len(steps) == 1:
         kind = "a mapping" if steps[0] == SETTINGS.key else "a list of mappings"
         return Explanation(steps[0], _sentence(model), kind, "none", fields=_paths(steps[0], model))
-    for number, step in enumerate(steps[1:-1], 1):
+    for number in range(1, len(steps) - 1):
         inner = next(inner_models(_field(model, steps, number).annotation), None)
         if inner is None:
-            raise NotFound(f"{'.'.join(steps[: number + 1])} has nothing below it", f"Did you mean {steps[number]!r}?")
-        model, _ = inner, step
+            whole = ".".join(steps[: number + 1])
+            raise NotFound(f"{whole} has nothing below it", f"Did you mean {whole!r}?")
+        model = inner
     return _explanation(".".join(steps), _field(model, steps, len(steps) - 1))
 
 

@@ -95,7 +95,7 @@ def _names(noun: str, things: Sequence[tuple[str, Named]]) -> Iterator[Problem]:
             hint = f"Remove the {noun} {former!r}, or remove moved"
             yield Problem(at, f"{says}, which is still declared at {first[former].at('name')}", hint)
         elif former in movers:
-            yield Problem(at, f"{says}, and so does the one at {movers[former].at('name')}", "Keep one of them")
+            yield Problem(at, f"{says}, and so does the one at {movers[former].at('moved')}", "Keep one of them")
         movers.setdefault(former, thing)
 
 

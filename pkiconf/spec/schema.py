@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
@@ -14,6 +15,8 @@ Schema = dict[str, Any]
 # The draft that YAML language servers know best; nothing newer is needed.
 DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 
+_REFERENCE: Final = "#/definitions/"
+
 DESCRIPTION: Final = (
     "What a file for pkiconf may hold. Any number of files and folders are merged; the order never matters. "
     "Secrets are written as !env NAME, !file PATH or !vault followed by ansible-vault text; tell the editor about "
@@ -25,7 +28,7 @@ def json_schema() -> Schema:
     """Draft 7, each field with its description and where it is defined."""
     kinds = (SETTINGS, AUTHORITIES, TEMPLATES)
     references, definitions = models_json_schema(
-        [(kind.model, "validation") for kind in kinds], ref_template="#/definitions/{model}"
+        [(kind.model, "validation") for kind in kinds], ref_template=_REFERENCE + "{model}"
     )
     of = {kind.key: references[(kind.model, "validation")] for kind in kinds}
     return {
@@ -39,8 +42,15 @@ def json_schema() -> Schema:
             AUTHORITIES.key: _listed(of[AUTHORITIES.key], "Certificate authorities we run"),
             TEMPLATES.key: _listed(of[TEMPLATES.key], "What authorities issue"),
         },
-        "definitions": _tidied(definitions["$defs"]),
+        "definitions": _tidied(_needed(definitions["$defs"])),
     }
+
+
+def _needed(definitions: Schema) -> Schema:
+    """Without definitions of values that are written in another form, such as durations as text."""
+    text = json.dumps(definitions)
+    named = {kind.model.__name__ for kind in (SETTINGS, AUTHORITIES, TEMPLATES)}
+    return {name: part for name, part in definitions.items() if name in named or f'"{_REFERENCE}{name}"' in text}
 
 
 def _listed(reference: Schema, description: str, is_list: bool = True) -> Schema:

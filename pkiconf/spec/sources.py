@@ -103,7 +103,8 @@ def _read(path: Path, largest: int) -> bytes:
     with path.open("rb") as stream:
         content = stream.read(largest + 1)
     if len(content) > largest:
-        raise Advised(f"the file {path} is larger than {largest >> 20} MiB", "Split it into several files")
+        size = f"{largest >> 20} MiB" if largest >> 20 else f"{largest >> 10} KiB"
+        raise Advised(f"{path} is larger than {size}", "Check that it is the right file")
     return content
 
 

@@ -86,7 +86,7 @@ def _relative_name_misfits(path: str, mapping: dict[str, str]) -> Iterator[Misfi
             known = did_you_mean(spelling, [row.name for row in ATTRIBUTE_TYPES], "Write its dotted OID in quotes")
             yield Misfit((path,), f"{spelling!r} is neither an attribute type nor a dotted OID", known)
         elif wrong := value_fault(row.oid if row else spelling, value):
-            yield Misfit((f"{path}.{spelling}",), f"{spelling} {wrong}")
+            yield Misfit((path if "." in spelling else f"{path}.{spelling}",), f"{spelling} {wrong}")
 
 
 def _values(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - one of the generated fields
