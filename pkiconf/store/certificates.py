@@ -123,7 +123,11 @@ _SET_STATUS = Prepared(
 _KEY = (certificate.c.issuer_id == bindparam("of"), certificate.c.serial == bindparam("number"))
 _FIND = Prepared(select(certificate).where(*_KEY), CertificateRow)
 _BY_SERIAL = Prepared(
-    select(certificate).where(certificate.c.serial == bindparam("number")).order_by(certificate.c.issuer_id),
+    # By way of the issuers, because certificates are indexed by issuer first.
+    select(certificate)
+    .join(issuer, issuer.c.id == certificate.c.issuer_id)
+    .where(certificate.c.serial == bindparam("number"))
+    .order_by(issuer.c.id),
     CertificateRow,
 )
 _FIND_BY_ORIGIN = Prepared(

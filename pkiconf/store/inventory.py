@@ -11,7 +11,7 @@ from sqlalchemy import Select, bindparam, func, insert, select, text, tuple_
 from pkiconf.store.certificates import CertificateRow
 from pkiconf.store.database import Connection
 from pkiconf.store.prepared import Prepared
-from pkiconf.store.tables import certificate, certificate_name, template_version
+from pkiconf.store.tables import certificate, certificate_name, issuer, template_version
 
 LIVE = ("good", "held", "reserved")
 """What still stands for somebody; a held certificate may come back."""
@@ -84,7 +84,9 @@ def _matching(query: Select[Any], wish: Wish) -> Select[Any]:
     if wish.statuses:
         query = query.where(certificate.c.status.in_(list(wish.statuses)))
     if wish.serial is not None:
-        query = query.where(certificate.c.serial == wish.serial)
+        # By way of the issuers, because certificates are indexed by issuer first.
+        issuers = select(issuer.c.id)
+        query = query.where(certificate.c.issuer_id.in_(issuers), certificate.c.serial == wish.serial)
     if wish.not_after_from is not None:
         query = query.where(certificate.c.not_after >= wish.not_after_from)
     if wish.not_after_until is not None:

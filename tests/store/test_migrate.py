@@ -136,7 +136,7 @@ def test_upgrades_at_once_happen_once(empty_url: str, tmp_path: Path) -> None:
         db.close()
 
 
-def test_partial_indexes_serve_their_queries(sqlite_url: str) -> None:
+def test_indexes_serve_their_queries(sqlite_url: str) -> None:
     from pkiconf.store import certificates, inventory
     from pkiconf.store.prepared import Prepared, _compile
 
@@ -153,6 +153,8 @@ def test_partial_indexes_serve_their_queries(sqlite_url: str) -> None:
 
     assert "ix_certificate_revoked" in plan(inventory._REVOKED)
     assert "ix_certificate_reserved" in plan(certificates._RESERVED)
+    assert "SEARCH certificate USING PRIMARY KEY (issuer_id=? AND serial=?)" in plan(certificates._BY_SERIAL)
+    assert "SCAN" not in plan(certificates._STATUS)
     db.close()
 
 
