@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pkiconf.authority.destroy import Destruction
 from pkiconf.authority.establish import ORIGIN as CA_ORIGIN
 from pkiconf.authority.establish import CAOrigin, Establisher
 from pkiconf.authority.installed import ExternalAuthorities
@@ -15,7 +16,7 @@ from pkiconf.authority.lookup import AuthorityLookup
 from pkiconf.authority.service_certificates import ORIGIN as SERVICE_ORIGIN
 from pkiconf.authority.service_certificates import ServiceCertificates, ServiceOrigin
 from pkiconf.authority.settings import DeclaredSettings
-from pkiconf.authority.templates import Templates
+from pkiconf.authority.template_lookup import TemplateLookup
 from pkiconf.issuance.certificates import Certificates
 from pkiconf.issuance.order import Origin
 from pkiconf.issuance.parts import Parts
@@ -38,8 +39,9 @@ class Services:
     authorities: Authorities
     external: ExternalAuthorities
     lookup: AuthorityLookup
+    template_lookup: TemplateLookup
+    destruction: Destruction
     listener: ListenerCertificates
-    templates: Templates
     settings: DeclaredSettings
     service_certificates: ServiceCertificates
     revocations: Revocations
@@ -68,8 +70,9 @@ def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes]) -> Se
         authorities=Authorities(parts, establisher),
         external=ExternalAuthorities(parts),
         lookup=AuthorityLookup(parts),
+        template_lookup=TemplateLookup(parts),
+        destruction=Destruction(parts),
         listener=ListenerCertificates(parts, pipeline),
-        templates=Templates(parts),
         settings=DeclaredSettings(parts),
         service_certificates=service_certificates,
         revocations=Revocations(parts),

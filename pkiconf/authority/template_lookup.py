@@ -1,0 +1,56 @@
+"""Templates, for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pkiconf.authority.system_templates import OWNER as SYSTEM_OWNER
+from pkiconf.clock import to_epoch
+from pkiconf.issuance.parts import Parts
+from pkiconf.issuance.requests import find_template
+from pkiconf.store import authorities, inventory, templates
+from pkiconf.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateView:
+    """`live_certificates` are neither ended nor revoked; held ones count. `versions` is how often it was changed."""
+
+    row: templates.TemplateRow
+    authority: str
+    live_certificates: int
+    versions: int
+
+    @property
+    def address(self) -> str:
+        return f"{self.authority}/{self.row.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateLookup:
+    parts: Parts
+
+    def get(self, reference: str) -> TemplateView:
+        """By `authority/name`, or a bare name that only one template has. Raises NotFound."""
+        now = to_epoch(self.parts.now())
+        return self.parts.db.read(lambda c: _view(c, find_template(c, reference), now))
+
+    def list(self, *, include_system: bool = False) -> list[TemplateView]:
+        """By authority and name. System templates are those of authorities' own and their services' certificates."""
+        now = to_epoch(self.parts.now())
+
+        def read(c: Connection) -> list[TemplateView]:
+            rows = templates.list_templates(c)
+            return [_view(c, row, now) for row in rows if include_system or row.owner != SYSTEM_OWNER]
+
+        return self.parts.db.read(read)
+
+
+def _view(c: Connection, row: templates.TemplateRow, now: int) -> TemplateView:
+    live = inventory.Wish(template_id=row.id, statuses=inventory.LIVE, not_after_from=now)
+    return TemplateView(
+        row,
+        authorities.get_authority(c, row.authority_id).name,
+        inventory.count(c, live),
+        len(templates.list_template_versions(c, row.id)),
+    )

@@ -1,0 +1,116 @@
+"""`pkiconf template …`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pkiconf.cli.context import operator, services
+from pkiconf.cli.lazy import SuggestingGroup
+from pkiconf.cli.output import print_fields, print_json, print_table
+
+if TYPE_CHECKING:
+    from pkiconf.authority.template_lookup import TemplateView
+
+_as_json = click.option("--json", "as_json", is_flag=True)
+
+
+@click.group(cls=SuggestingGroup)
+def group() -> None:
+    """Templates: declared in YAML; looked at here. TEMPLATE is authority/name, or a name that only one has."""
+
+
+@group.command("list")
+@click.option("--system", is_flag=True, help="Also those of authorities' own and their services' certificates.")
+@_as_json
+def list_(system: bool, as_json: bool) -> None:
+    """List templates."""
+    with services() as s:
+        summaries = [_summary(view) for view in s.template_lookup.list(include_system=system)]
+    if as_json:
+        print_json(summaries)
+        return
+    columns = ("template", "state", "starter", "validity", "live_certificates", "versions")
+    rows = [[summary[column] for column in columns] for summary in summaries]
+    print_table(
+        ("template", "state", "starter", "validity", "live certificates", "versions"), rows, "No templates yet."
+    )
+
+
+@group.command()
+@click.argument("template")
+@_as_json
+def show(template: str, as_json: bool) -> None:
+    """Show a template with every value, defaults included."""
+    with services() as s:
+        view = s.template_lookup.get(template)
+    if as_json:
+        print_json({**_summary(view), "spec": json.loads(view.row.spec)})
+        return
+    print_fields(_summary(view))
+    click.echo("")
+    print_fields(dict(_flat("", json.loads(view.row.spec))))
+
+
+@group.command()
+@click.argument("template")
+@_as_json
+def urls(template: str, as_json: bool) -> None:
+    """Print the URLs of the services that a template's certificates and clients use."""
+    with services() as s:
+        view = s.template_lookup.get(template)
+        found = s.lookup.get(view.authority).urls
+    fields = {"ocsp": found.ocsp, "crl": found.crl, "certificate": found.aia, "chain": found.chain, "cps": found.cps}
+    (print_json if as_json else print_fields)(fields)
+
+
+@group.command()
+@_as_json
+def starters(as_json: bool) -> None:
+    """List the starters that templates begin from."""
+    from pkiconf.policy.starters import STARTERS, starter_defaults
+
+    rows = []
+    for name in STARTERS:
+        fields = starter_defaults(name)
+        usages = ", ".join(fields["key_usage"]["values"])
+        extended = ", ".join(fields["extended_key_usage"]["values"]) or "none"
+        rows.append((name, usages, extended, "yes" if fields["basic_constraints"]["ca"] else "no", fields["validity"]))
+    columns = ("starter", "key usage", "extended key usage", "CA", "validity")
+    if as_json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        print_table(columns, rows)
+
+
+@group.command()
+@click.argument("template")
+def delete(template: str) -> None:
+    """Retire a template that is no longer declared. Refused, with the list, while a certificate of it lives."""
+    with services() as s:
+        view = s.template_lookup.get(template)
+        s.templates.retire(view.authority, view.row.name, view.row.generation, operator())
+    click.echo(f"Template {view.address} is retired: it issues no more; its history stays.")
+
+
+def _summary(view: TemplateView) -> dict[str, Any]:
+    spec = json.loads(view.row.spec)
+    state = view.row.lifecycle if spec.get("enabled", True) else "disabled"
+    return {
+        "template": view.address,
+        "state": state,
+        "starter": spec.get("starter"),
+        "validity": spec.get("validity"),
+        "live_certificates": view.live_certificates,
+        "versions": view.versions,
+        "issues_unattended": False,
+        "owner": view.row.owner,
+    }
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, object]]:  # noqa: ANN401
+    if isinstance(value, dict):
+        return [pair for key, inner in value.items() for pair in _flat(f"{prefix}.{key}" if prefix else key, inner)]
+    return [(prefix, value)] if value is not None and value != "" else []
