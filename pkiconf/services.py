@@ -17,6 +17,7 @@ from pkiconf.authority.service_certificates import ORIGIN as SERVICE_ORIGIN
 from pkiconf.authority.service_certificates import ServiceCertificates, ServiceOrigin
 from pkiconf.authority.settings import DeclaredSettings
 from pkiconf.authority.template_lookup import TemplateLookup
+from pkiconf.authority.templates import Templates
 from pkiconf.issuance.certificates import Certificates
 from pkiconf.issuance.order import Origin
 from pkiconf.issuance.parts import Parts
@@ -39,6 +40,7 @@ class Services:
     authorities: Authorities
     external: ExternalAuthorities
     lookup: AuthorityLookup
+    templates: Templates
     template_lookup: TemplateLookup
     destruction: Destruction
     listener: ListenerCertificates
@@ -70,6 +72,7 @@ def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes]) -> Se
         authorities=Authorities(parts, establisher),
         external=ExternalAuthorities(parts),
         lookup=AuthorityLookup(parts),
+        templates=Templates(parts),
         template_lookup=TemplateLookup(parts),
         destruction=Destruction(parts),
         listener=ListenerCertificates(parts, pipeline),
