@@ -62,16 +62,17 @@ class Installation:
 @pytest.fixture
 def installation(database_url: str, tmp_path: Path) -> Iterator[Installation]:
     """On SQLite and on PostgreSQL."""
-    yield from _installed(database_url, tmp_path)
+    yield from installed(database_url, tmp_path)
 
 
 @pytest.fixture
 def small_installation(sqlite_url: str, tmp_path: Path) -> Iterator[Installation]:
     """On SQLite only, for what does not depend on the database."""
-    yield from _installed(sqlite_url, tmp_path)
+    yield from installed(sqlite_url, tmp_path)
 
 
-def _installed(url: str, folder: Path) -> Iterator[Installation]:
+def installed(url: str | None, folder: Path) -> Iterator[Installation]:
+    """With its state below `folder`, and its database there too unless a URL is given."""
     settings = ProcessSettings(state=folder / "state", database_url=url)
     with open_services(settings, create=True) as services:
         yield Installation(services, folder)
