@@ -123,10 +123,16 @@ def has_roca_fingerprint(modulus: int) -> bool:
     return all(rest % prime in powers for prime, powers in _ROCA)
 
 
-_SQUARE_FILTERS: Final = tuple(
-    (base, frozenset(number * number % base for number in range(base))) for base in (64, 63, 65, 11, 17, 19, 23, 31)
-)
-_SQUARE_BASE: Final = math.prod(base for base, _ in _SQUARE_FILTERS)
+def _squares(base: int) -> bytes:
+    table = bytearray(base)
+    for number in range(base):
+        table[number * number % base] = 1
+    return bytes(table)
+
+
+_SQUARES_64: Final = _squares(64)
+_SQUARES: Final = _squares(63 * 65 * 11)  # one number in 40 is a square in both
+_SQUARE_BASE: Final = 64 * 63 * 65 * 11
 
 
 def has_close_primes(modulus: int) -> bool:
@@ -137,12 +143,14 @@ def has_close_primes(modulus: int) -> bool:
     """
     start = math.isqrt(modulus - 1) + 1
     rest = (start * start - modulus) % _SQUARE_BASE
+    growth = (2 * start + 1) % _SQUARE_BASE
     for step in range(FERMAT_ROUNDS):
-        if all(rest % base in squares for base, squares in _SQUARE_FILTERS):
+        if _SQUARES_64[rest & 63] and _SQUARES[rest % 45045]:
             candidate = (start + step) ** 2 - modulus
             if math.isqrt(candidate) ** 2 == candidate:
                 return True
-        rest = (rest + 2 * (start + step) + 1) % _SQUARE_BASE
+        rest = (rest + growth) % _SQUARE_BASE
+        growth += 2
     return False
 
 
@@ -167,16 +175,20 @@ def _check_ec(spki: bytes, facts: PublicKeyFacts) -> None:
     size = _COORDINATE_SIZE.get(facts.curve or "")
     if facts.curve is None or size is None:
         raise Refused(f"EC keys on the curve {facts.curve} are not accepted", "Use P-256, P-384 or P-521")
-    # SubjectPublicKeyInfo ends with its BIT STRING: an octet of unused bits, then the point.
-    form = spki[-2 * size - 1 :]
-    if form[0] == 0x04 and spki[-2 * size - 2] == 0:
-        abscissa = form[1 : size + 1]
-    elif spki[-size - 1] in (0x02, 0x03) and spki[-size - 2] == 0:
-        abscissa = spki[-size:]
-    else:  # also the point at infinity, a single zero octet
+    abscissa = _abscissa(spki, size)
+    if abscissa is None:  # also the point at infinity, which is a single zero octet
         raise Refused("the EC public key is not a point in uncompressed or compressed form", _NEW_KEY)
     if int.from_bytes(abscissa, "big") == _GENERATOR_X[facts.curve]:
         raise Refused("the EC public key is the curve's generator: its private key is 1", _NEW_KEY)
+
+
+def _abscissa(spki: bytes, size: int) -> bytes | None:
+    """SubjectPublicKeyInfo ends with its BIT STRING: an octet of unused bits, the point's form, its coordinates."""
+    if spki[-2 * size - 2 : -2 * size] == b"\x00\x04":
+        return spki[-2 * size : -size]
+    if spki[-size - 2 : -size] in (b"\x00\x02", b"\x00\x03"):
+        return spki[-size:]
+    return None
 
 
 # --- Edwards curves ----------------------------------------------------------------------------------------------
@@ -185,7 +197,7 @@ def _check_ec(spki: bytes, facts: PublicKeyFacts) -> None:
 # (RFC 8032 §8; Chalkias et al. 2020, table 1). Ordinates modulo the field prime; the sign bit is left out.
 _P25519: Final = 2**255 - 19
 _P448: Final = 2**448 - 2**224 - 1
-_ORDER_EIGHT_Y: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7
+_ORDER_EIGHT_Y: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _SMALL_ORDER_25519: Final = frozenset({0, 1, _P25519 - 1, _ORDER_EIGHT_Y, _P25519 - _ORDER_EIGHT_Y})
 _SMALL_ORDER_448: Final = frozenset({0, 1, _P448 - 1})
 
