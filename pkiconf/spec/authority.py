@@ -134,7 +134,8 @@ class ServiceCertificatesSpec(Declared):
     """Certificates that the authority issues to its own services."""
 
     key: ServiceKeySpec = Field(
-        ServiceKeySpec(type="ec", curve="p256"), description="Key of OCSP and timestamp certificates"
+        default_factory=lambda: ServiceKeySpec(type="ec", curve="p256"),
+        description="Key of OCSP and timestamp certificates",
     )
     signature_hash: Hash | None = Field(None, description="Hash of OCSP answers. Default: fits the key")
     validity: DurationField = Field("90d", description="Renewed at two thirds")  # type: ignore[assignment]
