@@ -135,7 +135,7 @@ def issuer_facts(changes: dict[str, Any]) -> IssuerFacts:
     key = changes.get("key", "ec-p384")
     return IssuerFacts(
         issuer_id=1, authority="corp-issuing", slug="corp-issuing", generation=1,
-        subject=asn1(BASE["issuer"]), spki=_spki(f"issuer {key}"), ski=_ski(f"issuer {key}"),
+        subject=asn1(changes.get("subject", BASE["issuer"])), spki=_spki(f"issuer {key}"), ski=_ski(f"issuer {key}"),
         key=get_key_algorithm(key), signature=SIGNATURE_ALGORITHMS[ISSUER_KEYS[key]],
         not_before=datetime(2020, 1, 1, tzinfo=UTC), not_after=datetime(2060, 1, 1, tzinfo=UTC),
         path_length=changes.get("path_length"), constraints=(), aia_url="", ocsp_url="", crl_url="", cps_url="",

@@ -15,7 +15,8 @@ from pkiconf.policy.lints.finding import Finding, LintContext, error, warning
 from pkiconf.policy.lints.view import CertificateView
 
 _SOURCE: Final = "RFC 5280 §4.2.1.6"
-_LABEL: Final = re.compile(rb"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_LABEL: Final = rb"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DNS_NAME: Final = re.compile(rb"(?:%b\.)*(?![0-9]+\Z)%b" % (_LABEL, _LABEL))
 _LOCAL_PART: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}|\"[\x20-\x7e]{1,62}\"")
 _URI: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:[\x21-\x7e]+")
 _OTHER, _EMAIL, _DNS, _DIRECTORY, _URI_TAG, _IP, _RID = 0xA0, 0x81, 0x82, 0xA4, 0x86, 0x87, 0x88
@@ -60,16 +61,11 @@ def _lint_dns(name: Element) -> Iterator[Finding]:
 
 def dns_name_problem(name: bytes) -> str:
     """What keeps `name` from being in the preferred name syntax (RFC 1034 §3.5), or nothing."""
-    if not name or len(name) > 253:
-        return "is empty or longer than 253 characters"
-    labels = name.split(b".")
-    if not labels[-1]:
-        return "ends with a dot"
-    if not all(_LABEL.fullmatch(label) for label in labels):
-        return "is not in the preferred name syntax"
-    if labels[-1].isdigit():
-        return "ends in a number, as an address does"
-    return ""
+    if len(name) > 253:
+        return "is longer than 253 characters"
+    if _DNS_NAME.fullmatch(name):
+        return ""
+    return "ends with a dot" if name.endswith(b".") else "is not a host name in the preferred name syntax"
 
 
 def _lint_ip(name: Element) -> Iterator[Finding]:

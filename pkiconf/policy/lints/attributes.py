@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
+from pkiconf.der.reader import iterate_elements
 from pkiconf.der.tlv import OBJECT_IDENTIFIER, SEQUENCE, SET, Element, read_element, read_elements
 from pkiconf.errors import Malformed
 from pkiconf.model.attributes import (
@@ -17,7 +19,7 @@ from pkiconf.model.attributes import (
     UTF8_STRING,
     AttributeType,
 )
-from pkiconf.policy.lints.finding import Finding, LintContext, error, warning
+from pkiconf.policy.lints.finding import Finding, LintContext, Severity, error, warning
 from pkiconf.policy.lints.view import CertificateView, parse_oid
 
 _TELETEX, _UNIVERSAL, _BMP = 20, 28, 30
@@ -37,23 +39,28 @@ _APPENDIX: Final = "RFC 5280 Appendix A.1"
 
 
 def subject_attributes(view: CertificateView, context: LintContext) -> Iterator[Finding]:
-    yield from _name_findings(view.subject)
+    sequence = read_element(view.subject, "the subject", SEQUENCE)
+    # An authority that came from elsewhere keeps its name octet for octet, or nothing it issued could be traced to it
+    # (RFC 5280 §4.1.2.4 allows old string types for that); what is wrong with it can only be told.
+    established = view.subject == context.issuer.subject
+    for der in iterate_elements(sequence.content, "the subject"):
+        for finding in _rdn_findings(der):
+            yield replace(finding, severity=Severity.WARNING) if established else finding
 
 
-@lru_cache(maxsize=64)
-def _name_findings(name: bytes) -> tuple[Finding, ...]:
-    return tuple(_lint_name(name))
+@lru_cache(maxsize=1024)  # country and organization are the same in thousands of subjects
+def _rdn_findings(der: bytes) -> tuple[Finding, ...]:
+    return tuple(_lint_rdn(read_element(der, "the subject")))
 
 
-def _lint_name(name: bytes) -> Iterator[Finding]:
-    for rdn in read_elements(read_element(name, "the subject", SEQUENCE).content, "the subject"):
-        members = read_elements(rdn.content, "the subject")
-        if rdn.tag != SET or not members:
-            yield error("rdn_empty", "a relative distinguished name of the subject is empty", "RFC 5280 §4.1.2.4")
-        if [member.der for member in members] != sorted(member.der for member in members):
-            yield error("rdn_order", "a relative distinguished name is not sorted as DER wants", "X.690 §11.6")
-        for member in members:
-            yield from _lint_attribute(member)
+def _lint_rdn(rdn: Element) -> Iterator[Finding]:
+    members = read_elements(rdn.content, "the subject")
+    if rdn.tag != SET or not members:
+        yield error("rdn_empty", "a relative distinguished name of the subject is empty", "RFC 5280 §4.1.2.4")
+    if len(members) > 1 and [member.der for member in members] != sorted(member.der for member in members):
+        yield error("rdn_order", "a relative distinguished name is not sorted as DER wants", "X.690 §11.6")
+    for member in members:
+        yield from _lint_attribute(member)
 
 
 def _lint_attribute(member: Element) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from pkiconf.der.algorithms import parse_algorithm
-from pkiconf.der.tlv import Element
+from pkiconf.der.tlv import Element, read_elements
 from pkiconf.errors import Malformed, UnsupportedAlgorithm
 from pkiconf.model.keys import SignatureAlgorithm
 from pkiconf.policy.lints.finding import Finding, LintContext, error
@@ -87,20 +87,24 @@ def _moment(element: Element) -> datetime:
 
 
 @lru_cache(maxsize=256)
-def _cached_moment(tag: int, content: bytes) -> datetime:
-    return _moment(Element(tag, content, b""))
+def _validity(content: bytes) -> tuple[datetime, datetime] | str:
+    """Both ends, or what is wrong with them."""
+    ends = read_elements(content, "the validity")
+    if len(ends) != 2:
+        return "the validity is not two times"
+    try:
+        return _moment(ends[0]), _moment(ends[1])
+    except ValueError as ex:
+        return f"a time of the validity is {ex}"
 
 
 def validity(view: CertificateView, context: LintContext) -> Iterator[Finding]:
     source = "RFC 5280 §4.1.2.5"
-    if len(view.validity) != 2:
-        yield error("validity_form", "the validity is not two times", source)
+    ends = _validity(view.validity)
+    if isinstance(ends, str):
+        yield error("validity_form", ends, source)
         return
-    try:
-        not_before, not_after = (_cached_moment(end.tag, end.content) for end in view.validity)
-    except ValueError as ex:
-        yield error("validity_form", f"a time of the validity is {ex}", source)
-        return
+    not_before, not_after = ends
     if not_after < not_before:
         yield error("validity_order", "the validity ends before it begins", source)
     if context.self_issued:

@@ -69,7 +69,9 @@ def path_length(view: CertificateView, context: LintContext) -> Iterator[Finding
     source = "RFC 5280 §6.1.4"
     if limit < 1:
         yield error("path_length_exceeded", "the issuer's path length leaves no room for an authority below", source)
-    elif constraints.path_length is None or constraints.path_length >= limit:
+    elif constraints.path_length is None:
+        yield warning("path_length_open", f"there is no path length, though the issuer's is {limit}", source)
+    elif constraints.path_length >= limit:
         yield error("path_length_exceeded", f"the path length is not below the issuer's {limit}", source)
 
 

@@ -6,6 +6,7 @@ from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 
 from pkiconf.der import oids
+from pkiconf.der.reader import iterate_elements
 from pkiconf.der.tlv import (
     BIT_STRING,
     BOOLEAN,
@@ -16,6 +17,7 @@ from pkiconf.der.tlv import (
     Element,
     read_element,
     read_elements,
+    read_header,
 )
 from pkiconf.errors import Malformed
 from pkiconf.model.usages import KeyUsage
@@ -55,7 +57,7 @@ class CertificateView:
         self.serial_number = fields[0].content
         self.signature = fields[1].der
         self.issuer = fields[2].der
-        self.validity = read_elements(fields[3].content, "the validity")
+        self.validity = fields[3].content
         self.subject = fields[4].der
         self.spki = fields[5].der
         self.extensions: tuple[ExtensionView, ...] | None = None
@@ -95,19 +97,21 @@ class CertificateView:
     @cached_property
     def key_algorithm(self) -> str:
         """The OID in the SubjectPublicKeyInfo."""
-        parts = read_elements(read_element(self.spki, "the key").content, "the key")
-        if len(parts) != 2 or parts[0].tag != SEQUENCE or parts[1].tag != BIT_STRING:
+        start, _ = read_header(self.spki, 0, "the key")
+        _, end = read_header(self.spki, start, "the key")
+        if self.spki[start] != SEQUENCE or self.spki[end : end + 1] != bytes((BIT_STRING,)):
             raise Malformed("the key is not a SubjectPublicKeyInfo")
-        return _first_oid(parts[0].der)
+        return _first_oid(self.spki[start:end])
 
 
 def _parse_extensions(content: bytes) -> tuple[ExtensionView, ...]:
     sequence = read_element(content, "the extensions", SEQUENCE)
-    return tuple(_parse_extension(element) for element in read_elements(sequence.content, "the extensions"))
+    return tuple(_parse_extension(der) for der in iterate_elements(sequence.content, "the extensions"))
 
 
-def _parse_extension(element: Element) -> ExtensionView:
-    parts = read_elements(element.content, "an extension")
+@lru_cache(maxsize=1024)  # most extensions of a certificate stand in thousands of others, octet for octet
+def _parse_extension(der: bytes) -> ExtensionView:
+    parts = read_elements(read_element(der, "an extension", SEQUENCE).content, "an extension")
     tags = [part.tag for part in parts]
     if tags == [OBJECT_IDENTIFIER, OCTET_STRING]:
         return ExtensionView(parse_oid(parts[0].der), None, parts[1].content)
