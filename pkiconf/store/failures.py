@@ -39,6 +39,7 @@ _SQLITE: Final[dict[int, tuple[str, str]]] = {
 _POSTGRESQL: Final[dict[str, tuple[str, str]]] = {
     "08": ("the database server gives no connection", "Check PKICONF_DATABASE_URL and that the server runs"),
     "25006": ("the database server takes no writes", "Point PKICONF_DATABASE_URL at the primary server"),
+    "25P03": ("a transaction stood still for too long", "Try again"),
     "28": ("the database server refused the login", "Check user, password and pg_hba.conf"),
     "3D000": ("the database does not exist on the server", "Create it with createdb"),
     "40": ("the write was in conflict with others too many times", "Try again"),

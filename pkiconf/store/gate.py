@@ -25,9 +25,9 @@ class Gate:
     """Lock files `<database>-turn` and `<database>-gate`, made on first use with the database's permissions."""
 
     def __init__(self, database: Path) -> None:
-        self._turn = _open(database.with_name(database.name + "-turn"))
+        self._turn = _open(database, "-turn")
         try:
-            self._gate = _open(database.with_name(database.name + "-gate"))
+            self._gate = _open(database, "-gate")
         except BaseException:
             os.close(self._turn)
             raise
@@ -51,14 +51,19 @@ class Gate:
         os.close(self._gate)
 
 
-def _open(path: Path) -> int:
+def _open(database: Path, ending: str) -> int:
+    path = database.with_name(database.name + ending)
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if os.geteuid() == 0:
+            # As SQLite does for its side files: what root makes here, the database's owner must be able to open.
+            os.fchown(file, database.stat().st_uid, database.stat().st_gid)
     except OSError as error:
         raise Unavailable(
             f"lock file {path} cannot be opened: {error.strerror}",
             "Give the program a state folder it may write to (--state, PKICONF_STATE)",
         ) from error
+    return file
 
 
 def _lock(file: int, until: float, timeout: float) -> None:

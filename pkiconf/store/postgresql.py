@@ -62,7 +62,9 @@ class PostgreSQLDatabase(Database):
             try:
                 return run()
             except Exception as error:
-                lost += is_lost(error)
+                if is_lost(error):
+                    lost += 1
+                    self._engine.dispose()  # where one connection broke, the idle ones may have broken too
                 last = attempt + 1 == _ATTEMPTS or lost > 2
                 if last or not (is_repeatable(error) or is_lost(error)):
                     raise translate(error, self.place)  # noqa: B904 - it carries its cause

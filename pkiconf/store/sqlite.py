@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from threading import Lock
 from typing import Final, TypeVar, cast
@@ -29,7 +30,6 @@ from pkiconf.store.group import Entry, GroupCommit
 T = TypeVar("T")
 
 _PRAGMAS: Final = (
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # in WAL mode NORMAL would lose the last commits in a power cut
     "PRAGMA foreign_keys = ON",
     "PRAGMA journal_size_limit = 67108864",
@@ -56,6 +56,7 @@ class SQLiteDatabase(Database):
         _create(self._file)
         self._gate = Gate(self._file)
         try:
+            self._use_wal()
             self._readers.append(self._open(read_only=True))
         except BaseException:
             self._gate.close()
@@ -154,6 +155,18 @@ class SQLiteDatabase(Database):
         driver.execute("COMMIT")
         for step in steps:
             kill_point(step, "after")
+
+    def _use_wal(self) -> None:
+        """The mode stays in the file. Changing it fails at once when another process is in the file, whatever the
+        time-out, so the processes that find a new file change it one by one."""
+        try:
+            with closing(self._connect()) as driver:
+                if driver.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+                    return
+                with self._gate.held(self._timeout):
+                    driver.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.Error as error:
+            raise translate(error, self.place)  # noqa: B904 - it carries its cause
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(

@@ -147,6 +147,27 @@ def test_connection_lost_while_idle_is_replaced(postgres_database: Database, ter
     assert things(postgres_database) == {"a"}
 
 
+def test_restarted_server_is_found_again_at_once(postgres_database: Database, terminate: Callable[[int], None]) -> None:
+    """All idle connections are dead, and there are more of them than attempts."""
+    meeting = threading.Barrier(6, timeout=30)
+    pids: list[int] = []
+
+    def read(c: Connection) -> None:
+        pids.append(pid(c))
+        meeting.wait()
+
+    threads = [threading.Thread(target=postgres_database.read, args=(read,)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(set(pids)) == 6
+    for process in pids:
+        terminate(process)
+    assert things(postgres_database) == set()
+    postgres_database.write(STEP, lambda c: queue(c, "a"))
+
+
 def test_connection_lost_at_the_commit_says_that_the_outcome_is_not_known(
     postgres_database: Database, terminate: Callable[[int], None]
 ) -> None:

@@ -98,7 +98,12 @@ in_threads(4, work)
 def start(program: str, url: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, "-c", program, url], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, url],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -118,6 +123,17 @@ def test_no_update_is_lost(database: Database, database_url: str) -> None:
     counted = database.read(lambda c: c.execute(text("SELECT attempts FROM job WHERE kind = 'counter'")).scalar())
     queued = database.read(lambda c: c.execute(text("SELECT count(*) FROM job WHERE kind = 'test'")).scalar())
     assert counted == queued == 3 * 4 * 20
+
+
+def test_new_database_is_made_by_many_at_once(tmp_path: Path) -> None:
+    program = _HEAD.replace("db = open", "from pkiconf.store import migrate\nsys.stdin.readline()\ndb = open")
+    program += "say(migrate.upgrade(db))"
+    processes = [start(program, f"sqlite:///{tmp_path / 'pkiconf.db'}") for _ in range(5)]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert sorted(ended(*processes)) == ["False"] * 4 + ["True"]
 
 
 def test_every_job_is_claimed_once(database: Database, database_url: str) -> None:
