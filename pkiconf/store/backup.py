@@ -6,6 +6,7 @@ nothing and cannot be restored: keep it apart from the backups, and as long as t
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,6 +53,8 @@ def backup(db: Database, target: Path, *, audit: AuditLog, actor: Actor, now: da
             write_archive(target.absolute(), Path(folder) / "archive.tar", manifest, mac, copy)
     except OSError as error:
         raise Unavailable(f"the backup {target} cannot be written: {error.strerror}", "Check the folder") from None
+    except sqlite3.Error as error:
+        raise Unavailable(f"the backup {target} cannot be made: {error}", "Check the disk and the database") from None
     return BackupReport(target, manifest, _notes(manifest))
 
 

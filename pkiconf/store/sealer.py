@@ -32,8 +32,10 @@ LEASE: Final = "audit-seal"
 RESTORED: Final = "database.restore"
 _LEASE_SECONDS: Final = 60
 _BATCH: Final = 2000
-# A record's transaction has ended this long after its act; only then may lower ids be passed over for good.
-_SETTLED_SECONDS: Final = 900
+# On PostgreSQL a record may be committed after others with higher ids. This long after its act its transaction has
+# ended (the limits on statements and pauses see to that), and ids so old need not be looked at again.
+_SETTLED_SECONDS: Final = 300
+_EVER: Final = 1 << 62
 
 _EVENT: Final = (audit_event.c.id, audit_event.c.at, audit_event.c.body, audit_event.c.mac, audit_leaf.c.index)
 _JOINED: Final = audit_event.outerjoin(audit_leaf, audit_leaf.c.event_id == audit_event.c.id)
@@ -65,6 +67,7 @@ class _Work:
     pending: list[AuditEventRow]
     unsigned: bool  # leaves stand that no checkpoint covers
     last: Checkpoint | None
+    settled: int  # with nothing pending, records up to this id need not be looked at again
 
 
 class Sealer:
@@ -99,18 +102,18 @@ class Sealer:
         """
         sealed = 0
         while True:
-            work = self._db.read(self._look)
+            work = self._db.read(lambda c: self._look(c, now))
             self._frontier, self._signed = work.frontier, work.last.size if work.last else 0
             if not work.pending and not work.unsigned:
                 self._repeat(work.last)
-                self._settle(now)
+                self._settled = work.settled
                 return sealed
             added = self._add(work, now)
             if added is None:
                 return sealed
             sealed += added
 
-    def _look(self, c: Connection) -> _Work:
+    def _look(self, c: Connection, now: datetime) -> _Work:
         # A copy: this may be run again, on another view of the database.
         frontier = self._frontier.copy()
         last = checkpoints.find_last_checkpoint(c)
@@ -118,7 +121,11 @@ class Sealer:
         if signed < self._signed:
             raise _broken(f"its last checkpoint covers {signed} records, fewer than were sealed before")
         _catch_up(c, frontier, last, self._audit)
-        return _Work(frontier, _PENDING.all(c, {"settled": self._settled}), frontier.size > signed, last)
+        pending = _PENDING.all(c, {"settled": self._settled})
+        # SQLite has one writer at a time: what has a lower id than a committed record is committed, or never will be.
+        before = to_epoch(now) - _SETTLED_SECONDS if c.dialect.name == "postgresql" else _EVER
+        settled = _SETTLED.scalar(c, {"before": before}) or self._settled
+        return _Work(frontier, pending, frontier.size > signed, last, settled)
 
     def _add(self, work: _Work, now: datetime) -> int | None:
         """How many records were sealed, 0 when another was quicker and one must look again; None under its lease."""
@@ -148,10 +155,6 @@ class Sealer:
     def _repeat(self, checkpoint: Checkpoint | None) -> None:
         if self._state is not None and checkpoint is not None:
             checkpoints.append_to_file(self._state, checkpoint)
-
-    def _settle(self, now: datetime) -> None:
-        before = to_epoch(now) - _SETTLED_SECONDS
-        self._settled = self._db.read(lambda c: _SETTLED.scalar(c, {"before": before})) or self._settled
 
 
 def seal(db: Database, audit: AuditLog, sign: Callable[[bytes], bytes], state: Path | None, now: datetime) -> int:

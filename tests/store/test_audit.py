@@ -183,8 +183,9 @@ def test_many_sealers_and_writers_at_once(database: Database) -> None:
     assert sorted(event.index for event in events if event.index is not None) == list(range(60))
 
 
-def test_a_late_commit_of_a_low_id_is_sealed(database: Database) -> None:
+def test_a_late_commit_of_a_low_id_is_sealed(postgres_database: Database) -> None:
     """On PostgreSQL a record may become visible after others with higher ids were sealed."""
+    database = postgres_database
     ids = write(database, 3)
     row = database.write(Step.AUDIT_EVENT, lambda c: _take_out(c, ids[0]))
     one = sealer(database)

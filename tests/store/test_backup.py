@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import sqlite3
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +21,7 @@ from sqlalchemy import insert, select
 from pkiconf.errors import Conflict, Malformed, PkiconfError, Unavailable, Unverified
 from pkiconf.model.actor import SYSTEM
 from pkiconf.model.secret import Secret
-from pkiconf.steps import Step
+from pkiconf.steps import KILL_VARIABLE, Step
 from pkiconf.store import checkpoints, keys, tables
 from pkiconf.store.archive import open_archive
 from pkiconf.store.audit import MAC_NAME, AuditLog, list_events
@@ -203,10 +205,9 @@ def _marks_of_backup(archive: Path) -> set[object]:
         assert member is not None
         path = archive.with_name("look.sqlite")
         path.write_bytes(member.read())
-    with sqlite3.connect(path) as c:
+    with closing(sqlite3.connect(path)) as c:
         marks: set[object] = {("leaf", row[0]) for row in c.execute('SELECT "index" FROM audit_leaf')}
         marks |= {("event", row[0]) for row in c.execute("SELECT id FROM audit_event")}
-    c.close()
     path.unlink()
     return marks
 
@@ -419,6 +420,47 @@ def test_a_backup_into_nowhere(sqlite_database: Database, tmp_path: Path) -> Non
     sqlite_database.write(Step.MIGRATE, fill)
     with pytest.raises(Unavailable, match="cannot be written"):
         backup(sqlite_database, tmp_path / "no" / "b.tar", audit=LOG, actor=SYSTEM, now=NOW)
+
+
+def test_a_damaged_database_gives_no_backup(sqlite_database: Database, tmp_path: Path) -> None:
+    sqlite_database.write(Step.MIGRATE, fill)
+    assert sqlite_database.path is not None
+    with closing(sqlite3.connect(sqlite_database.path)) as raw:
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = raw.execute("SELECT rootpage FROM sqlite_master WHERE name = 'certificate'").fetchone()
+        (size,) = raw.execute("PRAGMA page_size").fetchone()
+    with sqlite_database.path.open("r+b") as handle:
+        handle.seek((page - 1) * size)
+        handle.write(b"\xff" * 64)
+    target = tmp_path / "damaged.tar"
+    with pytest.raises(Unavailable, match=r"damaged|malformed"):
+        backup(sqlite_database, target, audit=LOG, actor=SYSTEM, now=NOW)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_restore_that_is_killed_is_whole_or_nothing(
+    sqlite_archive: Path, tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    db = open_database(None, tmp_path / "restored")
+    monkeypatch.setenv(KILL_VARIABLE, f"{Step.RESTORE}:{side}")
+    monkeypatch.setattr(os, "kill", kill)
+    with pytest.raises(Killed):
+        bring_back(sqlite_archive, db, state)
+    monkeypatch.undo()
+    if side == "before":
+        bring_back(sqlite_archive, db, state)
+    else:
+        with pytest.raises(Conflict, match="not empty"):
+            bring_back(sqlite_archive, db, state)
+    assert verify(db, LOG, check, state).findings == ()
+    db.close()
 
 
 def test_the_archive_is_an_ordinary_tar_without_the_master_key(archive: Path) -> None:
