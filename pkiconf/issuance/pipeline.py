@@ -100,7 +100,7 @@ class Pipeline:
         return self._continue(row) if row else None
 
     def _issue(self, order: IssuanceOrder) -> Outcome:
-        own = order.wanted.spki == self._spki_of(order.issuer_id) and order.origin_kind == "ca"
+        own = order.origin_kind == "ca" and order.wanted.spki == self._spki_of(order.issuer_id)
         context = self._parts.db.read(
             lambda c: self._contexts.load(c, order.issuer_id, order.template_id, own_certificate=own)
         )

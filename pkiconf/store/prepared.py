@@ -43,11 +43,15 @@ class Prepared(Generic[R]):
         self._row: Callable[..., Any] = row or _as_tuple
         self._compiled: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {}
 
-    def _run(self, c: Connection, parameters: Mapping[str, Any]) -> DBAPICursor:
+    def _ready(self, c: Connection) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
         try:
-            sql, arrange = self._compiled[c.dialect.name]
+            return self._compiled[c.dialect.name]
         except KeyError:
-            sql, arrange = self._compiled[c.dialect.name] = _compile(self._statements[c.dialect.name], c)
+            made = self._compiled[c.dialect.name] = _compile(self._statements[c.dialect.name], c)
+            return made
+
+    def _run(self, c: Connection, parameters: Mapping[str, Any]) -> DBAPICursor:
+        sql, arrange = self._ready(c)
         cursor = c.connection.cursor()
         cursor.execute(sql, arrange(parameters))
         return cursor
@@ -82,7 +86,7 @@ class Prepared(Generic[R]):
 
     def many(self, c: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
         """Run it once for each of `rows`; for inserts and updates whose count does not matter."""
-        sql, arrange = self._compiled.get(c.dialect.name) or _compile(self._statements[c.dialect.name], c)
+        sql, arrange = self._ready(c)
         cursor = c.connection.cursor()
         cursor.executemany(sql, [arrange(row) for row in rows])
         cursor.close()
