@@ -1,8 +1,8 @@
 """RSA keys that Debian's OpenSSL made between 2006 and 2008 (CVE-2008-0166, DSA-1571).
 
 Its generator was seeded with the process number alone, so each architecture and key size has 32,767 of them for each
-way of starting; whoever lists them has the private keys. The file beside this module lists their fingerprints;
-`scripts/debian_weak_keys/` says how it is made.
+way of starting; whoever lists them has the private keys. The file beside this module lists fingerprints of 2,048-bit
+keys, the size that was usual then and is still accepted; `scripts/debian_weak_keys/` makes it, and can add other sizes.
 
 Layout: for each of the 65,536 values of a fingerprint's first two octets, one octet with the number of
 fingerprints that begin so; then the remaining four octets of every fingerprint, sorted.

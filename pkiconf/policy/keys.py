@@ -125,7 +125,7 @@ def has_roca_fingerprint(modulus: int) -> bool:
 
 def _squares(base: int) -> bytes:
     table = bytearray(base)
-    for number in range(base):
+    for number in range(base // 2 + 1):  # the others are their negatives
         table[number * number % base] = 1
     return bytes(table)
 

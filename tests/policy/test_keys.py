@@ -26,9 +26,9 @@ from pkiconf.policy.keys import (
     has_roca_fingerprint,
     has_small_factor,
 )
+from scripts.debian_weak_keys.build import read_fingerprints
 from tests.keys import AnyKey, ec_key, rsa_key
 
-pytestmark = pytest.mark.row("F95")
 CHANCE = random.Random(2026)
 WEAK = Path(__file__).parent.parent / "vectors" / "weak"
 
@@ -223,6 +223,18 @@ def test_a_damaged_list_lets_nothing_pass(cut: slice) -> None:
 def test_a_fingerprint_is_the_end_of_a_blacklist_line() -> None:
     digest = hashlib.sha1(b"Modulus=ABCDEF\n").digest()
     assert debian_fingerprint(0xABCDEF) == digest[-FINGERPRINT_SIZE:]
+
+
+def test_lines_of_both_sources_are_read_alike() -> None:
+    digest = hashlib.sha1(b"Modulus=ABCDEF\n").hexdigest()
+    lines = ["# a comment", "", digest, digest[20:] + "\n"]
+    assert read_fingerprints(lines) == {debian_fingerprint(0xABCDEF)}
+
+
+@pytest.mark.parametrize("line", ["abcdef", "not hex at all", "-----BEGIN"])
+def test_a_line_that_is_no_fingerprint_is_refused(line: str) -> None:
+    with pytest.raises(ValueError):
+        read_fingerprints([line])
 
 
 def test_honest_keys_are_not_on_the_list() -> None:
