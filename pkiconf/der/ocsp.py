@@ -19,6 +19,7 @@ from pkiconf.der.tlv import (
     CONSTRUCTED,
     CONTEXT,
     OCTET_STRING,
+    SEQUENCE,
     decode,
     encode_sequence,
     encode_tlv,
@@ -35,7 +36,6 @@ MAX_NONCE_SIZE: Final = 128  # RFC 9654 §2.1
 HASHES: Final = {oids.SHA1: "sha1", oids.SHA256: "sha256", oids.SHA384: "sha384", oids.SHA512: "sha512"}
 
 _ENUMERATED: Final = 0x0A
-_SEQUENCE_TAG: Final = b"0"
 
 
 # Explicit tags around one element that is only skipped or copied are declared as an implicit list of elements:
@@ -140,8 +140,6 @@ def parse_ocsp_request(data: bytes) -> OCSPRequest:
 
 
 def _parse_cert_id(element: asn1.TLV) -> CertID:
-    if element.tag_bytes != _SEQUENCE_TAG:
-        raise Malformed("a CertID of the OCSP request is not a SEQUENCE")
     try:
         fields = element.parse(_CertID)
     except ValueError:
@@ -150,7 +148,7 @@ def _parse_cert_id(element: asn1.TLV) -> CertID:
     if fields.serial_number < 0:
         raise Malformed("the OCSP request asks about a negative serial number (RFC 5280 §4.1.2.2)")
     return CertID(
-        encode_tlv(0x30, bytes(element.data)),  # DER has one header for a length, so these are the octets received
+        encode_tlv(SEQUENCE, bytes(element.data)),  # DER has one header for a length, so these are the octets received
         HASHES.get(oid, oid),
         fields.issuer_name_hash,
         fields.issuer_key_hash,

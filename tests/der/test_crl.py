@@ -293,6 +293,11 @@ def test_broken_entries_are_refused_when_read(crl: CRL) -> None:
         list(crl.entries)
 
 
+def test_remove_from_crl_is_refused_by_name() -> None:
+    with pytest.raises(Malformed, match="removeFromCRL"):
+        list(BAD_ENTRIES["removeFromCRL"].entries)
+
+
 def test_an_entry_cut_off_is_refused_when_read() -> None:
     der = crl_from(b"\x02\x01\x01", INNER, ISSUER, THIS_UPDATE, tlv(0x30, encode_crl_entry(1, NOW)[:-1]))
     with pytest.raises(Malformed):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pkiconf.der.algorithms import encode_algorithm
 from pkiconf.der.csr import MAX_REQUEST_SIZE, assemble_csr, encode_csr_info, parse_csr
 from pkiconf.der.pem import pem_decode_all, pem_encode
+from pkiconf.der.tlv import read_element
 from pkiconf.errors import Malformed, PkiconfError, UnsupportedAlgorithm, Unverified
 from pkiconf.model.certificate import Extension
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS, KeyType, SignatureAlgorithm
@@ -231,7 +232,8 @@ BROKEN: dict[str, bytes] = {
     "text": b"please sign this",
     "a NUL": b"\0",
     "a lonely header": b"\x30",
-    "too long": b"\x30\x83\x01\x00\x00" + bytes(MAX_REQUEST_SIZE),
+    "too long": request(attribute("1.2.840.113549.1.9.7", tlv(0x0C, bytes(MAX_REQUEST_SIZE)))),
+    "field behind the signature": tlv(0x30, read_element(PLAIN, "it").content, b"\x05\x00"),
     "version 2": request(version=b"\x02\x01\x01"),
     "no version": request(version=b""),
     "subject is a SET": request(subject=b"\x31\x00"),

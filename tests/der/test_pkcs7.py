@@ -112,7 +112,7 @@ BROKEN = {
     "truncated": BAG[:-10],
     "trailing data": BAG + b"\0",
     "no content": tlv(0x30, oid("1.2.840.113549.1.7.2")),
-    "too long": BAG + bytes(MAX_BAG_SIZE),
+    "too long": bag(tlv(0x30, tlv(0x04, bytes(MAX_BAG_SIZE)))),
     "deeply nested": b"\x30\x80" * 5000,
 }
 

@@ -343,6 +343,13 @@ def test_keys_outside_the_table_are_refused(der: bytes) -> None:
         parse_private_key(der)
 
 
+def test_old_encryption_opens_no_other_kinds() -> None:
+    key = ec.generate_private_key(ec.SECP256K1())
+    data = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"secret"))
+    with pytest.raises(UnsupportedAlgorithm):
+        parse_private_key(data, Secret(b"secret"))
+
+
 def test_kinds_that_the_engine_does_not_know_are_refused() -> None:
     with pytest.raises((UnsupportedAlgorithm, Malformed)):
         parse_private_key(slh_dsa())
@@ -370,7 +377,7 @@ BROKEN = {
     "text": b"no key",
     "a lonely header": b"\x30",
     "empty sequence": b"\x30\x00",
-    "too long": b"\x30" + bytes(MAX_KEY_SIZE),
+    "too long": b"text\n" * (MAX_KEY_SIZE // 5) + PEM_KEY.encode(),
     "truncated": encode_private_key(rsa_key())[:-5],
     "trailing data": encode_private_key(ec_key()) + b"\0",
     "BER": b"\x30\x80" + encode_private_key(ed25519.Ed25519PrivateKey.generate())[2:] + b"\0\0",
