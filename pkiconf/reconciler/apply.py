@@ -117,8 +117,8 @@ def apply_plan(
     if missing and not leave_grave:
         raise _without_consent(missing)
     run = _Run(services, plan, _wishes(services, plan, document), actor, {change.address for change in missing}, report)
-    if not plan.pending:
-        return Recap(tuple(run.finished(change, _standing(change)) for change in plan.changes))
+    if not any(run.can_be_done(change) for change in plan.changes):
+        return Recap(tuple(run.step(change, None) for change in plan.changes))
     with hold(services.parts, patience) as lease:
         _check_current(services, plan)
         recap = Recap(tuple(run.step(change, lease) for change in plan.changes))
@@ -148,6 +148,15 @@ def _standing(change: Change) -> Result:
     return Result(change.address, change.action, status, change.refused, change.waiting)
 
 
+def _unread(change: Change, wish: Desired | None) -> str:
+    """Why the files that a change reads are not the ones it was planned with; empty if they are."""
+    missing = [path for path in change.files if wish is None or path not in wish.files]
+    if missing:
+        return f"it reads {', '.join(missing)}; give the YAML files beside the plan"
+    moved = [name for name, mark in change.marks.items() if wish is None or wish.marks.get(name) != mark]
+    return f"the file of {', '.join(moved)} is another one than was planned with; plan again" if moved else ""
+
+
 class _Run:
     """One apply under way: what it has done so far decides what may still be done."""
 
@@ -169,10 +178,12 @@ class _Run:
         self._stopped: dict[str, Status] = {}
         self._renamed: list[str] = []
 
-    def step(self, change: Change, lease: ApplyLease) -> Result:
-        return self.finished(change, self._outcome(change, lease))
+    def can_be_done(self, change: Change) -> bool:
+        return change.pending and not (change.refused or change.deferred or change.address in self._left_out)
 
-    def finished(self, change: Change, result: Result) -> Result:
+    def step(self, change: Change, lease: ApplyLease | None) -> Result:
+        """Carry one change out; without a lease, only say why it is not."""
+        result = self._outcome(change, lease)
         is_missing = change.generation is None and change.action is Action.CREATE
         if result.status in (Status.FAILED, Status.SKIPPED) or (
             is_missing and result.status in (Status.REFUSED, Status.WAITING)
@@ -181,7 +192,7 @@ class _Run:
         self._report(result)
         return result
 
-    def _outcome(self, change: Change, lease: ApplyLease) -> Result:
+    def _outcome(self, change: Change, lease: ApplyLease | None) -> Result:
         if not change.pending or change.refused:
             return _standing(change)
         if change.address in self._left_out:
@@ -190,8 +201,11 @@ class _Run:
         for needed in change.needs:
             if needed in self._stopped:
                 return self._held_up(change, needed)
-        if change.deferred:
+        if change.deferred or lease is None:
             return Result(change.address, change.action, Status.WAITING, waits_for=change.waiting)
+        unread = _unread(change, self._wishes.get(change.address))
+        if unread:
+            return Result(change.address, change.action, Status.REFUSED, unread)
         lease.renew()
         return self._perform(change, lease)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from pkiconf.reconciler.kinds import KINDS, get_kind
 from pkiconf.reconciler.kinds.kind import Kind, View
@@ -84,7 +85,14 @@ def _compare(kind: Kind, wish: Desired, view: View, moves: Moves) -> Change:
         waiting=waiting.what,
         deferred=waiting.deferred,
         needs=kind.needs(wish.address, after),
+        **_reads(kind, wish, standing, change.action),
     )
+
+
+def _reads(kind: Kind, wish: Desired, standing: Actual | None, action: Action) -> dict[str, Any]:
+    files = kind.files(wish, standing, action)
+    marks = {name: mark for name, mark in wish.marks.items() if f"{name}.file" in files}
+    return {"files": files, "marks": marks} if files else {}
 
 
 def _creation(wish: Desired, after: Spec) -> Change:

@@ -97,7 +97,7 @@ def measure(c: Connection, changes: Sequence[Change], actual: ActualState, now: 
 
 
 def _asks(change: Change) -> bool:
-    """Whether somebody has to decide, and so to know how many certificates hang on it."""
+    """Whether certificates that live on are touched: an update changes only what is issued from now on."""
     return change.action in NEEDS_CONSENT or change.action is Action.RENEW
 
 
@@ -110,6 +110,6 @@ def _measure_template(c: Connection, change: Change, address: str, now: int) -> 
     rows = templates.find_by_reference(c, address.removeprefix("template/"))
     if not rows:
         return Measure(Affects())
-    live = standing.live_by_template(c, [rows[0].id], now).get(rows[0].id, 0)
-    serials = standing.live_serials(c, rows[0].id, now, _BLOCKERS) if change.action is Action.RETIRE and live else []
+    live = standing.live_by_template(c, [rows[0].id], now).get(rows[0].id, 0) if _asks(change) else 0
+    serials = standing.live_serials(c, rows[0].id, now, _BLOCKERS) if live else []
     return Measure(Affects(live), tuple(serial.hex(":") for serial in serials))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -76,10 +76,10 @@ class Plan:
 
     @property
     def exit_code(self) -> int:
-        """0 nothing to do, 2 changes pending, 3 something waits, 4 something cannot be done."""
+        """0 nothing to do, 2 changes pending, 3 all that is left waits, 4 something cannot be done."""
         if self.refused:
             return 4
-        if self.pending:
+        if any(not change.deferred for change in self.pending):
             return 2
         return 3 if any(change.waiting for change in self.changes) else 0
 
@@ -90,8 +90,8 @@ class Plan:
             "generated_at": self.generated_at.isoformat(),
             "digest": self.digest,
             "workspace": self.workspace,
-            "changes": [{**asdict(change), "action": change.action.value} for change in self.changes],
-            "findings": [{**asdict(finding), "severity": finding.severity.value} for finding in self.findings],
+            "changes": [_saved(change) for change in self.changes],
+            "findings": [_saved(finding) for finding in self.findings],
             "unattended": list(self.unattended),
         }
 
@@ -119,6 +119,12 @@ class Plan:
             raise Malformed("this is not a saved plan", "Make one with `pkiconf plan --out FILE`") from None
 
 
+def _saved(row: Change | Finding) -> dict[str, Any]:
+    """Fields by name; specs are not copied, because they are only about to be written."""
+    values = {field.name: getattr(row, field.name) for field in fields(row)}
+    return {name: asdict(value) if isinstance(value, Affects) else value for name, value in values.items()}
+
+
 def _saved_change(saved: Mapping[str, Any]) -> Change:
     if kind_of(saved["address"]) not in _RANK:
         raise ValueError(saved["address"])
@@ -129,10 +135,11 @@ def _saved_change(saved: Mapping[str, Any]) -> Change:
             "affects": Affects(**saved["affects"]),
             "needs": tuple(saved["needs"]),
             "blockers": tuple(saved["blockers"]),
+            "files": tuple(saved["files"]),
         }
     )
-    for spec in (change.before, change.after):
-        if spec is not None and not isinstance(spec, dict):
+    for value in (change.before, change.after, change.marks):
+        if value is not None and not isinstance(value, dict):
             raise ValueError(change.address)
     return change
 

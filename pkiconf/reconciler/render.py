@@ -9,7 +9,7 @@ from typing import Final
 from pkiconf.reconciler.fields import field_changes, flatten, show
 from pkiconf.reconciler.kinds.template import issues_unattended
 from pkiconf.reconciler.plan import Plan
-from pkiconf.reconciler.state import NEEDS_CONSENT, SIGNS, Action, Affects, Change, Severity, kind_of
+from pkiconf.reconciler.state import NEEDS_CONSENT, SIGNS, Action, Change, Severity, kind_of
 
 _RESET: Final = "\x1b[0m"
 _COLOURS: Final = {
@@ -66,7 +66,7 @@ def _change(change: Change, colour: bool, diff: bool) -> Iterator[str]:
                 yield f"      {path}: {show(value)}"
     elif diff and change.before is not None and change.after is not None:
         yield from _field_lines(change)
-    touched = _touched(change.affects)
+    touched = _touched(change)
     if touched and change.action is not Action.UNCHANGED:
         yield f"    affects: {touched}"
     if kind_of(change.address) == "template" and change.after is not None:
@@ -87,11 +87,12 @@ def _field_lines(change: Change) -> Iterator[str]:
             yield f"      + {field.path}: {show(field.after)}"
 
 
-def _touched(affects: Affects) -> str:
+def _touched(change: Change) -> str:
+    affects, below = change.affects, "subordinate " if kind_of(change.address) == "authority" else ""
     counted = (
         (affects.live_certificates, "live certificate"),
         (affects.templates, "template"),
-        (affects.authorities, "subordinate authority"),
+        (affects.authorities, f"{below}authority"),
     )
     return ", ".join(f"{number} {_plural(noun, number)}" for number, noun in counted if number)
 

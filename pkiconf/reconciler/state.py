@@ -147,7 +147,8 @@ class Change:
 
     `refused` says why it cannot be done at all, `waiting` what has to happen elsewhere before it is finished;
     `deferred` that nothing of it can be done until then. `generation` is the row's precondition (None: there must be
-    no row). `moved_from` is set when the change also renames.
+    no row). `moved_from` is set when the change also renames. `blockers` are the live certificates in its way; `files`
+    names what has to be read beside the declaration, and `marks` are the fingerprints it had when it was planned.
     """
 
     address: str
@@ -164,6 +165,8 @@ class Change:
     waiting: str = ""
     deferred: bool = False
     blockers: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    marks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pending(self) -> bool:

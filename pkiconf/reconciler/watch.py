@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -59,12 +59,13 @@ class Converger:
     actor: Actor
     workspace: str = DEFAULT_WORKSPACE
     vault_password_file: Path | None = None
-    beside: frozenset[Path] = frozenset()  # files that the last readable document refers to
+    beside: Mapping[Path, str] = field(default_factory=dict)
+    """Files that the last readable document refers to, and what was in them then."""
 
     def converge(self) -> Outcome:
         try:
             document = load_files(self.paths, vault_password_file=self.vault_password_file)
-            self.beside = frozenset(referenced(document))
+            self.beside = {path: _digest(path) for path in referenced(document)}
             plan = load_plan(self.services, document, now=self.services.parts.now(), workspace=self.workspace)
             return Converged(plan, apply_plan(self.services, plan, document, (), self.actor, leave_grave=True))
         except PkiconfError as error:
@@ -83,10 +84,11 @@ def watch(converger: Converger, report: Callable[[Outcome], None], stop: threadi
         if found == seen:
             _wait(folders(converger), stop)
             continue
+        known_before = converger.beside
         report(converger.converge())
-        # What was edited meanwhile still counts as unseen; a file that is only known of by now does not.
-        now = contents(converger)
-        seen = {path: found.get(path, digest) for path, digest in now.items()}
+        # What was edited meanwhile still counts as unseen; what was read for the first time counts as it was then.
+        seen = {path: digest for path, digest in found.items() if path not in known_before or path in converger.beside}
+        seen |= {path: digest for path, digest in converger.beside.items() if path not in seen}
 
 
 def _wait(watched: Sequence[Path], stop: threading.Event) -> None:
@@ -127,10 +129,19 @@ def folders(converger: Converger) -> list[Path]:
     found: set[Path] = set()
     for path in converger.paths:
         if path.is_dir():
-            found |= {Path(folder) for folder, _, _ in os.walk(path) if "/." not in folder.removeprefix(str(path))}
-    for file in (*contents(converger), *converger.paths):
+            found |= _folders_below(path)
+    for file in (*contents(converger), *(path for path in converger.paths if not path.is_dir())):
         found |= {file.parent, file.resolve().parent}
     return sorted(folder for folder in found if folder.is_dir())
+
+
+def _folders_below(path: Path) -> set[Path]:
+    """A folder and those inside it, without hidden ones: the same that are read."""
+    found = set()
+    for folder, names, _ in os.walk(path):
+        names[:] = [name for name in names if not name.startswith(".")]
+        found.add(Path(folder))
+    return found
 
 
 def referenced(document: Document) -> Iterator[Path]:

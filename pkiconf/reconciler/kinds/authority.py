@@ -153,6 +153,17 @@ class AuthorityKind:
             return Wait(f"its issuer {name_of(issuer)}, which has no certificate yet", deferred=True)
         return Wait()
 
+    def files(self, wish: Desired, standing: Actual | None, action: Action) -> tuple[str, ...]:
+        wanted = {
+            Action.CREATE: ("key.", "certificate.", "import."),
+            Action.ROLLOVER: ("key.", "certificate."),
+            Action.REPLACE: ("key.", "certificate."),
+        }.get(action, ())
+        installed = standing.facts.get("certificates", ()) if standing else ()
+        if action is not Action.UNCHANGED and wish.marks.get("certificate", "") not in ("", *installed):
+            wanted = (*wanted, "certificate.")
+        return tuple(path for path in wish.files if path.startswith(wanted))
+
     def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]:
         for message in warnings(wish, standing, after, view):
             yield Finding(wish.address, Severity.WARNING, message, wish.at)

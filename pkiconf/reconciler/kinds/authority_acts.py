@@ -10,7 +10,6 @@ from hashlib import sha256
 from pkiconf.authority.declared import DeclaredAuthority
 from pkiconf.authority.establish import JOB
 from pkiconf.der.pem import der_or_pem
-from pkiconf.errors import Refused
 from pkiconf.reconciler.kinds.kind import Act
 from pkiconf.reconciler.state import Action, Actual, authority_address, canonical, name_of
 from pkiconf.store import authorities, jobs, standing
@@ -64,15 +63,12 @@ def _says_the_same(act: Act) -> bool:
 
 def _declared(act: Act, name: str) -> DeclaredAuthority:
     files = act.wish.files if act.wish else {}
-    key = act.after.get("key") or {}
-    if act.wish is None and act.change.action in (Action.CREATE, Action.ROLLOVER) and key.get("source") == "import":
-        raise Refused(f"{act.change.address} imports its key from a file", "Give the YAML files beside the plan")
     return DeclaredAuthority(name, act.after, act.change.owner, files, act.wish.secrets if act.wish else {})
 
 
 def _install(act: Act, name: str) -> None:
     """Install the certificate that an external issuer gave, unless it is installed already."""
-    if act.wish is None or "certificate.file" not in act.wish.files or act.after.get("issuer") != "external":
+    if act.wish is None or "certificate.file" not in act.change.files or act.after.get("issuer") != "external":
         return
     certificate = act.wish.files["certificate.file"]
     fingerprint = sha256(der_or_pem(certificate, ("CERTIFICATE",))).hexdigest()

@@ -155,6 +155,10 @@ class Kind(Protocol):
 
     def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> Wait: ...
 
+    def files(self, wish: Desired, standing: Actual | None, action: Action) -> tuple[str, ...]:
+        """Which of the wish's files this action reads (`key.file`, …)."""
+        ...
+
     def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]: ...
 
     def observe(self, c: Connection) -> Iterator[Actual]:

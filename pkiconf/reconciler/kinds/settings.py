@@ -28,8 +28,7 @@ class SettingsKind:
 
     def imply(self, view: View) -> Iterator[Desired]:
         # URLs are baked into certificates, so the defaults of the day are fixed by the first apply.
-        if SETTINGS not in view.actual.objects:
-            yield Desired(SETTINGS, {}, IMPLIED)
+        yield Desired(SETTINGS, {}, IMPLIED)
 
     def create(self, wish: Desired, view: View) -> Spec:
         return overlay(Settings().model_dump(mode="json", by_alias=True), wish.explicit)
@@ -55,6 +54,9 @@ class SettingsKind:
 
     def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> Wait:
         return Wait()
+
+    def files(self, wish: Desired, standing: Actual | None, action: Action) -> tuple[str, ...]:
+        return ()
 
     def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]:
         url = status_url(after)

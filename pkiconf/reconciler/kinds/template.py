@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from pkiconf.errors import UnsupportedAlgorithm
+from pkiconf.errors import Malformed, Refused, UnsupportedAlgorithm
 from pkiconf.model.durations import Duration
 from pkiconf.model.keys import Hash, get_signature_algorithm
 from pkiconf.policy.starters import DEFAULT_STARTER, overlay, starter_defaults, template_defaults
+from pkiconf.policy.template import compile_template
 from pkiconf.reconciler.fields import FieldChange, describe, field_changes
 from pkiconf.reconciler.kinds.authority_key import key_algorithm
 from pkiconf.reconciler.kinds.kind import Act, Declaring, Verdict, View, Wait, problem_of
@@ -92,9 +93,11 @@ class TemplateKind:
         if wish.moved_from and authority_of(wish.moved_from) != authority_of(wish.address):
             return f"a template stays with its authority: moved names {wish.moved_from}"
         try:
-            TemplateSpec.model_validate(after)
+            compile_template(TemplateSpec.model_validate(after))
         except ValidationError as error:
             return problem_of(error)
+        except (Malformed, Refused) as error:
+            return str(error)
         return _unfit_hash(after, view)
 
     def needs(self, address: str, after: Spec) -> tuple[str, ...]:
@@ -102,6 +105,9 @@ class TemplateKind:
 
     def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> Wait:
         return Wait()
+
+    def files(self, wish: Desired, standing: Actual | None, action: Action) -> tuple[str, ...]:
+        return ()
 
     def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]:
         yield from _validity_findings(wish, after, view)
