@@ -2,14 +2,16 @@
 
 `Database.write` and every write of a state file name their step. Around each step stand two kill
 points, `before` (nothing of it is durable) and `after` (all of it is): with `PKICONF_KILL_AT` set to
-`<step>:before` or `<step>:after` the process kills itself there, as a power cut would. The crash
-tests walk this list and fail for a step that no scenario reaches.
+`<step>:before` or `<step>:after` the process kills itself there, as a power cut would; with
+`<step>:<side>:<n>` when it comes there for the n-th time. The crash tests walk this list and fail for
+a step that no scenario reaches.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from enum import StrEnum
 from typing import Final
 
@@ -33,6 +35,7 @@ class Step(StrEnum):
     AUTHORITY_ACTIVATE = "authority.activate"
     AUTHORITY_IMPORT = "authority.import"
     AUTHORITY_RETIRE = "authority.retire"
+    AUTHORITY_ARCHIVE = "authority.archive"
     AUTHORITY_DESTROY = "authority.destroy"
     SERVICE_CERTIFICATE = "authority.service-certificate"
     # templates and settings
@@ -47,10 +50,8 @@ class Step(StrEnum):
     KEYSTORE_REWRAP = "keystore.rewrap"
     MASTER_KEY_FILE = "keystore.master-key-file"
     # audit and jobs
-    AUDIT_EVENT = "audit.event"
     AUDIT_SEAL = "audit.seal"
     AUDIT_CHECKPOINT_FILE = "audit.checkpoint-file"
-    JOB_QUEUE = "job.queue"
     JOB_CLAIM = "job.claim"
     JOB_FINISH = "job.finish"
     # whole database
@@ -61,8 +62,13 @@ class Step(StrEnum):
 
 KILL_VARIABLE: Final = "PKICONF_KILL_AT"
 
+_passed: Final[Counter[str]] = Counter()
+
 
 def kill_point(step: Step, side: str) -> None:
     """Die here, uncleanly, if the environment asks for it. Costs one dictionary look-up."""
-    if os.environ.get(KILL_VARIABLE) == f"{step}:{side}":
-        os.kill(os.getpid(), signal.SIGKILL)
+    wish = os.environ.get(KILL_VARIABLE)
+    if wish is not None:
+        _passed[f"{step}:{side}"] += 1
+        if wish in (f"{step}:{side}", f"{step}:{side}:{_passed[f'{step}:{side}']}"):
+            os.kill(os.getpid(), signal.SIGKILL)

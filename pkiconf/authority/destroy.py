@@ -6,6 +6,7 @@ import io
 import json
 import os
 import tarfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from pkiconf.issuance.parts import Parts
 from pkiconf.model.actor import Actor
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS
 from pkiconf.policy.authorization import Action, check_may
-from pkiconf.steps import Step
+from pkiconf.steps import Step, kill_point
 from pkiconf.store import audit, authorities, certificates, crls, inventory, keys, slugs
 from pkiconf.store.authorities import AuthorityRow, IssuerRow
 from pkiconf.store.database import Connection
@@ -32,12 +33,14 @@ class Destruction:
     def destroy(self, name: str, actor: Actor, archive: Path | None = None) -> Path:
         """Write the archive, then remove the authority; where the archive lies.
 
-        Raises NotFound; Conflict unless it is retired, nothing declared hangs on it, and the archive's place is free;
-        Unavailable when the archive cannot be written, and then nothing is removed.
+        Without `archive` it is `NAME-archive.tar` in the state folder, with a number where that is taken: a run that
+        was killed leaves its archive, and the next one writes its own. Raises NotFound; Conflict unless it is retired,
+        nothing declared hangs on it, and the archive's place is free; Unavailable when the archive cannot be written,
+        and then nothing is removed.
         """
         check_may(actor, Action.AUTHORITY_DESTROY, f"authority/{name}")
         row = self.parts.db.read(lambda c: _destructible(c, name))
-        target = archive or self.parts.state / f"{name}-archive.tar"
+        target = archive or _free_place(self.parts.state, name)
         _write(target, self.parts.db.read(lambda c: _contents(c, row)))
         now = to_epoch(self.parts.now())
 
@@ -116,10 +119,18 @@ def _audit(c: Connection, row: AuthorityRow) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
+def _free_place(folder: Path, name: str) -> Path:
+    places = (folder / f"{name}-archive{ending}.tar" for ending in ("", *(f"-{n}" for n in range(2, 1000))))
+    return next((place for place in places if not place.exists()), folder / f"{name}-archive.tar")
+
+
 def _write(target: Path, contents: dict[str, bytes]) -> None:
+    """Complete or not at all; an archive is never overwritten."""
+    temporary = target.with_name(f".{target.name}.new")
+    kill_point(Step.AUTHORITY_ARCHIVE, "before")
     try:
-        # Exclusive: an archive is never overwritten.
-        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        temporary.unlink(missing_ok=True)  # left by a run that was killed while it wrote
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             with tarfile.open(fileobj=file, mode="w") as tar:
                 for name, data in contents.items():
                     entry = tarfile.TarInfo(name)
@@ -127,7 +138,22 @@ def _write(target: Path, contents: dict[str, bytes]) -> None:
                     tar.addfile(entry, io.BytesIO(data))
             file.flush()
             os.fsync(file.fileno())
+        os.link(temporary, target)  # unlike a rename, it never replaces
+        _sync(target.parent)
     except FileExistsError:
         raise Conflict(f"{target} exists already", "Move it away, or name another file with --archive") from None
     except OSError as ex:
         raise Unavailable(f"the archive {target} cannot be written: {ex.strerror}", "Nothing was removed") from ex
+    finally:
+        with suppress(OSError):  # what made the write fail has been said
+            temporary.unlink(missing_ok=True)
+    kill_point(Step.AUTHORITY_ARCHIVE, "after")
+
+
+def _sync(folder: Path) -> None:
+    """Make a new name durable: what it stands for is about to be removed elsewhere."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -59,7 +59,8 @@ class Authorities:
             establish.queue(c, authority_id, Wish(issuer_id, 0 if past else 1), now)
             return authority_id
 
-        authority_id = self._parts.db.write(Step.AUTHORITY_CREATE, write)
+        step = Step.AUTHORITY_CREATE if past is None else Step.AUTHORITY_IMPORT
+        authority_id = self._parts.db.write(step, write)
         return self._establish(authority_id, actor)
 
     def update(

@@ -37,14 +37,14 @@ def sign(message: bytes) -> bytes:
 
 def write(db: Database, count: int, at: datetime = NOW) -> list[int]:
     return db.write(
-        Step.AUDIT_EVENT,
+        Step.AUDIT_SEAL,
         lambda c: [LOG.record(c, at, ALICE, "crl.make", f"authority/corp-{n}", {"number": n}) for n in range(count)],
     )
 
 
 def change(db: Database, statement: str) -> None:
     """What somebody with the database, but without its keys, does to it."""
-    db.write(Step.AUDIT_EVENT, lambda c: c.exec_driver_sql(statement))
+    db.write(Step.AUDIT_SEAL, lambda c: c.exec_driver_sql(statement))
 
 
 def sealer(db: Database, state: Path | None = None) -> Sealer:
@@ -69,14 +69,14 @@ def test_a_failed_act_leaves_no_record(database: Database) -> None:
         raise Conflict("no")
 
     with pytest.raises(Conflict):
-        database.write(Step.AUDIT_EVENT, act)
+        database.write(Step.AUDIT_SEAL, act)
     assert database.read(list_events) == []
 
 
 @pytest.mark.parametrize("details", [{"key": Secret(b"hidden")}, {"x": float("nan")}, {"x": b"octets"}])
 def test_details_that_are_not_json_are_no_record(database: Database, details: dict[str, object]) -> None:
     with pytest.raises((TypeError, ValueError)) as caught:
-        database.write(Step.AUDIT_EVENT, lambda c: LOG.record(c, NOW, SYSTEM, "a.b", "x", details))
+        database.write(Step.AUDIT_SEAL, lambda c: LOG.record(c, NOW, SYSTEM, "a.b", "x", details))
     assert "hidden" not in str(caught.value)
     assert database.read(list_events) == []
 
@@ -88,7 +88,7 @@ def test_a_short_mac_key_is_refused() -> None:
 
 def test_odd_text_is_kept(database: Database) -> None:
     text = 'naïve \u0000 \U0001f511 \u2028 "quoted"'
-    database.write(Step.AUDIT_EVENT, lambda c: LOG.record(c, NOW, SYSTEM, "a.b", text, {"text": text}))
+    database.write(Step.AUDIT_SEAL, lambda c: LOG.record(c, NOW, SYSTEM, "a.b", text, {"text": text}))
     (event,) = database.read(list_events)
     assert event.fields["address"] == event.fields["details"]["text"] == text
     assert LOG.is_genuine(event)
@@ -97,7 +97,7 @@ def test_odd_text_is_kept(database: Database) -> None:
 def test_lists_are_filtered(database: Database) -> None:
     write(database, 3)
     write(database, 2, NOW + timedelta(days=1))
-    database.write(Step.AUDIT_EVENT, lambda c: LOG.record(c, NOW, SYSTEM, "request.submit", "request/1", {}))
+    database.write(Step.AUDIT_SEAL, lambda c: LOG.record(c, NOW, SYSTEM, "request.submit", "request/1", {}))
 
     def ids(**wish: object) -> list[int]:
         return [event.id for event in database.read(lambda c: list_events(c, **wish))]  # type: ignore[arg-type]
@@ -187,12 +187,12 @@ def test_a_late_commit_of_a_low_id_is_sealed(postgres_database: Database) -> Non
     """On PostgreSQL a record may become visible after others with higher ids were sealed."""
     database = postgres_database
     ids = write(database, 3)
-    row = database.write(Step.AUDIT_EVENT, lambda c: _take_out(c, ids[0]))
+    row = database.write(Step.AUDIT_SEAL, lambda c: _take_out(c, ids[0]))
     one = sealer(database)
     assert one.seal(NOW) == 2
     write(database, 1, NOW + timedelta(seconds=30))
     assert one.seal(NOW + timedelta(seconds=30)) == 1
-    database.write(Step.AUDIT_EVENT, lambda c: _put_back(c, row))
+    database.write(Step.AUDIT_SEAL, lambda c: _put_back(c, row))
     assert one.seal(NOW + timedelta(seconds=60)) == 1
     assert one.seal(NOW + timedelta(hours=1)) == 0
     write(database, 1, NOW + timedelta(hours=2))

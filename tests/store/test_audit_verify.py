@@ -94,7 +94,7 @@ def db(database: Database, state: Path) -> Database:
     database.write(Step.MIGRATE, fill)
     Sealer(database, LOG, sign, state).seal(NOW)
     for n in range(4):
-        database.write(Step.AUDIT_EVENT, lambda c, n=n: LOG.record(c, NOW, SYSTEM, "crl.make", "a", {"n": n}))  # type: ignore[misc]
+        database.write(Step.AUDIT_SEAL, lambda c, n=n: LOG.record(c, NOW, SYSTEM, "crl.make", "a", {"n": n}))  # type: ignore[misc]
     Sealer(database, LOG, sign, state).seal(NOW)
     return database
 
@@ -112,7 +112,7 @@ def tamper(db: Database, *statements: str) -> None:
         for statement in statements:
             c.exec_driver_sql(statement)
 
-    db.write(Step.AUDIT_EVENT, write)
+    db.write(Step.AUDIT_SEAL, write)
 
 
 def look(db: Database, state: Path | None = None) -> AuditReport:
@@ -138,7 +138,7 @@ def test_an_empty_log_holds(database: Database, state: Path) -> None:
 
 
 def test_unsealed_records_are_no_finding(db: Database, state: Path) -> None:
-    db.write(Step.AUDIT_EVENT, lambda c: LOG.record(c, NOW, SYSTEM, "crl.make", "a", {}))
+    db.write(Step.AUDIT_SEAL, lambda c: LOG.record(c, NOW, SYSTEM, "crl.make", "a", {}))
     report = look(db, state)
     assert report.findings == ()
     assert (report.records, report.sealed) == (LAST + 1, LAST)
@@ -209,7 +209,7 @@ def test_a_tail_that_was_rewritten_and_sealed_again_with_another_key_is_told(db:
            "DELETE FROM audit_checkpoint WHERE size > 16")  # fmt: skip
     forged = AuditLog(Secret(b"j" * 32))
     for _ in range(4):
-        db.write(Step.AUDIT_EVENT, lambda c: forged.record(c, NOW, SYSTEM, "crl.make", "b", {}))
+        db.write(Step.AUDIT_SEAL, lambda c: forged.record(c, NOW, SYSTEM, "crl.make", "b", {}))
     Sealer(db, forged, lambda message: b"forged", None).seal(NOW)
     assert kinds(look(db, state)) == {"edited", "unsigned", "reordered"}
 
@@ -219,7 +219,7 @@ def test_a_rolled_back_copy_that_went_on_is_told(db: Database, state: Path) -> N
     tamper(db, 'DELETE FROM audit_leaf WHERE "index" >= 16', "DELETE FROM audit_event WHERE id >= 17",
            "DELETE FROM audit_checkpoint WHERE size > 16")  # fmt: skip
     for _ in range(6):
-        db.write(Step.AUDIT_EVENT, lambda c: LOG.record(c, NOW, SYSTEM, "crl.make", "other", {}))
+        db.write(Step.AUDIT_SEAL, lambda c: LOG.record(c, NOW, SYSTEM, "crl.make", "other", {}))
     Sealer(db, LOG, sign, None).seal(NOW)
     assert look(db, None).findings == ()
     assert kinds(look(db, state)) == {"reordered"}
@@ -228,7 +228,7 @@ def test_a_rolled_back_copy_that_went_on_is_told(db: Database, state: Path) -> N
 def test_a_hole_is_not_excused_by_a_forged_restore(db: Database, state: Path) -> None:
     forged = AuditLog(Secret(b"j" * 32))
     db.write(
-        Step.AUDIT_EVENT, lambda c: forged.record(c, NOW, SYSTEM, "database.restore", "database", {"first_index": 1000})
+        Step.AUDIT_SEAL, lambda c: forged.record(c, NOW, SYSTEM, "database.restore", "database", {"first_index": 1000})
     )
     tamper(db, f"INSERT INTO audit_leaf SELECT 1000, max(id), {_blob(db)} FROM audit_event")
     assert {"missing", "edited"} <= kinds(look(db, state))
@@ -267,9 +267,9 @@ def test_certificates_and_records_are_compared_both_ways(db: Database, state: Pa
 
 
 def test_a_record_before_the_beginning_and_a_second_beginning(db: Database, state: Path) -> None:
-    db.write(Step.AUDIT_EVENT, lambda c: record(c, "certificate.reserve", b"\x41"))
-    db.write(Step.AUDIT_EVENT, lambda c: record(c, "certificate.revoke", b"\x99"))
-    db.write(Step.AUDIT_EVENT, lambda c: LOG.record(c, NOW, SYSTEM, "certificate.revoke", "x", {"issuer": "?"}))
+    db.write(Step.AUDIT_SEAL, lambda c: record(c, "certificate.reserve", b"\x41"))
+    db.write(Step.AUDIT_SEAL, lambda c: record(c, "certificate.revoke", b"\x99"))
+    db.write(Step.AUDIT_SEAL, lambda c: LOG.record(c, NOW, SYSTEM, "certificate.revoke", "x", {"issuer": "?"}))
     texts = " ".join(finding.text for finding in look(db, state).findings)
     assert "two records of its beginning" in texts
     assert "none of its beginning" in texts
@@ -279,7 +279,7 @@ def test_a_record_before_the_beginning_and_a_second_beginning(db: Database, stat
 def test_a_destroyed_authority_takes_its_certificates_along(db: Database, state: Path) -> None:
     tamper(db, "DELETE FROM certificate_signature", "DELETE FROM certificate", "DELETE FROM issuer")
     assert kinds(look(db, state)) == {"certificate"}
-    db.write(Step.AUDIT_EVENT, lambda c: LOG.record(c, NOW, SYSTEM, "authority.destroy", "a", {"issuers": [1]}))
+    db.write(Step.AUDIT_SEAL, lambda c: LOG.record(c, NOW, SYSTEM, "authority.destroy", "a", {"issuers": [1]}))
     assert look(db, state).findings == ()
 
 

@@ -17,7 +17,7 @@ from pkiconf.steps import Step
 from pkiconf.store import jobs
 from pkiconf.store.database import Connection, Database, open_database
 
-STEP = Step.JOB_QUEUE
+STEP = Step.JOB_CLAIM
 
 
 def queue(c: Connection, thing: str) -> int:
@@ -199,14 +199,14 @@ from pkiconf.steps import Step
 from pkiconf.store import jobs
 from pkiconf.store.database import open_database
 db = open_database(sys.argv[1], pathlib.Path())
-db.write(Step.JOB_QUEUE, lambda c: jobs.queue(c, "test", "a", "{}", 0))
+db.write(Step.JOB_CLAIM, lambda c: jobs.queue(c, "test", "a", "{}", 0))
 print("acknowledged", flush=True)
 """
 
 
 @pytest.mark.parametrize(("side", "stays"), [("before", set()), ("after", {"a"})])
 def test_killed_around_the_commit(database_url: str, database: Database, side: str, stays: set[str]) -> None:
-    environment = {**os.environ, "PKICONF_KILL_AT": f"job.queue:{side}", "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PKICONF_KILL_AT": f"job.claim:{side}", "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
         [sys.executable, "-c", _WRITER, database_url], env=environment, capture_output=True, text=True
     )

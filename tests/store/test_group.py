@@ -13,7 +13,7 @@ from pkiconf.errors import Unavailable
 from pkiconf.steps import Step
 from pkiconf.store.group import Entry, GroupCommit
 
-STEP = Step.AUDIT_EVENT
+STEP = Step.AUDIT_SEAL
 
 
 def serve(group: Sequence[Entry]) -> None:

@@ -23,7 +23,7 @@ class Queue:
         self._db = db
 
     def do(self, fn: Callable[[Connection], T]) -> T:
-        return self._db.write(Step.JOB_QUEUE, fn)
+        return self._db.write(Step.JOB_CLAIM, fn)
 
     def add(self, thing: str, due_at: int = 0, payload: str = "{}", kind: str = "crl") -> int:
         return self.do(lambda c: jobs.queue(c, kind, thing, payload, due_at))

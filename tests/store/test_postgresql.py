@@ -19,7 +19,7 @@ from pkiconf.store import jobs
 from pkiconf.store.database import Connection, Database, open_database
 from pkiconf.store.postgresql import PostgreSQLDatabase
 
-STEP = Step.JOB_QUEUE
+STEP = Step.JOB_CLAIM
 
 
 def queue(c: Connection, thing: str) -> int:

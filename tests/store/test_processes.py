@@ -45,7 +45,7 @@ def work(n):
             if i % 5 == 4:
                 raise KeyError("taken back")
         try:
-            db.write(Step.JOB_QUEUE, write)
+            db.write(Step.JOB_CLAIM, write)
         except KeyError:
             pass
 in_threads(4, work)
@@ -87,7 +87,7 @@ def work(n):
     i = 0
     while True:
         thing = f"{os.getpid()} {n} {i}"
-        db.write(Step.JOB_QUEUE, lambda c: jobs.queue(c, "test", thing, "{}", 0))
+        db.write(Step.JOB_CLAIM, lambda c: jobs.queue(c, "test", thing, "{}", 0))
         say(thing)
         i += 1
 in_threads(4, work)
@@ -118,7 +118,7 @@ def ended(*processes: subprocess.Popen[str]) -> list[str]:
 
 
 def test_no_update_is_lost(database: Database, database_url: str) -> None:
-    database.write(Step.JOB_QUEUE, lambda c: jobs.queue(c, "counter", "", "{}", 0))
+    database.write(Step.JOB_CLAIM, lambda c: jobs.queue(c, "counter", "", "{}", 0))
     ended(*(start(_COUNT, database_url) for _ in range(3)))
     counted = database.read(lambda c: c.execute(text("SELECT attempts FROM job WHERE kind = 'counter'")).scalar())
     queued = database.read(lambda c: c.execute(text("SELECT count(*) FROM job WHERE kind = 'test'")).scalar())
@@ -141,7 +141,7 @@ def test_every_job_is_claimed_once(database: Database, database_url: str) -> Non
         for n in range(60):
             jobs.queue(c, "test", str(n), "{}", 0)
 
-    database.write(Step.JOB_QUEUE, write)
+    database.write(Step.JOB_CLAIM, write)
     lines = ended(*(start(_CLAIM, database_url) for _ in range(3)))
     assert sorted(map(int, lines)) == list(range(60))
     assert database.read(jobs.list_jobs) == []
@@ -170,7 +170,7 @@ def test_killed_writer_loses_nothing_acknowledged_and_blocks_nobody(database: Da
     assert stored.issuperset(acknowledged)
     # At most what each thread had under way was stored without having been acknowledged.
     assert len(stored) - len(acknowledged) <= 8
-    ended(start(_HEAD + 'db.write(Step.JOB_QUEUE, lambda c: jobs.queue(c, "test", "after", "{}", 0))', database_url))
+    ended(start(_HEAD + 'db.write(Step.JOB_CLAIM, lambda c: jobs.queue(c, "test", "after", "{}", 0))', database_url))
     assert time.monotonic() - began < 30
 
 
@@ -184,7 +184,7 @@ def test_nobody_starves_at_the_gate(database: Database, database_url: str) -> No
     waits = []
     for n in range(20):
         began = time.monotonic()
-        database.write(Step.JOB_QUEUE, lambda c, n=n: jobs.queue(c, "lone", str(n), "{}", 0))  # type: ignore[misc]
+        database.write(Step.JOB_CLAIM, lambda c, n=n: jobs.queue(c, "lone", str(n), "{}", 0))  # type: ignore[misc]
         waits.append(time.monotonic() - began)
     for process in busy:
         process.kill()

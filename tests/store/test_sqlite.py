@@ -24,7 +24,7 @@ from pkiconf.store import jobs, settings
 from pkiconf.store.database import Connection, Database, open_database
 from pkiconf.store.sqlite import SQLiteDatabase
 
-STEP = Step.JOB_QUEUE
+STEP = Step.JOB_CLAIM
 ROOT = Path(__file__).parents[2]
 
 
@@ -194,7 +194,7 @@ def write(step, thing):
     print("acknowledged", thing, flush=True)
 threading.Thread(target=db.write, args=(Step.JOB_CLAIM, block)).start()
 entered.wait()
-for step, thing in [(Step.JOB_QUEUE, "a"), (Step.JOB_FINISH, "b"), (Step.JOB_QUEUE, "c")]:
+for step, thing in [(Step.JOB_CLAIM, "a"), (Step.JOB_FINISH, "b"), (Step.JOB_CLAIM, "c")]:
     threading.Thread(target=write, args=(step, thing)).start()
 while len(db._group._waiting) < 3:
     time.sleep(0.001)
@@ -236,7 +236,7 @@ from pkiconf.store import settings
 from pkiconf.store.database import open_database
 db = open_database(None, pathlib.Path({str(path.parent)!r}))
 def fill(name):
-    db.write(Step.JOB_QUEUE, lambda c: settings.put_setting(
+    db.write(Step.JOB_CLAIM, lambda c: settings.put_setting(
         c, name, spec="x" * 300_000, spec_digest="", owner="", generation=None))
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
 for _ in range(3):
@@ -361,7 +361,7 @@ except Unavailable as error:
     print(error)
 folder.chmod(0o700)
 db = open_database(None, folder)
-db.write(Step.JOB_QUEUE, lambda c: jobs.queue(c, "test", "a", "{{}}", 0))
+db.write(Step.JOB_CLAIM, lambda c: jobs.queue(c, "test", "a", "{{}}", 0))
 print(len(db.read(jobs.list_jobs)))
 """)
     error, count = said.splitlines()
