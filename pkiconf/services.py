@@ -27,6 +27,7 @@ from pkiconf.issuance.requests import RequestOrigin, Requests
 from pkiconf.revocation.crl import CRLs
 from pkiconf.revocation.ocsp import OCSPResponder
 from pkiconf.revocation.revoke import Revocations
+from pkiconf.revocation.whereabouts import WhereaboutsLookup
 from pkiconf.store.sealer import Sealer
 
 
@@ -49,6 +50,7 @@ class Services:
     revocations: Revocations
     crls: CRLs
     ocsp: OCSPResponder
+    whereabouts: WhereaboutsLookup
     sealer: Sealer
 
 
@@ -81,5 +83,6 @@ def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes]) -> Se
         revocations=Revocations(parts),
         crls=CRLs(parts),
         ocsp=OCSPResponder(parts, service_certificates),
+        whereabouts=WhereaboutsLookup(parts),
         sealer=Sealer(parts.db, parts.audit, sign_checkpoint, parts.state),
     )

@@ -11,6 +11,7 @@ from pkiconf.cli.context import operator, services
 from pkiconf.cli.lazy import SuggestingGroup
 from pkiconf.cli.moments import moment
 from pkiconf.cli.output import print_fields, print_json, print_table, write_out
+from pkiconf.cli.self_signed import self_signed
 
 if TYPE_CHECKING:
     from pkiconf.issuance.certificates import Found
@@ -104,6 +105,9 @@ def release(serial: str, authority: str | None) -> None:
         found = s.certificates.get(serial, authority)
         s.revocations.release(found.id, operator())
         click.echo(f"Certificate {_serial(found)} of {found.authority} is good again.")
+
+
+group.add_command(self_signed)
 
 
 def _print_found(as_json: bool, system: bool, expires_before: str | None, **wish: Any) -> None:  # noqa: ANN401

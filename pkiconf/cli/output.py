@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pkiconf.errors import Unavailable
+from pkiconf.errors import Conflict, Unavailable
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401
@@ -68,6 +68,26 @@ def write_out(data: bytes, out: Path | None, *, private: bool = False) -> None:
     except OSError as ex:
         temporary.unlink(missing_ok=True)
         raise Unavailable(f"{out} cannot be written: {ex.strerror}") from ex
+
+
+def create_out(data: bytes, out: Path) -> None:
+    """A new file that only its owner can read, whole or not at all, or standard output.
+
+    Raises Conflict when the file exists, Unavailable.
+    """
+    if str(out) == "-":
+        write_out(data, None)
+        return
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    write_out(data, temporary, private=True)
+    try:
+        os.link(temporary, out)  # unlike a rename, it never replaces
+    except FileExistsError:
+        raise Conflict(f"{out} exists already", "Name another file; nothing is overwritten") from None
+    except OSError as ex:
+        raise Unavailable(f"{out} cannot be written: {ex.strerror}") from ex
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_in(path: Path) -> bytes:
