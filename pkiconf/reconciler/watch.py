@@ -84,6 +84,9 @@ def watch(converger: Converger, report: Callable[[Outcome], None], stop: threadi
         if found == seen:
             _wait(folders(converger), stop)
             continue
+        # A file may be read while it is being written: an edit is taken up once it has settled.
+        if stop.wait(DEBOUNCE / 1000) or contents(converger) != found:
+            continue
         known_before = converger.beside
         report(converger.converge())
         # What was edited meanwhile still counts as unseen; what was read for the first time counts as it was then.

@@ -269,6 +269,34 @@ def test_external_authority_waits_and_is_installed(installation: Installation, t
     (tmp_path / "ext.pem").rename(tmp_path / "moved.pem")
     installation.settle(installed.replace("ext.pem", "moved.pem"))
     installation.settle(external)
+    # With a new key the certificate that is still beside the declaration is the old one.
+    rolled = installed.replace("ext.pem", "moved.pem").replace("certificate:", "key: { generation: 2 }, certificate:")
+    recap = installation.apply(rolled, "rollover")
+    assert recap.exit_code == 3, recap.results
+    assert installation.pending(rolled) == []
+    chain, certificate = signed_elsewhere(installation.services.external.csr("ext"))
+    (tmp_path / "moved.pem").write_bytes(certificate)
+    (tmp_path / "chain.pem").write_bytes(chain)
+    installation.settle(rolled)
+    assert sorted(installation.row("issuer", "generation, state")) == [(1, "retiring"), (2, "active")]
+
+
+@pytest.mark.row("F53")
+def test_a_destroyed_authority_is_not_declared_again(installation: Installation, tmp_path: Path) -> None:
+    installation.settle(ROOT_ONLY)
+    installation.settle(ROOT % ", state: absent", "retire")
+    installation.services.destruction.destroy("root", OPERATOR, tmp_path / "archive.tar")
+    assert installation.pending(ROOT % ", state: absent") == []
+    (change,) = installation.plan(ROOT_ONLY).refused
+    assert "never used again" in change.refused
+    recap = installation.apply(ROOT_ONLY.replace("default_templates: [] ", ""))
+    assert recap.exit_code == 4
+    assert {result.address: result.status.value for result in recap.results} == {
+        "settings": "ok",
+        "authority/root": "refused",
+        "template/root/web-server": "skipped",
+    }
+    assert installation.row("authority", "id") == []
 
 
 def signed_elsewhere(request: bytes) -> tuple[bytes, bytes]:
@@ -325,6 +353,26 @@ def test_imported_key_is_seen_by_its_fingerprint(small_installation: Installatio
     (tmp_path / "key.pem").write_text("not a key")
     with pytest.raises(PkiconfError):
         small_installation.plan(imported)
+
+
+def test_a_saved_plan_that_reads_files_wants_them_beside_it(small_installation: Installation, tmp_path: Path) -> None:
+    def write() -> None:
+        key = ec.generate_private_key(ec.SECP384R1())
+        (tmp_path / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+    imported = "authorities: [{ name: a, default_templates: [], key: { source: import, file: key.pem } }]"
+    write()
+    plan = Plan.from_json(small_installation.plan(imported).to_json())
+    recap = apply_plan(small_installation.services, plan, None, (), OPERATOR, patience=0)
+    assert recap.exit_code == 4
+    assert "it reads key.file" in next(row.message for row in recap.results if row.status is Status.REFUSED)
+    write()
+    plan = Plan.from_json(small_installation.plan(imported).to_json())
+    write()
+    recap = small_installation.apply(imported, plan=plan)
+    assert "another one than was planned with" in next(row.message for row in recap.results if row.message)
+    assert small_installation.row("authority", "id") == []
+    assert small_installation.apply(imported).exit_code == 0
 
 
 def test_secrets_stay_out_of_plans_and_rows(small_installation: Installation, tmp_path: Path) -> None:
@@ -485,6 +533,17 @@ def test_a_second_apply_is_refused_while_the_first_runs(installation: Installati
         installation.apply(ROOT_ONLY)
     assert "elsewhere:1" in refused.value.detail
     assert installation.row("authority", "id") == []
+
+
+def test_what_can_only_wait_takes_no_lease_and_leaves_no_record(small_installation: Installation) -> None:
+    waiting = "authorities: [{ name: ext, issuer: external, path_length: 1 }, { name: below, issuer: ext }]"
+    assert small_installation.apply(waiting).exit_code == 3
+    before = snapshot(small_installation)
+    take(small_installation, "elsewhere:1")
+    recap = small_installation.apply(waiting)
+    assert recap.exit_code == 3
+    assert str(recap) == "ok=2 changed=0 failed=0 waiting=3"
+    assert snapshot(small_installation) == before
 
 
 def test_an_apply_with_nothing_to_do_needs_no_lease(small_installation: Installation) -> None:

@@ -107,7 +107,7 @@ class AuthorityKind:
         if "key" in wish.marks and held is not None and wish.marks["key"] != held:
             found.append(FieldChange("key.fingerprint", held[:16], wish.marks["key"][:16]))
         installed = standing.facts.get("certificates", ())
-        if "certificate" in wish.marks and wish.marks["certificate"] not in installed:
+        if _is_coming(wish, standing):
             found.append(
                 FieldChange("certificate", installed[0][:16] if installed else None, wish.marks["certificate"][:16])
             )
@@ -145,8 +145,9 @@ class AuthorityKind:
         signs = action in (Action.CREATE, Action.RENEW, Action.ROLLOVER, Action.REPLACE)
         if after.get("issuer") == "external":
             waits = signs or (standing is not None and standing.lifecycle == "waiting_certificate")
-            coming = "certificate" in wish.marks
-            return Wait(f"a certificate for the request of {name}") if waits and not coming else Wait()
+            return (
+                Wait(f"a certificate for the request of {name}") if waits and not _is_coming(wish, standing) else Wait()
+            )
         issuer = authority_address(str(after.get("issuer")))
         stuck = signs or (standing is not None and _left_undone(standing))
         if stuck and _has_no_certificate(issuer, view):
@@ -159,8 +160,7 @@ class AuthorityKind:
             Action.ROLLOVER: ("key.", "certificate."),
             Action.REPLACE: ("key.", "certificate."),
         }.get(action, ())
-        installed = standing.facts.get("certificates", ()) if standing else ()
-        if action is not Action.UNCHANGED and wish.marks.get("certificate", "") not in ("", *installed):
+        if action is not Action.UNCHANGED and _is_coming(wish, standing):
             wanted = (*wanted, "certificate.")
         return tuple(path for path in wish.files if path.startswith(wanted))
 
@@ -194,10 +194,16 @@ def _declared(declaration: Declaration[AuthoritySpec], declaring: Declaring) -> 
     )
 
 
+def _is_coming(wish: Desired, standing: Actual | None) -> bool:
+    """Whether a certificate lies beside the declaration that is not installed yet."""
+    installed = standing.facts.get("certificates", ()) if standing else ()
+    return "certificate" in wish.marks and wish.marks["certificate"] not in installed
+
+
 def _has_no_certificate(address: str, view: View) -> bool:
     """Whether an authority will still wait for somebody else's certificate when this plan is done."""
     spec, standing, wish = view.find_spec(address), view.actual.objects.get(address), view.desired.objects.get(address)
-    if spec is None or spec.get("issuer") != "external" or (wish is not None and "certificate" in wish.marks):
+    if spec is None or spec.get("issuer") != "external" or (wish is not None and _is_coming(wish, standing)):
         return False
     return standing is None or standing.lifecycle == "waiting_certificate"
 
@@ -214,9 +220,9 @@ def _misplaced_certificate(wish: Desired, standing: Actual | None, spec: Authori
         return ""
     if standing is None:
         return "" if spec.key.source == "import" else "certificate: only for issuer: external, or with an imported key"
-    if wish.marks["certificate"] in standing.facts.get("certificates", ()):
-        return ""
-    return "certificate: another one can be installed only where issuer is external"
+    return (
+        "certificate: another one can be installed only where issuer is external" if _is_coming(wish, standing) else ""
+    )
 
 
 def _stored(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
