@@ -398,11 +398,9 @@ def test_no_common_name_of_an_allowed_request_names_another_host(text: str, sans
     spec = template(names={"allow": {"dns": ["*.corp.example"], "ip": ["10.0.0.0/8"]}})
     request = replace(wanted(sans=sans), subject=Name(((Attribute("2.5.4.3", text),),)))
     try:
-        tbs = evaluate(spec, request, issuer_facts(), SERIAL, NOW)
+        evaluate(spec, request, issuer_facts(), SERIAL, NOW)
     except (Refused, Malformed):
         return
-    common_name = read(tbs).subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
-    assert isinstance(common_name, str)
-    host = common_name.strip().rstrip(".").lower()
+    host = text.strip().rstrip(".").lower()
     is_host = host.isascii() and all(label.replace("-", "a").isalnum() for label in host.split("."))
     assert not is_host or host == "corp.example" or host.endswith(".corp.example") or host.startswith("10.")
