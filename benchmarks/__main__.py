@@ -1,0 +1,23 @@
+"""`python -m benchmarks [commands issuance ocsp crl]`."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.commands import commands
+from benchmarks.crl import crl
+from benchmarks.issuance import issuance
+from benchmarks.measure import raw_signing, show
+from benchmarks.ocsp import ocsp
+
+ALL = {"commands": commands, "issuance": issuance, "ocsp": ocsp, "crl": crl}
+
+
+def main() -> None:
+    show("reference: raw P-256 signature", raw_signing(), "")
+    for name in sys.argv[1:] or ALL:
+        ALL[name]()
+
+
+if __name__ == "__main__":
+    main()

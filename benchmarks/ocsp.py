@@ -1,0 +1,109 @@
+"""OCSP over HTTP on two workers, every answer signed on the spot; wrk (Debian) makes the load."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.ocsp import OCSPRequestBuilder
+
+from benchmarks.measure import run, show
+from benchmarks.prepared import OPERATOR, prepared
+from pkiconf.cli.serving import wait_for_listener
+from pkiconf.model.request import Issued, Overrides
+from tests.world import make_csr
+
+_BIND = "127.0.0.1:18080"
+_SCRIPT = """
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/ocsp-request"
+local f = io.open("{request}", "rb"); wrk.body = f:read("*a"); f:close()
+local bad = 0
+function response(status, headers, body) if status ~= 200 or #body < 200 then bad = bad + 1 end end
+function done(summary, latency, requests)
+  io.write(string.format("p50 %.2f ms p99 %.2f ms errors %d\\n", latency:percentile(50)/1000, latency:percentile(99)/1000,
+    summary.errors.status + summary.errors.read + summary.errors.timeout))
+end
+"""
+
+
+def ocsp() -> None:
+    with prepared() as services:
+        number = services.requests.submit("issuing/web-server", make_csr(), OPERATOR)
+        issued = services.requests.sign(number, Overrides(), OPERATOR)
+        assert isinstance(issued, Issued)
+        leaf, issuer = (x509.load_der_x509_certificate(der) for der in (issued.der, issued.chain[0]))
+        request = OCSPRequestBuilder().add_certificate(leaf, issuer, hashes.SHA1()).build().public_bytes(Encoding.DER)
+        now = services.parts.now()
+        alone = run(lambda _: services.ocsp.answer("issuing", request, now), 2000)
+        show("OCSP answer, function alone, signed P-256", alone, "")
+        if shutil.which("wrk") is None:
+            print("    wrk is not installed (Debian: wrk): the figure over HTTP was not taken")
+            return
+        _over_http(services.parts.state, request)
+
+
+def _over_http(state: Path, request: bytes) -> None:
+    environment = {**os.environ, "PKICONF_STATE": str(state)}
+    command = [sys.executable, "-m", "pkiconf", "serve", "--bind", _BIND, "--workers", "2"]
+    server = subprocess.Popen(command, env=environment)
+    try:
+        assert wait_for_listener(_BIND)
+        time.sleep(2)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "request.der").write_bytes(request)
+            script = Path(folder) / "post.lua"
+            script.write_text(_SCRIPT.format(request=Path(folder) / "request.der"))
+            before = _tree_cpu(server.pid)
+            url = f"http://{_BIND}/ocsp/issuing"
+            output = subprocess.run(
+                ["wrk", "-t1", "-c8", "-d8s", "-s", str(script), url], capture_output=True, text=True, check=True
+            ).stdout
+            cpu = _tree_cpu(server.pid) - before
+        total = int(_found(r"(\d+) requests in", output))
+        rate = float(_found(r"Requests/sec:\s+([\d.]+)", output))
+        tail = _found(r"(p50 .*)", output)
+        show(
+            "OCSP over HTTP, 2 workers, signed on the spot",
+            f"{rate:9,.0f}/s   {cpu / total * 1000:7.3f} ms CPU each",
+            "≥ 4,000/s",
+            tail,
+        )
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(20)
+
+
+def _found(pattern: str, text: str) -> str:
+    matched: Any = re.search(pattern, text)
+    return str(matched[1])
+
+
+def _tree_cpu(root: int) -> float:
+    """User and system seconds of a process and all its descendants, so far."""
+    parents, seconds = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(fields[1])
+            seconds[int(entry.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    tree, grown = {root}, True
+    while grown:
+        more = {child for child, parent in parents.items() if parent in tree} - tree
+        tree |= more
+        grown = bool(more)
+    return sum(seconds.get(process, 0.0) for process in tree)
