@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from pydantic import ValidationError
@@ -21,6 +19,7 @@ from pkiconf.reconciler.kinds.kind import Act, problem_of
 from pkiconf.reconciler.lease import ApplyLease, hold
 from pkiconf.reconciler.observe import observe, secret_mark
 from pkiconf.reconciler.plan import Plan, stamp
+from pkiconf.reconciler.recap import Recap, Result, Status
 from pkiconf.reconciler.state import Action, Change, Desired, kind_of, name_of
 from pkiconf.services import Services
 from pkiconf.spec.document import Document
@@ -28,65 +27,10 @@ from pkiconf.steps import Step
 from pkiconf.store import applied
 from pkiconf.store.database import Connection
 
+__all__ = ["PATIENCE", "Recap", "Result", "Status", "apply_plan"]
+
 PATIENCE: Final = 40.0
 """Seconds to wait for another apply: longer than the lease of one that died on another host."""
-
-
-class Status(StrEnum):
-    OK = "ok"
-    CHANGED = "changed"
-    FAILED = "failed"
-    REFUSED = "refused"  # policy, state, or consent that was not given
-    WAITING = "waiting"  # nothing could be done yet
-    SKIPPED = "skipped"  # what it needs failed
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of one change. `waits_for` is set also when the change was made and something is still to come."""
-
-    address: str
-    action: Action
-    status: Status
-    message: str = ""
-    waits_for: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Recap:
-    results: tuple[Result, ...]
-
-    def count(self, status: Status) -> int:
-        return sum(result.status is status for result in self.results)
-
-    @property
-    def waiting(self) -> int:
-        return sum(bool(result.waits_for) for result in self.results)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        return {
-            "ok": self.count(Status.OK),
-            "changed": self.count(Status.CHANGED),
-            "failed": self.count(Status.FAILED),
-            "waiting": self.waiting,
-            "refused": self.count(Status.REFUSED),
-            "skipped": self.count(Status.SKIPPED),
-        }
-
-    @property
-    def exit_code(self) -> int:
-        """0 done, 1 something failed, 4 something was refused, 3 something waits; the first that holds."""
-        if self.count(Status.FAILED):
-            return 1
-        if self.count(Status.REFUSED):
-            return 4
-        return 3 if self.waiting else 0
-
-    def __str__(self) -> str:
-        shown = self.counts
-        always = ("ok", "changed", "failed", "waiting")
-        return " ".join(f"{name}={count}" for name, count in shown.items() if count or name in always)
 
 
 def _unheard(result: Result) -> None:
@@ -206,13 +150,12 @@ class _Run:
         unread = _unread(change, self._wishes.get(change.address))
         if unread:
             return Result(change.address, change.action, Status.REFUSED, unread)
-        lease.renew()
         return self._perform(change, lease)
 
     def _held_up(self, change: Change, needed: str) -> Result:
         if self._stopped[needed] is Status.WAITING:
             return Result(change.address, change.action, Status.WAITING, waits_for=needed)
-        return Result(change.address, change.action, Status.SKIPPED, f"it needs {needed}, which {_NOT_DONE}")
+        return Result(change.address, change.action, Status.SKIPPED, f"it needs {needed}, which could not be done")
 
     def _perform(self, change: Change, lease: ApplyLease) -> Result:
         act = Act(
@@ -224,6 +167,7 @@ class _Run:
             lease.guard,
         )
         try:
+            lease.renew()
             get_kind(change.address).perform(act)
         except ValidationError as error:
             return Result(change.address, change.action, Status.FAILED, problem_of(error))
@@ -241,9 +185,6 @@ class _Run:
         if change.generation is None or kind_of(change.address) != "authority":
             return change.generation
         return change.generation + self._renamed.count(str((change.before or {}).get("issuer")))
-
-
-_NOT_DONE: Final = "could not be done"
 
 
 def _record(services: Services, plan: Plan, recap: Recap, actor: Actor, lease: ApplyLease) -> None:

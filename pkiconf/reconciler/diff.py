@@ -122,7 +122,7 @@ def _around(wish: Desired, standing: Actual, moves: Moves) -> Iterator[str]:
     if old is not None:
         yield f"moved: {old} → {wish.address}"
     if standing.retired:
-        yield "retired → in use, because it is declared"
+        yield f"retired → in use, because it is {'implied' if wish.owner == IMPLIED else 'declared'}"
     if standing.owner != wish.owner and wish.owner != IMPLIED:
         yield f"owner: {standing.owner} → {wish.owner}"
 

@@ -6,11 +6,11 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from pkiconf.clock import to_epoch
-from pkiconf.errors import Refused
+from pkiconf.errors import Refused, Unavailable
 from pkiconf.issuance.parts import Parts
 from pkiconf.steps import Step
 from pkiconf.store import leases
@@ -56,7 +56,9 @@ def hold(parts: Parts, patience: float, sleep: Callable[[float], None] = time.sl
     try:
         yield lease
     finally:
-        lease.release()
+        # A database that is gone by now takes nothing back of what was done; the lease ends by itself.
+        with suppress(Unavailable):
+            lease.release()
 
 
 def _acquire(parts: Parts, patience: float, sleep: Callable[[float], None]) -> ApplyLease:

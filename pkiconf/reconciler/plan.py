@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Final
 
-from pkiconf.errors import Malformed, NotFound
-from pkiconf.reconciler.kinds import KINDS
+from pkiconf.errors import Malformed
 from pkiconf.reconciler.kinds.template import issues_unattended
+from pkiconf.reconciler.order import RANK, limited, ordered, with_deferred
 from pkiconf.reconciler.state import (
     NEEDS_CONSENT,
     Action,
@@ -27,10 +27,8 @@ from pkiconf.reconciler.state import (
     name_of,
     template_address,
 )
-from pkiconf.spec.errors import did_you_mean
 
 FORMAT_VERSION: Final = 1
-_RANK: Final = {kind.name: rank for rank, kind in enumerate(KINDS)}
 _SHOWN_BLOCKERS: Final = 5
 
 
@@ -126,22 +124,33 @@ def _saved(row: Change | Finding) -> dict[str, Any]:
 
 
 def _saved_change(saved: Mapping[str, Any]) -> Change:
-    if kind_of(saved["address"]) not in _RANK:
-        raise ValueError(saved["address"])
-    change = Change(
-        **{
-            **saved,
-            "action": Action(saved["action"]),
-            "affects": Affects(**saved["affects"]),
-            "needs": tuple(saved["needs"]),
-            "blockers": tuple(saved["blockers"]),
-            "files": tuple(saved["files"]),
-        }
-    )
-    for value in (change.before, change.after, change.marks):
-        if value is not None and not isinstance(value, dict):
-            raise ValueError(change.address)
+    """Raises ValueError, KeyError or TypeError for what no plan of ours has written."""
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+    values |= {"action": Action(saved["action"]), "affects": Affects(**saved["affects"])}
+    change = Change(**values)
+    for field in fields(Change):
+        if not _fits(getattr(change, field.name), field.type):
+            raise ValueError(f"{field.name} of {saved['address']}")
+    if kind_of(change.address) not in RANK:
+        raise ValueError(change.address)
     return change
+
+
+_TYPES: Final[Mapping[str, Callable[[object], bool]]] = {
+    "str": lambda value: isinstance(value, str),
+    "bool": lambda value: isinstance(value, bool),
+    "int | None": lambda value: value is None or type(value) is int,
+    "str | None": lambda value: value is None or isinstance(value, str),
+    "Spec | None": lambda value: value is None or isinstance(value, dict),
+    "Mapping[str, str]": lambda value: isinstance(value, dict) and all(isinstance(v, str) for v in value.values()),
+    "tuple[str, ...]": lambda value: isinstance(value, tuple) and all(isinstance(item, str) for item in value),
+    "Action": lambda value: isinstance(value, Action),
+    "Affects": lambda value: isinstance(value, Affects) and all(type(count) is int for count in asdict(value).values()),
+}
+
+
+def _fits(value: object, type_name: object) -> bool:
+    return _TYPES[str(type_name)](value)
 
 
 def make_plan(
@@ -155,16 +164,16 @@ def make_plan(
 
     Raises NotFound for a limit that names nothing.
     """
-    chosen = _limited(_with_deferred(difference.changes), limit)
-    ordered = tuple(_measured(change, measures.get(change.address)) for change in _ordered(chosen))
-    addresses = {change.address for change in ordered}
+    chosen = limited(with_deferred(difference.changes), limit)
+    rows = tuple(_measured(change, measures.get(change.address)) for change in ordered(chosen))
+    addresses = {change.address for change in rows}
     findings = tuple(
         found for found in difference.findings if not limit or not found.address or found.address in addresses
     )
     unattended = tuple(
-        c.address for c in ordered if kind_of(c.address) == "template" and c.after and issues_unattended(c.after)
+        c.address for c in rows if kind_of(c.address) == "template" and c.after and issues_unattended(c.after)
     )
-    return Plan(difference.at, stamp(ordered, actual), workspace, ordered, findings, unattended)
+    return Plan(difference.at, stamp(rows, actual), workspace, rows, findings, unattended)
 
 
 def stamp(changes: Sequence[Change], actual: ActualState) -> str:
@@ -190,81 +199,6 @@ def present_addresses(changes: Sequence[Change]) -> dict[str, str]:
             address = template_address(name_of(authority), name_of(address))
         present[change.address] = address
     return present
-
-
-def _limited(changes: Sequence[Change], limit: Sequence[str]) -> list[Change]:
-    if not limit:
-        return list(changes)
-    by_address = {change.address: change for change in changes}
-    wanted: dict[str, None] = {}
-    waiting = list(limit)
-    for address in limit:
-        if address not in by_address:
-            hint = did_you_mean(
-                address, list(by_address), "Addresses look like authority/corp-root, template/corp-issuing/web"
-            )
-            raise NotFound(f"--limit names {address}, which is neither declared nor there", hint)
-    while waiting:
-        address = waiting.pop()
-        if address in by_address and address not in wanted:
-            wanted[address] = None
-            waiting += by_address[address].needs
-    return [change for change in changes if change.address in wanted]
-
-
-def _with_deferred(changes: Sequence[Change]) -> list[Change]:
-    """What hangs on an object that cannot be made yet cannot be made either."""
-    by_address = {change.address: change for change in changes}
-
-    def waits_for(change: Change, above: frozenset[str] = frozenset()) -> str:
-        if change.address in above:
-            return ""
-        for needed in (by_address[address] for address in change.needs if address in by_address):
-            if (
-                needed.generation is None
-                and needed.pending
-                and (needed.deferred or waits_for(needed, above | {change.address}))
-            ):
-                return needed.address
-        return ""
-
-    found = []
-    for change in changes:
-        blocking = waits_for(change) if change.pending and not change.deferred else ""
-        found.append(replace(change, waiting=blocking, deferred=True) if blocking else change)
-    return found
-
-
-def _ordered(changes: Sequence[Change]) -> list[Change]:
-    """What others need comes first; retirements last, dependents before what they hang on."""
-    by_address = {change.address: change for change in changes}
-    ordered: dict[str, Change] = {}
-
-    def place(change: Change, above: frozenset[str]) -> None:
-        if change.address in ordered or change.address in above:
-            return
-        for needed in change.needs:
-            if needed in by_address:
-                place(by_address[needed], above | {change.address})
-        ordered[change.address] = change
-
-    retiring = [change for change in changes if change.action is Action.RETIRE]
-    for change in changes:
-        if change.action is not Action.RETIRE:
-            place(change, frozenset(c.address for c in retiring))
-    by_kind = sorted(retiring, key=lambda change: -_RANK[kind_of(change.address)])
-    return [*ordered.values(), *_issued_first(by_kind)]
-
-
-def _issued_first(retiring: Sequence[Change]) -> list[Change]:
-    """Authorities further from the root retire first."""
-    names = {change.address: (change.before or {}).get("issuer") for change in retiring}
-
-    def depth(address: str, seen: int = 0) -> int:
-        issuer = f"authority/{names.get(address)}"
-        return 1 + depth(issuer, seen + 1) if issuer in names and seen < len(names) else 0
-
-    return sorted(retiring, key=lambda change: (-_RANK[kind_of(change.address)], -depth(change.address)))
 
 
 def _measured(change: Change, measure: Measure | None) -> Change:

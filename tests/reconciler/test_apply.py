@@ -167,6 +167,12 @@ def test_moved_keeps_slugs_and_references(installation: Installation) -> None:
     # The renamed issuer still signs what hangs on it.
     installation.settle(moved.replace("issuer: root,", "issuer: root, validity: 4y,"))
     assert issue(installation, "issuing/remote")
+    # The old name is free again; its URLs are not.
+    again = moved.replace("    moved: corp-root\n", "").replace("moved: corp-issuing, ", "")
+    again = again.replace("templates:", "  - { name: corp-root, default_templates: [] }\ntemplates:")
+    installation.settle(again)
+    ((slug,),) = installation.row("authority", "slug", "name = 'corp-root'")
+    assert slug != "corp-root"
 
 
 def test_template_change_makes_a_version(small_installation: Installation) -> None:
@@ -470,7 +476,7 @@ def test_limit_applies_what_it_shows(small_installation: Installation) -> None:
     recap = small_installation.apply(TWO_TIERS, limit=["authority/corp-root"])
     assert changed(recap) == ["settings", "authority/corp-root"]
     assert len(small_installation.pending(TWO_TIERS)) == 3
-    with pytest.raises(NotFound, match="neither declared nor there") as refused:
+    with pytest.raises(NotFound, match="not declared") as refused:
         small_installation.plan(TWO_TIERS, limit=["authority/corp-rot"])
     assert "authority/corp-root" in refused.value.hint
 
@@ -499,7 +505,22 @@ def test_what_is_no_saved_plan_is_refused(text: str) -> None:
 
 def test_saved_plan_with_a_damaged_change_is_refused(small_installation: Installation) -> None:
     saved = json.loads(small_installation.plan(ROOT_ONLY).to_json())
-    for damage in ({"address": "policy/x"}, {"action": "destroy"}, {"after": "text"}, {"affects": {"x": 1}}, {"y": 1}):
+    for damage in (
+        {"address": "policy/x"},
+        {"address": 3},
+        {"action": "destroy"},
+        {"after": "text"},
+        {"affects": {"x": 1}},
+        {"affects": {"templates": "many"}},
+        {"generation": "1"},
+        {"generation": True},
+        {"needs": "settings"},
+        {"needs": [1]},
+        {"refused": None},
+        {"deferred": 0},
+        {"marks": {"key": 1}},
+        {"y": 1},
+    ):
         broken = {**saved, "changes": [{**saved["changes"][0], **damage}]}
         with pytest.raises(Malformed):
             Plan.from_json(json.dumps(broken))

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from pkiconf.model.usages import KeyUsage
 from pkiconf.policy.authority import authority_defaults
 from pkiconf.policy.starters import overlay
-from pkiconf.reconciler.fields import FieldChange, describe, field_changes
+from pkiconf.reconciler.fields import FieldChange, field_changes
 from pkiconf.reconciler.kinds.authority_acts import observe_authorities, perform_authority
+from pkiconf.reconciler.kinds.authority_changes import FOLLOW_THE_KEY, judge, left_undone
 from pkiconf.reconciler.kinds.authority_key import declared_key, fingerprints, fitting, key_algorithm, other_key
 from pkiconf.reconciler.kinds.authority_limits import below_limit, generation_back, unfit_signature, warnings
 from pkiconf.reconciler.kinds.kind import Act, Declaring, Verdict, View, Wait, problem_of
@@ -24,7 +25,6 @@ from pkiconf.reconciler.state import (
     Severity,
     Spec,
     authority_address,
-    gravest,
     name_of,
 )
 from pkiconf.spec.authority import AuthoritySpec
@@ -36,31 +36,6 @@ _NOT_STORED: Final = ("state", "moved")
 # Where a file lies says nothing; what was in it is compared by its fingerprint, or was taken over at creation.
 _NOT_COMPARED: Final = ("key.file", "certificate", "import")
 
-_MEANINGS: Final[tuple[tuple[Action, tuple[str, ...]], ...]] = (
-    (Action.REPLACE, ("subject", "issuer")),
-    (
-        Action.ROLLOVER,
-        ("key.type", "key.size", "key.curve", "key.parameter_set", "key.generation", "key.fingerprint"),
-    ),
-    (
-        Action.RENEW,
-        (
-            "validity",
-            "not_before",
-            "not_after",
-            "path_length",
-            "name_constraints",
-            "key_usage",
-            "extended_key_usage",
-            "signature_hash",
-            "signature_padding",
-            "cps.policy",
-            "certificate",
-        ),
-    ),
-)
-
-_FOLLOW_THE_KEY: Final = ("signature_hash", "signature_padding")
 
 # Fields of which writing one takes the other back: top-level key → keys it displaces.
 _INSTEAD_OF: Final[Mapping[str, tuple[str, ...]]] = {"validity": ("not_after",), "not_after": ("validity",)}
@@ -98,7 +73,7 @@ class AuthorityKind:
             own = (explicit.get("service_certificates") or {}).get("key") or {}
             after["service_certificates"] = {**service, "key": fitting(service["key"], own)}
         if key_algorithm(after["key"]) != key_algorithm(standing.spec["key"]):
-            after.update({key: None for key in _FOLLOW_THE_KEY if key not in explicit})
+            after.update({key: None for key in FOLLOW_THE_KEY if key not in explicit})
         return _stored(name_of(wish.address), after)
 
     def compare(self, wish: Desired, standing: Actual, after: Spec) -> tuple[FieldChange, ...]:
@@ -114,13 +89,7 @@ class AuthorityKind:
         return tuple(found)
 
     def judge(self, changes: Sequence[FieldChange], standing: Actual, after: Spec) -> Verdict:
-        action = gravest(*(_meaning(change, standing, after) for change in changes))
-        told = describe(_told(changes, standing, after))
-        left = _left_undone(standing)
-        if left and action not in (Action.ROLLOVER, Action.REPLACE):
-            # What is finished now is finished with what is declared now.
-            action = Action.CREATE if standing.lifecycle == "creating" else Action.UPDATE
-        return Verdict(action, "; ".join(filter(None, (left, told))))
+        return judge(changes, standing, after)
 
     def refusal(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> str:
         try:
@@ -149,7 +118,7 @@ class AuthorityKind:
                 Wait(f"a certificate for the request of {name}") if waits and not _is_coming(wish, standing) else Wait()
             )
         issuer = authority_address(str(after.get("issuer")))
-        stuck = signs or (standing is not None and _left_undone(standing))
+        stuck = signs or (standing is not None and left_undone(standing))
         if stuck and _has_no_certificate(issuer, view):
             return Wait(f"its issuer {name_of(issuer)}, which has no certificate yet", deferred=True)
         return Wait()
@@ -208,13 +177,6 @@ def _has_no_certificate(address: str, view: View) -> bool:
     return standing is None or standing.lifecycle == "waiting_certificate"
 
 
-def _left_undone(standing: Actual) -> str:
-    if standing.lifecycle == "creating":
-        return "creation was interrupted and will be finished"
-    left = standing.facts.get("interrupted")
-    return f"{left} was interrupted and will be finished" if left else ""
-
-
 def _misplaced_certificate(wish: Desired, standing: Actual | None, spec: AuthoritySpec) -> str:
     if "certificate" not in wish.marks or spec.issuer == "external":
         return ""
@@ -242,37 +204,3 @@ def _reset(name: str, after: dict[str, Any]) -> dict[str, Any]:
     if after.get("default_templates") is None:
         after["default_templates"] = []
     return after
-
-
-def _meaning(change: FieldChange, standing: Actual, after: Spec) -> Action:
-    for action, paths in _MEANINGS:
-        if not change.within(*paths):
-            continue
-        if action is Action.RENEW and after.get("issuer") == "external" and change.path != "certificate":
-            return Action.UPDATE  # what such a certificate says is for whoever signs it to decide
-        if change.path == "certificate" and standing.lifecycle == "waiting_certificate":
-            return Action.UPDATE
-        return action
-    return Action.UPDATE
-
-
-def _told(changes: Sequence[FieldChange], standing: Actual, after: Spec) -> Iterator[FieldChange]:
-    """The changes as they are told: a key's parameters as one word, and not what merely follows from it."""
-    untold = []
-    for path, before, now in (
-        ("key", standing.spec["key"], after["key"]),
-        ("service_certificates.key", _service_key(standing.spec), _service_key(after)),
-    ):
-        old, new = key_algorithm(before).name, key_algorithm(now).name
-        if old != new:
-            yield FieldChange(path, old, new)
-            untold += [f"{path}.{parameter}" for parameter in ("type", "size", "curve", "parameter_set")]
-    for change in changes:
-        follows = "key.type" in untold and change.path in _FOLLOW_THE_KEY and change.after is None
-        if not follows and not change.within(*untold):
-            yield change
-
-
-def _service_key(spec: Spec) -> Mapping[str, Any]:
-    key: Mapping[str, Any] = (spec.get("service_certificates") or {}).get("key") or {}
-    return key

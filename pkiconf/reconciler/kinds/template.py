@@ -75,6 +75,8 @@ class TemplateKind:
         return _named(wish.address, overlay(_starter_spec(starter), wish.explicit))
 
     def merge(self, wish: Desired, standing: Actual, view: View) -> Spec:
+        if wish.owner == IMPLIED:
+            return _named(wish.address, standing.spec)
         starter = wish.explicit.get("starter", standing.spec.get("starter"))
         below: Spec = standing.spec
         if starter != standing.spec.get("starter"):
