@@ -103,6 +103,12 @@ def test_a_roots_own_limits_do_not_limit_its_own_certificate() -> None:
     assert describe(read(tbs))["path_length"] == 0
 
 
+def test_a_roots_renewal_outlives_its_former_certificate() -> None:
+    facts = root_facts(not_before=EVER, not_after=NOW + timedelta(days=30))
+    tbs = evaluate(ca_template(authority()), of_authority(ROOT, "ec-p384"), facts, SERIAL, NOW)
+    assert tbs.not_after == datetime(2036, 3, 1, 11, 59, 59, tzinfo=UTC)
+
+
 def test_a_root_keeps_the_identifier_that_others_point_to() -> None:
     facts = root_facts(ski=b"from-elsewhere")
     tbs = evaluate(ca_template(authority()), of_authority(ROOT, "ec-p384"), facts, SERIAL, NOW)
