@@ -10,6 +10,7 @@ from types import TracebackType
 from uuid import UUID
 
 from pkiconf.clock import SystemClock
+from pkiconf.der.verify import verify_signature
 from pkiconf.entropy import SystemEntropy
 from pkiconf.errors import Unavailable
 from pkiconf.issuance.parts import Parts
@@ -127,6 +128,17 @@ def _random() -> bytes:
 
 def _ed25519() -> bytes:
     return generate(get_key_algorithm("ed25519"))[0]
+
+
+def checkpoint_verifier(parts: Parts) -> Callable[[bytes, bytes], None]:
+    """What `audit_verify.verify` calls: raises Unverified unless this installation signed the message.
+
+    Raises NotFound for a database that has no checkpoint key yet.
+    """
+    row = parts.db.read(lambda c: keys.get_secret(c, CHECKPOINT_NAME))
+    opened = parts.keyring.unseal(secret_identity(CHECKPOINT_NAME), row.sealed, row.wrapping_key_id)
+    signer = load_sealed(opened.reveal())
+    return functools.partial(verify_signature, signer.public_key, signer.algorithms[0])
 
 
 def _sign_checkpoint(signer: LocalSigner, message: bytes) -> bytes:

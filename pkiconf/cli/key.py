@@ -32,8 +32,9 @@ def new(kind: str, out: Path, passphrase_file: Path | None, encrypt: bool) -> No
         raise click.UsageError("give --encrypt or --passphrase-file, not both")
     passphrase = read_passphrase(passphrase_file) if passphrase_file else ask_new_passphrase() if encrypt else None
     create_out(new_key(kind, passphrase), out)
-    protected = "encrypted" if passphrase else "not encrypted; its file's mode protects it"
-    click.echo(f"Wrote {out}: a key of type {kind}, {protected}.", err=True)
+    if str(out) != "-":
+        protected = "encrypted" if passphrase else "not encrypted, so only its mode (0600) protects it"
+        click.echo(f"Wrote {out}: a key of type {kind}, {protected}.")
 
 
 @group.command()

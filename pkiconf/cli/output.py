@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from pkiconf.errors import Conflict, Unavailable
+
+T = TypeVar("T")
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401
@@ -53,21 +56,42 @@ def print_fields(fields: Mapping[str, object]) -> None:
 
 def write_out(data: bytes, out: Path | None, *, private: bool = False) -> None:
     """To a file, whole or not at all, or to standard output. Raises Unavailable."""
+    write_pieces(lambda write: write(data), out, private=private)
+
+
+def write_pieces(fill: Callable[[Callable[[bytes], object]], T], out: Path | None, *, private: bool = False) -> T:
+    """What `fill` returns, having given its octets piece by piece to a file or to standard output.
+
+    A file is complete or not there; a device or a pipe is written to, never replaced. Raises Unavailable.
+    """
     if out is None or str(out) == "-":
-        sys.stdout.buffer.write(data)
+        result = fill(sys.stdout.buffer.write)
         sys.stdout.buffer.flush()
-        return
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+        return result
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(out)
+        if out.exists() and not out.is_file():
+            with out.open("wb") as device:
+                return fill(device.write)
+        # A link keeps pointing where it points.
+        return _replace(fill, out.resolve(), 0o600 if private else 0o644)
     except OSError as ex:
-        temporary.unlink(missing_ok=True)
         raise Unavailable(f"{out} cannot be written: {ex.strerror}") from ex
+
+
+def _replace(fill: Callable[[Callable[[bytes], object]], T], target: Path, mode: int) -> T:
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            result = fill(file.write)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    return result
 
 
 def create_out(data: bytes, out: Path) -> None:

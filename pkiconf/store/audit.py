@@ -104,9 +104,9 @@ def leaf_content(event: AuditEventRow) -> bytes:
 
 def list_events(
     c: Connection, *, after: int = 0, limit: int = 100, action: str | None = None, address: str | None = None,
-    since: datetime | None = None, until: datetime | None = None,
+    since: datetime | None = None, until: datetime | None = None, newest: bool = False,
 ) -> list[AuditEventRow]:  # fmt: skip
-    """Records with ids above `after`, oldest first, at most `limit`.
+    """Records with ids above `after`, oldest first, at most `limit`: the first of them, or with `newest` the last.
 
     `action` and `address` are exact, or begin with what stands before a final `*`; `until` is excluded.
     """
@@ -114,15 +114,15 @@ def list_events(
         select(audit_event.c.id, audit_event.c.at, audit_event.c.body, audit_event.c.mac, audit_leaf.c.index)
         .select_from(audit_event.outerjoin(audit_leaf, audit_leaf.c.event_id == audit_event.c.id))
         .where(audit_event.c.id > after)
-        .order_by(audit_event.c.id)
+        .order_by(audit_event.c.id.desc() if newest else audit_event.c.id)
     )
     if since is not None:
         query = query.where(audit_event.c.at >= to_epoch(since))
     if until is not None:
         query = query.where(audit_event.c.at < to_epoch(until))
-    if action is None and address is None:
-        return [AuditEventRow(*row) for row in c.execute(query.limit(limit))]
     found: list[AuditEventRow] = []
+    if action is None and address is None:
+        query = query.limit(limit)
     with c.execute(query) as rows:
         for row in rows:
             event = AuditEventRow(*row)
@@ -131,7 +131,7 @@ def list_events(
                 found.append(event)
                 if len(found) == limit:
                     break
-    return found
+    return found[::-1] if newest else found
 
 
 def _fits(value: object, wish: str | None) -> bool:
