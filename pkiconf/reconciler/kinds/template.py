@@ -94,13 +94,8 @@ class TemplateKind:
     def refusal(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> str:
         if wish.moved_from and authority_of(wish.moved_from) != authority_of(wish.address):
             return f"a template stays with its authority: moved names {wish.moved_from}"
-        try:
-            compile_template(TemplateSpec.model_validate(after))
-        except ValidationError as error:
-            return problem_of(error)
-        except (Malformed, Refused) as error:
-            return str(error)
-        return _unfit_hash(after, view)
+        is_known = standing is not None and standing.spec == after  # it was found good when it was written
+        return ("" if is_known else _unusable(after)) or _unfit_hash(after, view)
 
     def needs(self, address: str, after: Spec) -> tuple[str, ...]:
         return (authority_of(address),)
@@ -155,6 +150,16 @@ def _starter_spec(starter: str) -> dict[str, Any]:
     """Every field of a template, with the starter's values in them. Never changed after it is made."""
     fields = {"name": "x", "authority": "x", **template_defaults({"starter": starter})}
     return TemplateSpec.model_validate(fields).model_dump(mode="json", by_alias=True)
+
+
+def _unusable(after: Spec) -> str:
+    try:
+        compile_template(TemplateSpec.model_validate(after))
+    except ValidationError as error:
+        return problem_of(error)
+    except (Malformed, Refused) as error:
+        return str(error)
+    return ""
 
 
 def _named(address: str, spec: Spec) -> Spec:
