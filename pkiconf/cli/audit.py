@@ -13,7 +13,7 @@ from pkiconf.cli.context import operator, services
 from pkiconf.cli.exit_codes import ExitCode
 from pkiconf.cli.lazy import SuggestingGroup
 from pkiconf.cli.moments import moment
-from pkiconf.cli.output import print_json, print_table, write_pieces
+from pkiconf.cli.output import counted, print_json, print_table, write_pieces
 
 if TYPE_CHECKING:
     from pkiconf.services import Services
@@ -80,8 +80,11 @@ def verify(as_json: bool) -> int:
     else:
         for finding in report.findings:
             click.echo(str(finding))
-        verdict = f"{len(report.findings)} findings" if report.findings else "the log holds"
-        click.echo(f"{report.records} records, {report.sealed} of them sealed: {verdict}.", err=bool(report.findings))
+        verdict = counted(len(report.findings), "finding") if report.findings else "the log holds"
+        click.echo(
+            f"{counted(report.records, 'record')}, {report.sealed} of them sealed: {verdict}.",
+            err=bool(report.findings),
+        )
     return ExitCode.ERROR if report.findings else ExitCode.DONE
 
 
@@ -99,7 +102,7 @@ def export(after: int, out: Path | None) -> None:
 
         count = write_pieces(fill, out)
     if out is not None and str(out) != "-":
-        click.echo(f"Wrote {count} records to {out}.", err=True)
+        click.echo(f"Wrote {counted(count, 'record')} to {out}.", err=True)
 
 
 @contextlib.contextmanager

@@ -54,6 +54,11 @@ def print_fields(fields: Mapping[str, object]) -> None:
             click.echo(f"{f'{name}:'.ljust(width + 2)}{value}")
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 error`, `2 errors`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def write_out(data: bytes, out: Path | None, *, private: bool = False) -> None:
     """To a file, whole or not at all, or to standard output. Raises Unavailable."""
     write_pieces(lambda write: write(data), out, private=private)

@@ -1,0 +1,70 @@
+"""All checks in a row. What a check needs and does not have is told by the check before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from pkiconf.bootstrap import master_key_source, open_keyring, open_state_database
+from pkiconf.diagnosis import keystore, machine, standing
+from pkiconf.diagnosis.finding import Finding, Severity, findings_of, ok
+from pkiconf.errors import PkiconfError
+from pkiconf.settings import ProcessSettings
+from pkiconf.store import migrate
+from pkiconf.store.database import DATABASE_FILE, Connection, Database
+
+DATABASE = "database"
+
+
+def diagnose(settings: ProcessSettings, now: datetime) -> list[Finding]:
+    """Everything that was found, in the order of the checks. Never raises for what is wrong with an installation."""
+    found = findings_of(machine.STATE, lambda: machine.check_state_folder(settings.state_folder))
+    if not _has_errors(found):
+        found += _database_and_below(settings, now)
+    return found + findings_of(machine.ENGINES, machine.check_engines)
+
+
+def _database_and_below(settings: ProcessSettings, now: datetime) -> list[Finding]:
+    if settings.database_url is None and not (settings.state_folder / DATABASE_FILE).exists():
+        remedy = "Run `pkiconf apply` or `pkiconf up` first"
+        return [Finding(Severity.ERROR, DATABASE, f"there is none in {settings.state_folder}", remedy)]
+    try:
+        db = open_state_database(settings)
+    except PkiconfError as ex:
+        return [Finding(Severity.ERROR, DATABASE, ex.detail, ex.hint)]
+    try:
+        found = findings_of(DATABASE, lambda: _check_schema(db))
+        if not _has_errors(found):
+            found += _keystore(settings, db)
+            for name, check in standing.CHECKS:
+                found += findings_of(name, _reading(db, check, now))
+        return found
+    finally:
+        db.close()
+
+
+def _check_schema(db: Database) -> Iterator[Finding]:
+    migrate.check_schema(db)
+    yield ok(DATABASE, f"{db.place}, schema {migrate.REVISIONS[-1]}")
+
+
+def _keystore(settings: ProcessSettings, db: Database) -> list[Finding]:
+    try:
+        keyring = open_keyring(settings, db, create=False)
+    except PkiconfError as ex:
+        remedy = ex.hint or f"Look at {master_key_source(settings)}"
+        return [Finding(Severity.ERROR, keystore.MASTER_KEY, ex.detail, remedy)]
+    return [
+        *findings_of(keystore.MASTER_KEY, lambda: keystore.check_master_keys(keyring.master, db)),
+        *findings_of(keystore.KEYS, lambda: keystore.check_keys(keyring, db)),
+    ]
+
+
+def _reading(
+    db: Database, check: Callable[[Connection, datetime], Iterator[Finding]], now: datetime
+) -> Callable[[], Iterator[Finding]]:
+    return lambda: iter(db.read(lambda c: list(check(c, now))))
+
+
+def _has_errors(found: list[Finding]) -> bool:
+    return any(finding.severity is Severity.ERROR for finding in found)
