@@ -19,6 +19,7 @@ from pkiconf.authority.settings import DeclaredSettings
 from pkiconf.authority.template_lookup import TemplateLookup
 from pkiconf.authority.templates import Templates
 from pkiconf.issuance.certificates import Certificates
+from pkiconf.issuance.intents import Intents
 from pkiconf.issuance.order import Origin
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.pipeline import Pipeline
@@ -35,6 +36,7 @@ from pkiconf.store.sealer import Sealer
 class Services:
     parts: Parts
     pipeline: Pipeline
+    intents: Intents
     requests: Requests
     certificates: Certificates
     establisher: Establisher
@@ -62,12 +64,14 @@ def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes]) -> Se
         SERVICE_ORIGIN: ServiceOrigin(parts),
         LISTENER_ORIGIN: ListenerOrigin(),
     }
-    pipeline = Pipeline(parts, origins)
+    intents = Intents(parts, origins)
+    pipeline = Pipeline(parts, intents)
     service_certificates = ServiceCertificates(parts, pipeline)
     establisher = Establisher(parts, pipeline, service_certificates)
     return Services(
         parts=parts,
         pipeline=pipeline,
+        intents=intents,
         requests=Requests(parts, pipeline),
         certificates=Certificates(parts),
         establisher=establisher,

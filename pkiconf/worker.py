@@ -61,7 +61,7 @@ class Worker:
 
     def run_once(self) -> int:
         """Everything that is due now; how many things were done. What fails is logged and tried again later."""
-        done = self._attempt("resuming interrupted certificates", self.services.pipeline.sweep)
+        done = self._attempt("resuming interrupted certificates", self.services.intents.sweep)
         done += self._attempt("running jobs", self._run_jobs)
         done += self._attempt("renewing service certificates", self.services.service_certificates.renew_due)
         done += self._attempt("renewing CRLs", self._renew_crls)

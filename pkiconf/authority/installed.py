@@ -19,9 +19,9 @@ from pkiconf.der.pem import pem_decode_all, pem_encode
 from pkiconf.der.verify import check_issued_by
 from pkiconf.entropy import Entropy
 from pkiconf.errors import Conflict, Malformed, Refused
+from pkiconf.issuance.intents import SIGNING_TIME
 from pkiconf.issuance.issuer import authority_spec, signature_algorithm
 from pkiconf.issuance.parts import Parts
-from pkiconf.issuance.pipeline import SIGNING_TIME
 from pkiconf.model.actor import Actor
 from pkiconf.model.usages import KeyUsage
 from pkiconf.policy.authorization import Action, check_may

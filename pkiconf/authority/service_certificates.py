@@ -123,7 +123,7 @@ class ServiceCertificates:
         self, row: service_certificates.ServiceCertificateRow, key: keys.KeyRow, epoch: int
     ) -> ServiceCertificate:
         identity = CertificateID(row.issuer_id, int.from_bytes(row.serial or b"", "big"))
-        outcome = self._pipeline.resume(identity)
+        outcome = self._pipeline.intents.resume(identity)
         if not isinstance(outcome, Issued):
             raise Conflict(f"service certificate {row.id} is recorded but not complete")
         spec = authority_spec(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -16,7 +15,7 @@ from pkiconf.der.names import general_name_text, name_text
 from pkiconf.errors import NotFound, PkiconfError, Refused
 from pkiconf.issuance.order import IssuanceOrder
 from pkiconf.issuance.parts import Parts
-from pkiconf.issuance.pipeline import Pipeline
+from pkiconf.issuance.pipeline import BATCH, Pipeline
 from pkiconf.model.actor import Actor
 from pkiconf.model.certificate import CertificateID
 from pkiconf.model.request import CertificateRequest, Outcome, Overrides, RequestState
@@ -30,7 +29,6 @@ from pkiconf.store import approvals, authorities, requests, templates
 from pkiconf.store.database import Connection
 
 ORIGIN: Final = "request"
-SIGNING_THREADS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,41 +113,47 @@ class Requests:
         Rejected leaves the request pending, so that it can be signed with other overrides or declined.
         Raises NotFound, and Conflict for a request that was declined.
         """
-        request = self.get(number)
-        check_may(actor, Action.REQUEST_SIGN, f"template/{request.template}")
-        if request.row.state in (RequestState.APPROVED, RequestState.ISSUED):
-            found = self._pipeline.find(ORIGIN, str(number))
-            if found is not None:
-                return found
-        move_request(RequestState(request.row.state), RequestEvent.APPROVE)
-        wanted = apply_overrides(request.csr, overrides)
-        issuer_id = self._parts.db.read(lambda c: current_issuer(c, request.row.template_id))
-        return self._pipeline.issue(
-            IssuanceOrder(
-                issuer_id=issuer_id,
-                template_id=request.row.template_id,
-                wanted=wanted,
-                origin_kind=ORIGIN,
-                origin_id=str(number),
-                address=f"template/{request.template}",
-                actor=actor,
-                reserved=self._approval(number, overrides, actor),
-            )
-        )
+        order = self._order(number, overrides, actor)
+        return self._pipeline.issue(order) if isinstance(order, IssuanceOrder) else order
 
     def sign_many(
         self, numbers: Sequence[int], overrides: Overrides, actor: Actor
-    ) -> Iterable[tuple[int, Outcome | PkiconfError]]:
-        """Sign several; one that cannot be signed does not stop the others. In the order given."""
+    ) -> Iterator[tuple[int, Outcome | PkiconfError]]:
+        """Sign several, in batches; one that cannot be signed does not stop the others. In the order given."""
+        for first in range(0, len(numbers), BATCH):
+            batch = numbers[first : first + BATCH]
+            prepared = {number: self._tried_order(number, overrides, actor) for number in batch}
+            orders = {number: order for number, order in prepared.items() if isinstance(order, IssuanceOrder)}
+            issued = dict(zip(orders, self._pipeline.issue_many(list(orders.values())), strict=True))
+            for number in batch:
+                outcome = prepared[number]
+                yield number, issued[number] if isinstance(outcome, IssuanceOrder) else outcome
 
-        def one(number: int) -> tuple[int, Outcome | PkiconfError]:
-            try:
-                return number, self.sign(number, overrides, actor)
-            except PkiconfError as ex:
-                return number, ex
+    def _tried_order(self, number: int, overrides: Overrides, actor: Actor) -> IssuanceOrder | Outcome | PkiconfError:
+        try:
+            return self._order(number, overrides, actor)
+        except PkiconfError as ex:
+            return ex
 
-        with ThreadPoolExecutor(SIGNING_THREADS) as threads:
-            yield from threads.map(one, numbers)
+    def _order(self, number: int, overrides: Overrides, actor: Actor) -> IssuanceOrder | Outcome:
+        """What the pipeline is asked for; or what became of the request, if it was signed before."""
+        request = self.get(number)
+        check_may(actor, Action.REQUEST_SIGN, f"template/{request.template}")
+        if request.row.state in (RequestState.APPROVED, RequestState.ISSUED):
+            found = self._pipeline.intents.find(ORIGIN, str(number))
+            if found is not None:
+                return found
+        move_request(RequestState(request.row.state), RequestEvent.APPROVE)
+        return IssuanceOrder(
+            issuer_id=self._parts.db.read(lambda c: current_issuer(c, request.row.template_id)),
+            template_id=request.row.template_id,
+            wanted=apply_overrides(request.csr, overrides),
+            origin_kind=ORIGIN,
+            origin_id=str(number),
+            address=f"template/{request.template}",
+            actor=actor,
+            reserved=self._approval(number, overrides, actor),
+        )
 
     def decline(self, number: int, reason: str, actor: Actor) -> None:
         """Raises NotFound, and Conflict for a request that is issued or was declined already."""

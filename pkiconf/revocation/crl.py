@@ -13,9 +13,9 @@ from pkiconf.clock import from_epoch, to_epoch
 from pkiconf.der.crl import assemble_crl, encode_crl_entry, encode_tbs_crl
 from pkiconf.der.verify import verify_signature
 from pkiconf.errors import Conflict, NotFound, SigningUnavailable, Unavailable
+from pkiconf.issuance.intents import SIGNING_TIME
 from pkiconf.issuance.issuer import authority_spec, signature_algorithm
 from pkiconf.issuance.parts import Parts
-from pkiconf.issuance.pipeline import SIGNING_TIME
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.signing.signer import Kind, SigningOrder
 from pkiconf.steps import Step

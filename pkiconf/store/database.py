@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -18,7 +18,7 @@ from typing import Final, Literal, TypeVar
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
-from pkiconf.errors import Malformed
+from pkiconf.errors import Malformed, PkiconfError
 from pkiconf.steps import Step
 
 __all__ = ["DATABASE_FILE", "TIMEOUT", "Connection", "Database", "open_database"]
@@ -51,6 +51,11 @@ class Database(ABC):
     def read(self, fn: Callable[[Connection], T]) -> T:
         """What `fn` returns from one unchanging view of the database. Raises Unavailable."""
 
+    def look(self, fn: Callable[[Connection], T]) -> T:
+        """`read` for a closure that runs a single statement, which is one view of the database by itself: nothing is
+        spent on beginning and ending a transaction. Raises Unavailable."""
+        return self.read(fn)
+
     @abstractmethod
     def write(self, step: Step, fn: Callable[[Connection], T]) -> T:
         """What `fn` returns, once all it wrote is durable. Around the commit stand the kill points of `step`.
@@ -59,6 +64,17 @@ class Database(ABC):
         Conflict when a unique value is already taken. After any of them nothing of it is recorded, unless the
         message says that this is not known.
         """
+
+    def write_all(self, step: Step, fns: Sequence[Callable[[Connection], None]]) -> list[PkiconfError | None]:
+        """Several closures in one durable transaction; for each, the error that took back it alone, or None.
+
+        Raises what `write` raises when all of them failed together.
+        """
+
+        def run(c: Connection) -> list[PkiconfError | None]:
+            return [_tried(c, fn) for fn in fns]
+
+        return self.write(step, run) if fns else []
 
     @abstractmethod
     def close(self) -> None:
@@ -80,6 +96,18 @@ class Database(ABC):
             raise RuntimeError("the database is closed")
         if os.getpid() != self._process:
             raise RuntimeError("the database was opened before this process was forked off")
+
+
+def _tried(c: Connection, fn: Callable[[Connection], None]) -> PkiconfError | None:
+    c.exec_driver_sql("SAVEPOINT one_of_many")
+    refused: PkiconfError | None = None
+    try:
+        fn(c)
+    except PkiconfError as error:
+        refused = error
+        c.exec_driver_sql("ROLLBACK TO SAVEPOINT one_of_many")
+    c.exec_driver_sql("RELEASE SAVEPOINT one_of_many")
+    return refused
 
 
 def open_database(url: str | None, state: Path, *, timeout: float = TIMEOUT) -> Database:

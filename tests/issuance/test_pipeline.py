@@ -60,9 +60,9 @@ def test_an_unknown_outcome_is_kept_and_resumed_with_the_recorded_tbs(
     reserved = pki.parts.db.read(lambda c: certificates.find_by_origin(c, "request", str(number)))
     assert reserved is not None
     assert reserved.status == CertificateStatus.RESERVED
-    assert pki.services.pipeline.sweep() == 0  # its lease still runs
+    assert pki.services.intents.sweep() == 0  # its lease still runs
     pki.pass_time(timedelta(minutes=2))
-    assert pki.services.pipeline.sweep() == 1
+    assert pki.services.intents.sweep() == 1
     outcome = pki.services.requests.sign(number, Overrides(), OPERATOR)
     assert isinstance(outcome, Issued)
     assert outcome.id == reserved.id

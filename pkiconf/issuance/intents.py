@@ -1,0 +1,183 @@
+"""A reserved certificate on its way to being complete: signed, verified, recorded; now or after a restart.
+
+Everything needed lies in the recorded TBS, so whoever finds an intent can finish it: the process that made it, the
+worker, or the next one that asks for the same origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID, uuid5
+
+from pkiconf.clock import to_epoch
+from pkiconf.der.certificate import assemble_certificate, parse_certificate
+from pkiconf.der.extensions import parse_subject_alternative_names
+from pkiconf.der.names import general_name_text, parse_name
+from pkiconf.der.oids import SUBJECT_ALTERNATIVE_NAME
+from pkiconf.der.verify import verify_signature
+from pkiconf.errors import NotSigned, SigningUnavailable
+from pkiconf.issuance.issuer import chain_of
+from pkiconf.issuance.order import Origin
+from pkiconf.issuance.parts import Parts
+from pkiconf.model.actor import SYSTEM
+from pkiconf.model.attributes import COMMON_NAME
+from pkiconf.model.certificate import CertificateID, CertificateStatus
+from pkiconf.model.keys import SIGNATURE_ALGORITHMS, SignatureAlgorithm
+from pkiconf.model.request import Issued, Outcome, Pending, Rejected
+from pkiconf.policy.serials import serial_bytes
+from pkiconf.signing.signer import Kind, Signer, SigningOrder
+from pkiconf.steps import Step
+from pkiconf.store import authorities, certificates, keys
+from pkiconf.store.database import Connection
+
+SIGNING_TIME: Final = timedelta(seconds=60)
+"""How long one attempt may hold an intent before another process resumes it."""
+
+_INTENT_NAMESPACE: Final = UUID("0e6a2f0c-5d1b-4d53-9a55-3b1f6c9d7e21")
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A reserved certificate: everything needed to sign it, now or after a restart."""
+
+    id: CertificateID
+    tbs: bytes
+    algorithm: SignatureAlgorithm
+    origin_kind: str
+    origin_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    intent: Intent
+    signature: bytes
+    chain: tuple[bytes, ...]
+
+    @property
+    def der(self) -> bytes:
+        return assemble_certificate(self.intent.tbs, self.intent.algorithm, self.signature)
+
+
+class Intents:
+    def __init__(self, parts: Parts, origins: Mapping[str, Origin]) -> None:
+        self._parts = parts
+        self._origins = origins
+
+    def resume(self, certificate: CertificateID) -> Outcome:
+        """Finish an intent from its recorded TBS. An already complete one is returned as it stands."""
+        row = self._parts.db.read(lambda c: certificates.get_certificate(c, certificate))
+        return self._continue(row)
+
+    def sweep(self) -> int:
+        """Resume every intent whose lease has run out; how many were completed."""
+        now = to_epoch(self._parts.now())
+        stale = self._parts.db.read(lambda c: certificates.list_reserved(c, lease_before=now))
+        return sum(isinstance(self._continue(row), Issued) for row in stale)
+
+    def find(self, origin_kind: str, origin_id: str) -> Outcome | None:
+        """What became of an origin; None if it was never reserved."""
+        row = self._parts.db.read(lambda c: certificates.find_by_origin(c, origin_kind, origin_id))
+        return self._continue(row) if row else None
+
+    def finish(self, intent: Intent, signer: Signer, issuer_spki: bytes, chain: tuple[bytes, ...]) -> Outcome:
+        signed = self.sign(intent, signer, issuer_spki, chain)
+        if not isinstance(signed, Signed):
+            return signed
+        try:
+            self._parts.db.write(Step.CERTIFICATE_COMPLETE, self.completion(signed))
+        except certificates.NotReserved:
+            # Another process resumed the same intent and was first: its signature is the one that counts.
+            return self.resume(intent.id)
+        return Issued(intent.id, signed.der, chain)
+
+    def sign(
+        self, intent: Intent, signer: Signer, issuer_spki: bytes, chain: tuple[bytes, ...]
+    ) -> Signed | Rejected | Pending:
+        """The key's work, checked before anything of it is released."""
+        try:
+            signature = signer.sign(self._signing_order(intent))
+        except NotSigned as ex:
+            self.abandon(intent.id, str(ex))
+            return Rejected(str(ex))
+        except SigningUnavailable:
+            return Pending(f"{intent.origin_kind}/{intent.origin_id}", retry_after=int(SIGNING_TIME.total_seconds()))
+        verify_signature(issuer_spki, intent.algorithm, intent.tbs, signature)
+        return Signed(intent, signature, chain)
+
+    def completion(self, signed: Signed) -> Callable[[Connection], None]:
+        """Transaction 2. It raises NotReserved when another process was first."""
+        intent, der = signed.intent, signed.der
+        names = searchable_names(der)
+        now = to_epoch(self._parts.now())
+
+        def write(c: Connection) -> None:
+            serial = serial_bytes(intent.id.serial_number)
+            certificates.complete(c, intent.id.issuer_id, serial, signed.signature, now, names)
+            self._origins[intent.origin_kind].completed(c, intent.origin_id, intent.id, der)
+            self._parts.record(
+                c, SYSTEM, "certificate.complete", _address(intent.id), details(intent.id, intent.origin_id)
+            )
+
+        return write
+
+    def abandon(self, certificate: CertificateID, reason: str) -> None:
+        """Give up an intent that was certainly not signed. Its serial counts as revoked all the same."""
+        row = self._parts.db.read(lambda c: certificates.get_certificate(c, certificate))
+        now = to_epoch(self._parts.now())
+
+        def write(c: Connection) -> None:
+            certificates.abandon(c, certificate.issuer_id, serial_bytes(certificate.serial_number), now)
+            self._origins[row.origin_kind].given_back(c, row.origin_id)
+            told = details(certificate, row.origin_id) | {"reason": reason}
+            self._parts.record(c, SYSTEM, "certificate.abandon", _address(certificate), told)
+
+        self._parts.db.write(Step.CERTIFICATE_ABANDON, write)
+
+    def _continue(self, row: certificates.CertificateRow) -> Outcome:
+        identity = CertificateID(row.issuer_id, int.from_bytes(row.serial, "big"))
+        if row.status == CertificateStatus.ABANDONED:
+            return Rejected("its key gave no signature, so it was given up")
+        stored = self._parts.db.read(lambda c: (certificates.get_stored(c, identity), chain_of(c, row.issuer_id)))
+        (tbs, algorithm_name, signature), chain = stored
+        algorithm = SIGNATURE_ALGORITHMS[algorithm_name]
+        if signature is not None:
+            return Issued(identity, assemble_certificate(tbs, algorithm, signature), chain)
+        key = self._parts.db.read(lambda c: keys.get_key(c, authorities.get_issuer(c, row.issuer_id).key_id))
+        intent = Intent(identity, tbs, algorithm, row.origin_kind, row.origin_id)
+        return self.finish(intent, self.signer(key), key.spki, chain)
+
+    def signer(self, key: keys.KeyRow) -> Signer:
+        """Raises Unavailable when the key cannot be opened."""
+        return self._parts.keyring.open(key.id, key.spki_sha256, key.algorithm, key.sealed, key.wrapping_key_id)
+
+    def _signing_order(self, intent: Intent) -> SigningOrder:
+        name = f"{intent.id.issuer_id}:{intent.id.serial_number:x}"
+        deadline = self._parts.now() + SIGNING_TIME
+        return SigningOrder(uuid5(_INTENT_NAMESPACE, name), Kind.CERTIFICATE, intent.tbs, intent.algorithm, deadline)
+
+
+def details(certificate: CertificateID, origin_id: str) -> dict[str, object]:
+    """What audit records of a certificate say of it."""
+    return {
+        "issuer": certificate.issuer_id,
+        "serial": serial_bytes(certificate.serial_number).hex(),
+        "origin": origin_id,
+    }
+
+
+def _address(certificate: CertificateID) -> str:
+    return f"certificate/{certificate.issuer_id}/{serial_bytes(certificate.serial_number).hex()}"
+
+
+def searchable_names(der: bytes) -> tuple[tuple[str, str], ...]:
+    """Pairs of kind (cn, dns, ip, email, uri, …) and lower-case value under which a certificate is found."""
+    certificate = parse_certificate(der)
+    found = {("cn", value.lower()) for value in parse_name(certificate.subject).values(COMMON_NAME)}
+    extension = certificate.extension(SUBJECT_ALTERNATIVE_NAME)
+    for name in parse_subject_alternative_names(extension.value) if extension else ():
+        kind, _, value = general_name_text(name).partition(":")
+        found.add((kind, value.lower()))
+    return tuple(sorted(found))
