@@ -141,6 +141,8 @@ class Pipeline:
         context = self._parts.db.read(
             lambda c: self._contexts.load(c, order.issuer_id, order.template_id, own_certificate=own)
         )
+        if context.stamp.template_lifecycle != "active":
+            raise Refused(f"{order.address}: the template is retired", "Declare it again, or choose another")
         signer = self.intents.signer(context.key)
         check_public_key(order.wanted.spki, order.wanted.key)
         tbs = self._evaluate(order, context)
