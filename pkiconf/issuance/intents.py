@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from pkiconf.clock import to_epoch
-from pkiconf.der.certificate import assemble_certificate, parse_certificate
+from pkiconf.der.certificate import Certificate, assemble_certificate, parse_certificate
 from pkiconf.der.extensions import parse_subject_alternative_names
 from pkiconf.der.names import general_name_text, parse_name
 from pkiconf.der.oids import SUBJECT_ALTERNATIVE_NAME
@@ -24,7 +24,7 @@ from pkiconf.issuance.order import Origin
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.actor import SYSTEM
 from pkiconf.model.attributes import COMMON_NAME
-from pkiconf.model.certificate import CertificateID, CertificateStatus
+from pkiconf.model.certificate import CertificateID, CertificateStatus, TBSCertificate
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS, SignatureAlgorithm
 from pkiconf.model.request import Issued, Outcome, Pending, Rejected
 from pkiconf.policy.serials import serial_bytes
@@ -48,6 +48,8 @@ class Intent:
     algorithm: SignatureAlgorithm
     origin_kind: str
     origin_id: str
+    names: tuple[tuple[str, str], ...] | None = None
+    """What it will be found by; None after a restart, when the TBS is read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Intents:
     def completion(self, signed: Signed) -> Callable[[Connection], None]:
         """Transaction 2. It raises NotReserved when another process was first."""
         intent, der = signed.intent, signed.der
-        names = searchable_names(der)
+        names = intent.names if intent.names is not None else names_of(parse_certificate(der))
         now = to_epoch(self._parts.now())
 
         def write(c: Connection) -> None:
@@ -172,12 +174,12 @@ def _address(certificate: CertificateID) -> str:
     return f"certificate/{certificate.issuer_id}/{serial_bytes(certificate.serial_number).hex()}"
 
 
-def searchable_names(der: bytes) -> tuple[tuple[str, str], ...]:
+def names_of(certificate: Certificate | TBSCertificate) -> tuple[tuple[str, str], ...]:
     """Pairs of kind (cn, dns, ip, email, uri, …) and lower-case value under which a certificate is found."""
-    certificate = parse_certificate(der)
     found = {("cn", value.lower()) for value in parse_name(certificate.subject).values(COMMON_NAME)}
-    extension = certificate.extension(SUBJECT_ALTERNATIVE_NAME)
-    for name in parse_subject_alternative_names(extension.value) if extension else ():
-        kind, _, value = general_name_text(name).partition(":")
-        found.add((kind, value.lower()))
+    for extension in certificate.extensions:
+        if extension.oid == SUBJECT_ALTERNATIVE_NAME:
+            for name in parse_subject_alternative_names(extension.value):
+                kind, _, value = general_name_text(name).partition(":")
+                found.add((kind, value.lower()))
     return tuple(sorted(found))

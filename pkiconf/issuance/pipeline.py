@@ -17,7 +17,7 @@ from typing import Final
 from pkiconf.clock import to_epoch
 from pkiconf.der.certificate import encode_tbs_certificate
 from pkiconf.errors import Conflict, PkiconfError, Refused
-from pkiconf.issuance.intents import SIGNING_TIME, Intent, Intents, Signed, details
+from pkiconf.issuance.intents import SIGNING_TIME, Intent, Intents, Signed, details, names_of
 from pkiconf.issuance.issuer import IssuingContext, IssuingContexts
 from pkiconf.issuance.order import IssuanceOrder
 from pkiconf.issuance.parts import Parts
@@ -49,7 +49,8 @@ class Draft:
     @property
     def intent(self) -> Intent:
         identity = CertificateID(self.order.issuer_id, self.tbs.serial_number)
-        return Intent(identity, self.encoded, self.tbs.signature, self.order.origin_kind, self.order.origin_id)
+        origin = (self.order.origin_kind, self.order.origin_id)
+        return Intent(identity, self.encoded, self.tbs.signature, *origin, names_of(self.tbs))
 
 
 class DeclarationMoved(Conflict):
@@ -166,7 +167,7 @@ class Pipeline:
     def _reservation(self, draft: Draft) -> Callable[[Connection], None]:
         """Transaction 1. It raises DeclarationMoved, OriginTaken, or what the origin raises."""
         order, tbs, context = draft.order, draft.tbs, draft.context
-        identity = draft.intent.id
+        identity = CertificateID(order.issuer_id, tbs.serial_number)
         now = self._parts.now()
         row = certificates.NewCertificate(
             issuer_id=order.issuer_id,
