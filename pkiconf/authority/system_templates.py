@@ -6,11 +6,10 @@ They stand beside the declared templates of the authority that signs, under name
 from __future__ import annotations
 
 from pkiconf.authority.declared import canonical, digest
+from pkiconf.issuance.requests import SYSTEM_OWNER
 from pkiconf.spec.template import TemplateSpec
 from pkiconf.store import templates
 from pkiconf.store.database import Connection
-
-OWNER = "system"
 
 
 def ensure_system_template(c: Connection, authority_id: int, spec: TemplateSpec, now: int) -> int:
@@ -20,7 +19,7 @@ def ensure_system_template(c: Connection, authority_id: int, spec: TemplateSpec,
     row = templates.find_template(c, authority_id, name)
     if row is None:
         return templates.add_template(
-            c, slug=name, authority_id=authority_id, name=name, owner=OWNER, lifecycle="active",
+            c, slug=name, authority_id=authority_id, name=name, owner=SYSTEM_OWNER, lifecycle="active",
             spec=text, spec_digest=digest(text), created_at=now,
         )  # fmt: skip
     if row.spec_digest != digest(text):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pkiconf.authority.system_templates import OWNER as SYSTEM_OWNER
 from pkiconf.clock import to_epoch
 from pkiconf.issuance.parts import Parts
-from pkiconf.issuance.requests import find_template
+from pkiconf.issuance.requests import SYSTEM_OWNER, find_template
 from pkiconf.store import authorities, inventory, templates
 from pkiconf.store.database import Connection
 
@@ -30,10 +29,10 @@ class TemplateView:
 class TemplateLookup:
     parts: Parts
 
-    def get(self, reference: str) -> TemplateView:
+    def get(self, reference: str, *, include_system: bool = False) -> TemplateView:
         """By `authority/name`, or a bare name that only one template has. Raises NotFound."""
         now = to_epoch(self.parts.now())
-        return self.parts.db.read(lambda c: _view(c, find_template(c, reference), now))
+        return self.parts.db.read(lambda c: _view(c, find_template(c, reference, include_system=include_system), now))
 
     def list(self, *, include_system: bool = False) -> list[TemplateView]:
         """By authority and name. System templates are those of authorities' own and their services' certificates."""

@@ -45,7 +45,7 @@ def list_(system: bool, as_json: bool) -> None:
 def show(template: str, as_json: bool) -> None:
     """Show a template with every value, defaults included."""
     with services() as s:
-        view = s.template_lookup.get(template)
+        view = s.template_lookup.get(template, include_system=True)
     if as_json:
         print_json({**_summary(view), "spec": json.loads(view.row.spec)})
         return

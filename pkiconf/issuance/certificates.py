@@ -123,7 +123,9 @@ def _wish(c: Connection, wanted: Filter) -> inventory.Wish:
     if wanted.authority is not None:
         authority = authorities.get_authority_by_name(c, wanted.authority)
         issuer_ids = [row.id for row in authorities.list_issuers(c, authority.id)]
-    template_id = find_template(c, wanted.template).id if wanted.template else None
+    template_id = None
+    if wanted.template:
+        template_id = find_template(c, wanted.template, include_system=wanted.include_system).id
     return inventory.Wish(
         issuer_ids=issuer_ids,
         template_id=template_id,

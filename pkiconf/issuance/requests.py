@@ -29,6 +29,8 @@ from pkiconf.store import approvals, authorities, requests, templates
 from pkiconf.store.database import Connection
 
 ORIGIN: Final = "request"
+SYSTEM_OWNER: Final = "system"
+"""Who owns the templates that nobody declares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +209,18 @@ def _fits(request: Request, filters: Mapping[str, str]) -> bool:
     return all(any(fnmatchcase(value, wish) for value in values[field]) for field, wish in filters.items())
 
 
-def find_template(c: Connection, reference: str) -> templates.TemplateRow:
-    """A template by `authority/name`, or by a bare name that only one template has. Raises NotFound."""
-    found = templates.find_by_reference(c, reference)
+def find_template(c: Connection, reference: str, *, include_system: bool = False) -> templates.TemplateRow:
+    """A template by `authority/name`, or by a bare name that only one template has. Raises NotFound.
+
+    System templates are those of authorities' own and their services' certificates: nobody requests those, so they are
+    found only by whoever asks for them.
+    """
+    found = [row for row in templates.find_by_reference(c, reference) if include_system or row.owner != SYSTEM_OWNER]
     if len(found) == 1:
         return found[0]
     if not found:
-        known = ", ".join(template_address(c, row.id) for row in templates.list_templates(c)) or "none yet"
+        declared = (row for row in templates.list_templates(c) if row.owner != SYSTEM_OWNER)
+        known = ", ".join(template_address(c, row.id) for row in declared) or "none yet"
         raise NotFound(f"there is no template {reference!r}", f"Known templates: {known}")
     choices = " or ".join(template_address(c, row.id) for row in found)
     raise NotFound(f"more than one template is called {reference!r}", f"Write {choices}")
