@@ -10,10 +10,10 @@ from pkiconf.authority.declared import DeclaredAuthority, Guard, canonical, dige
 from pkiconf.authority.establish import Establisher, Wish
 from pkiconf.authority.imported import Imported, check_imported, record_imported
 from pkiconf.authority.issuers import NewKey, declared_key, record_issuer, subject_of
-from pkiconf.authority.system_templates import OWNER as SYSTEM_OWNER
 from pkiconf.clock import to_epoch
 from pkiconf.errors import Conflict
 from pkiconf.issuance.parts import Parts
+from pkiconf.issuance.requests import SYSTEM_OWNER
 from pkiconf.model.actor import Actor
 from pkiconf.policy.authorization import Action, check_may
 from pkiconf.spec.authority import AuthoritySpec
@@ -79,7 +79,7 @@ class Authorities:
 
         def write(c: Connection) -> None:
             guard(c)
-            authorities.update_authority(c, row.id, generation, **_columns(declared), **_revived(row))
+            authorities.update_authority(c, row.id, generation, **_columns(declared), **_revived(row, declared.spec))
             if renew:
                 self._queue_renewal(c, row, now)
             action = "authority.renew" if renew else "authority.update"
@@ -207,11 +207,11 @@ def _columns(declared: DeclaredAuthority) -> dict[str, Any]:
     return {"spec": declared.text, "spec_digest": digest(declared.text), "owner": declared.owner}
 
 
-def _revived(row: AuthorityRow) -> dict[str, Any]:
+def _revived(row: AuthorityRow, spec: AuthoritySpec) -> dict[str, Any]:
     """What a retired authority becomes when it is declared again."""
     if row.lifecycle != "retired":
         return {}
-    return {"lifecycle": "active" if row.current_issuer_id else "creating", "retired_at": None}
+    return {"lifecycle": "active" if row.current_issuer_id else _first_lifecycle(spec, None), "retired_at": None}
 
 
 def _key_details(key: NewKey) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pkiconf.authority.declared import Guard, canonical, digest, unguarded
-from pkiconf.authority.system_templates import OWNER as SYSTEM_OWNER
 from pkiconf.clock import to_epoch
 from pkiconf.errors import Conflict, NotFound, Refused
 from pkiconf.issuance.parts import Parts
+from pkiconf.issuance.requests import SYSTEM_OWNER
 from pkiconf.model.actor import Actor
 from pkiconf.policy.authorization import Action, check_may
 from pkiconf.spec.template import TemplateSpec
