@@ -10,13 +10,14 @@ import logging
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from pkiconf.authority import establish
 from pkiconf.clock import to_epoch
-from pkiconf.errors import PkiconfError
+from pkiconf.errors import Conflict, NotFound, PkiconfError
 from pkiconf.model.actor import SYSTEM
 from pkiconf.revocation.revoke import CRL_JOB
 from pkiconf.services import Services
@@ -32,15 +33,18 @@ BATCH: Final = 20
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Services, JobRow], None]
+Handler = Callable[[Services, JobRow], str]
+"""Does the job; empty when it is done, else what it waits for: it is then looked at again later."""
 
 
-def _establish(services: Services, job: JobRow) -> None:
-    services.establisher.establish(int(job.dedupe), SYSTEM)
+def _establish(services: Services, job: JobRow) -> str:
+    return "" if services.establisher.establish(int(job.dedupe), SYSTEM) else "its certificate is not there yet"
 
 
-def _make_crl(services: Services, job: JobRow) -> None:
-    services.crls.current(int(job.dedupe))
+def _make_crl(services: Services, job: JobRow) -> str:
+    with suppress(NotFound):  # an issuer that was destroyed, or never signed, has no CRL
+        services.crls.current(int(job.dedupe))
+    return ""
 
 
 HANDLERS: Final[Mapping[str, Handler]] = {establish.JOB: _establish, CRL_JOB: _make_crl}
@@ -93,13 +97,19 @@ class Worker:
         try:
             if handler is None:
                 raise PkiconfError(f"no handler for jobs of kind {job.kind!r}")
-            handler(self.services, job)
+            unfinished = handler(self.services, job)
         except Exception as ex:
-            error = str(ex) if isinstance(ex, PkiconfError) else type(ex).__name__
-            log.warning("job %s %s: %s", job.kind, job.dedupe, error, exc_info=not isinstance(ex, PkiconfError))
-            db.write(Step.JOB_FINISH, lambda c: jobs.fail(c, job, error, now))
-        else:
-            db.write(Step.JOB_FINISH, lambda c: jobs.finish(c, job))
+            unfinished = str(ex) if isinstance(ex, PkiconfError) else type(ex).__name__
+            log.warning("job %s %s: %s", job.kind, job.dedupe, unfinished, exc_info=not isinstance(ex, PkiconfError))
+
+        def end(c: Connection) -> None:
+            if unfinished:
+                jobs.fail(c, job, unfinished, now)
+            else:
+                jobs.finish(c, job)
+
+        with suppress(Conflict):  # the handler ended it itself, or it took so long that another worker has it now
+            db.write(Step.JOB_FINISH, end)
 
     def _renew_crls(self) -> int:
         due = self.services.crls.due()

@@ -22,6 +22,18 @@ from tests.world import World, make_world
 _TEMPLATE = "pkiconf_template"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--soak", action="store_true", help="kill at every occurrence of every step, and for many more rounds"
+    )
+
+
+@pytest.fixture(scope="session")
+def soak(pytestconfig: pytest.Config) -> bool:
+    """Whether tests that can go on for long should."""
+    return bool(pytestconfig.getoption("--soak"))
+
+
 @pytest.fixture(scope="session")
 def migrated_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("migrated")

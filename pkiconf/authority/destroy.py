@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pkiconf.authority import establish
 from pkiconf.clock import to_epoch
 from pkiconf.der.certificate import assemble_certificate
 from pkiconf.der.pem import pem_encode
@@ -19,7 +20,7 @@ from pkiconf.model.actor import Actor
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS
 from pkiconf.policy.authorization import Action, check_may
 from pkiconf.steps import Step, kill_point
-from pkiconf.store import audit, authorities, certificates, crls, inventory, keys, slugs
+from pkiconf.store import audit, authorities, certificates, crls, inventory, jobs, keys, slugs
 from pkiconf.store.authorities import AuthorityRow, IssuerRow
 from pkiconf.store.database import Connection
 
@@ -52,6 +53,7 @@ class Destruction:
             gone = [keys.get_key(c, key_id) for key_id in authorities.delete_authority(c, row.id)]
             for key in gone:
                 keys.delete_key(c, key.id)
+            jobs.cancel(c, establish.JOB, str(row.id))
             slugs.bury_slug(c, f"authority/{name}", now)
             self.parts.record(c, actor, "authority.destroy", f"authority/{name}", {"issuers": issuers})
             return [key.spki_sha256 for key in gone]

@@ -96,18 +96,19 @@ class Establisher:
         """Row ids of authorities whose wish has not come true yet."""
         return frozenset(int(job.dedupe) for job in jobs.list_jobs_of_kind(c, JOB))
 
-    def establish(self, authority_id: int, actor: Actor) -> None:
-        """Do what is left. Returns at once if nothing is.
+    def establish(self, authority_id: int, actor: Actor) -> bool:
+        """Do what is left; whether the wish has come true. One that has not stands: somebody else signs the
+        certificate, or the authority was retired before it had one.
 
         Raises Refused when policy forbids the certificate, Conflict when the authority above cannot sign yet.
         """
         job = self._parts.db.read(lambda c: jobs.find_job(c, JOB, str(authority_id)))
         if job is None:
-            return
+            return True
         wish = Wish(**json.loads(job.payload))
         row, spec = self._parts.db.read(lambda c: _authority(c, authority_id))
-        if row.lifecycle == "waiting_certificate":
-            return  # somebody else signs; installing the certificate ends the wish
+        if row.lifecycle in ("waiting_certificate", "retired"):
+            return False
         # Sequence 0 came with an import; an external certificate was installed.
         if wish.sequence and spec.issuer != "external":
             self._certify(row, spec, wish, actor)
@@ -115,6 +116,7 @@ class Establisher:
             self._cross_certify(row, spec, wish, actor)
         self._services.ensure(wish.issuer_id, OCSP)
         self._parts.db.write(Step.JOB_FINISH, lambda c: _end(c, job))
+        return True
 
     def _certify(self, row: authorities.AuthorityRow, spec: AuthoritySpec, wish: Wish, actor: Actor) -> None:
         if spec.issuer == "self":

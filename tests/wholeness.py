@@ -1,0 +1,260 @@
+"""What holds of an installation whatever was done to its processes: nothing lost, nothing double, nothing unproved.
+
+Certificates, CRLs and OCSP answers are read by a stranger's library; the rows are read as they lie in the database.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from sqlalchemy import text
+
+from pkiconf.bootstrap import checkpoint_verifier, open_services
+from pkiconf.der.certificate import assemble_certificate
+from pkiconf.der.keys import key_bits
+from pkiconf.model.keys import SIGNATURE_ALGORITHMS
+from pkiconf.services import Services
+from pkiconf.settings import ProcessSettings
+from pkiconf.steps import Step
+from pkiconf.store import keys
+from pkiconf.store.audit_verify import AuditReport, verify
+from pkiconf.store.database import Connection
+from pkiconf.worker import Worker
+
+Serial = tuple[int, int]  # issuer id, serial number
+_REVOKED = ("revoked", "held", "abandoned")
+_STATUS = {
+    ocsp.OCSPCertStatus.GOOD: ("good", "reserved"),
+    ocsp.OCSPCertStatus.REVOKED: _REVOKED,
+    ocsp.OCSPCertStatus.UNKNOWN: (),
+}
+
+
+@contextmanager
+def opened(state: Path, url: str | None = None) -> Iterator[Services]:
+    """The services of an installation that is already there."""
+    with open_services(ProcessSettings(state=state, database_url=url)) as services:
+        yield services
+
+
+def rows(services: Services, sql: str, **values: Any) -> list[tuple[Any, ...]]:
+    return services.parts.db.read(lambda c: [tuple(row) for row in c.execute(text(sql), values)])
+
+
+def let_minutes_pass(services: Services) -> None:
+    """Every lease, claim and pause of a process that is gone has run out."""
+
+    def write(c: Connection) -> None:
+        for change in (
+            "UPDATE certificate SET lease_until = 0 WHERE status = 'reserved'",
+            "UPDATE job SET claimed_until = 0 WHERE claimed_until IS NOT NULL",
+            "UPDATE job SET due_at = 0",
+            "UPDATE lease SET until_at = 0",
+        ):
+            c.execute(text(change))
+
+    services.parts.db.write(Step.JOB_CLAIM, write)
+
+
+def settle(services: Services) -> None:
+    """Minutes later, a worker has done everything that was due."""
+    let_minutes_pass(services)
+    worker = Worker(services)
+    worker.run_once()
+    worker.run_once()  # what the first round made due: the records of its own acts, for one
+
+
+def audit_report(services: Services) -> AuditReport:
+    parts = services.parts
+    return verify(parts.db, parts.audit, checkpoint_verifier(parts), parts.state)
+
+
+@dataclass(frozen=True)
+class Issuer:
+    id: int
+    slug: str
+    generation: int
+    state: str
+    status_epoch: int
+    crl_number: int
+    subject: bytes
+    spki: bytes
+
+
+def issuers(services: Services) -> list[Issuer]:
+    found = rows(
+        services,
+        "SELECT i.id, a.slug, i.generation, i.state, i.status_epoch, i.crl_number, i.subject, k.spki FROM issuer i"
+        ' JOIN authority a ON a.id = i.authority_id JOIN "key" k ON k.id = i.key_id ORDER BY i.id',
+    )
+    return [Issuer(*row) for row in found]
+
+
+def stored_certificates(services: Services) -> dict[Serial, bytes]:
+    """Every complete certificate as it would be handed out, DER."""
+    found = rows(
+        services,
+        "SELECT t.issuer_id, t.serial, t.tbs, t.algorithm, s.signature FROM certificate_tbs t"
+        " JOIN certificate_signature s ON s.issuer_id = t.issuer_id AND s.serial = t.serial",
+    )
+    return {
+        (issuer, int.from_bytes(serial)): assemble_certificate(tbs, SIGNATURE_ALGORITHMS[algorithm], signature)
+        for issuer, serial, tbs, algorithm, signature in found
+    }
+
+
+def check_whole(services: Services) -> None:
+    """Fails the test with everything that is wrong. The installation has `settle`d: nothing is under way."""
+    wrong = [
+        *(str(finding) for finding in audit_report(services).findings),
+        *_wrong_certificates(services),
+        *_wrong_requests(services),
+        *_wrong_keys(services),
+        *(problem for issuer in issuers(services) for problem in _wrong_issuer(services, issuer)),
+        *_undone_jobs(services),
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def _undone_jobs(services: Services) -> Iterator[str]:
+    """An authority that waits for a stranger, or was retired before it had a certificate, keeps its job."""
+    waiting = {str(id) for (id,) in rows(services, "SELECT id FROM authority WHERE lifecycle <> 'active'")}
+    for kind, thing in rows(services, "SELECT kind, dedupe FROM job"):
+        if kind != "authority.establish" or thing not in waiting:
+            yield f"{kind} {thing} is still to be done"
+
+
+def _wrong_certificates(services: Services) -> Iterator[str]:
+    signed = stored_certificates(services)
+    signers = {issuer.id: issuer for issuer in issuers(services)}
+    states = rows(services, "SELECT issuer_id, serial, status, template_version_id FROM certificate")
+    for issuer_id, serial, status, version in states:
+        number = int.from_bytes(serial)
+        der = signed.pop((issuer_id, number), None)
+        if status == "reserved" or (version is not None and (status == "abandoned") != (der is None)):
+            yield f"certificate {serial.hex()} is {status}, signed: {der is not None}"
+        if der is None:
+            continue
+        certificate = x509.load_der_x509_certificate(der)
+        if certificate.serial_number != number or certificate.issuer.public_bytes() != signers[issuer_id].subject:
+            yield f"certificate {serial.hex()} is filed under another issuer or serial"
+        public = x509.load_der_x509_certificate(_own_certificate(services, issuer_id))
+        certificate.verify_directly_issued_by(public)
+    yield from (f"a signature without its certificate: {issuer} {serial:x}" for issuer, serial in signed)
+    for name, count in Counter(rows(services, "SELECT issuer_id, der FROM ca_certificate")).items():
+        if count > 1:
+            yield f"issuer {name[0]} has the same certificate {count} times"
+
+
+def _own_certificate(services: Services, issuer_id: int) -> bytes:
+    found = rows(
+        services,
+        "SELECT der FROM ca_certificate WHERE issuer_id = :id AND role <> 'cross' ORDER BY id DESC LIMIT 1",
+        id=issuer_id,
+    )
+    return bytes(found[0][0])
+
+
+def _wrong_requests(services: Services) -> Iterator[str]:
+    origins = {
+        int(origin): (issuer, serial, status)
+        for origin, issuer, serial, status in rows(
+            services, "SELECT origin_id, issuer_id, serial, status FROM certificate WHERE origin_kind = 'request'"
+        )
+    }
+    decided = Counter(number for (number,) in rows(services, "SELECT request_id FROM approval"))
+    for number, state, issuer, serial in rows(services, "SELECT id, state, issuer_id, serial FROM request"):
+        issued = origins.pop(number, None)
+        if state not in ("pending", "issued", "declined", "rejected"):
+            yield f"request {number} is {state}"
+        if (state == "issued") != (issued is not None and issued[2] in ("good", "held", "revoked")):
+            yield f"request {number} is {state}, its certificate {issued}"
+        if issued is not None and issued[:2] != (issuer, serial):
+            yield f"request {number} names certificate {issuer} {serial!r}, not {issued}"
+        if decided[number] != (state != "pending"):
+            yield f"request {number} is {state} after {decided[number]} decisions"
+    yield from (f"a certificate for request {number}, which is not there" for number in origins)
+
+
+def _wrong_keys(services: Services) -> Iterator[str]:
+    keyring = services.parts.keyring
+    for row in services.parts.db.read(keys.list_keys):
+        if row.sealed is not None:
+            keyring.open(row.id, row.spki_sha256, row.algorithm, row.sealed, row.wrapping_key_id)
+        elif row.state == "active":
+            yield f"key {row.id} has no private key"
+
+
+def _wrong_issuer(services: Services, issuer: Issuer) -> Iterator[str]:
+    yield from _wrong_crls(services, issuer)
+    if issuer.state in ("active", "retiring"):
+        yield from wrong_answers(services, issuer)
+
+
+def revoked_now(services: Services, issuer: Issuer) -> set[int]:
+    found = rows(
+        services,
+        "SELECT serial FROM certificate WHERE issuer_id = :id AND status IN ('revoked', 'held', 'abandoned')",
+        id=issuer.id,
+    )
+    return {int.from_bytes(serial) for (serial,) in found}
+
+
+def _wrong_crls(services: Services, issuer: Issuer) -> Iterator[str]:
+    found = rows(
+        services,
+        "SELECT number, covers_epoch, this_update, der FROM crl WHERE issuer_id = :id ORDER BY number",
+        id=issuer.id,
+    )
+    for earlier, later in pairwise(found):
+        if later[1] < earlier[1] or later[2] < earlier[2]:
+            yield f"CRL {later[0]} of issuer {issuer.id} goes back behind CRL {earlier[0]}"
+    if not found:
+        if issuer.state in ("active", "retiring"):
+            yield f"issuer {issuer.id} has no CRL"
+        return
+    number, covers_epoch, _, der = found[-1]
+    crl = x509.load_der_x509_crl(der)
+    if number > issuer.crl_number or crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number != number:
+        yield f"CRL {number} of issuer {issuer.id} has a number that was not taken for it"
+    if issuer.state != "ended" and covers_epoch != issuer.status_epoch:
+        yield f"the CRL of issuer {issuer.id} covers epoch {covers_epoch}, not {issuer.status_epoch}"
+    if {entry.serial_number for entry in crl} != revoked_now(services, issuer):
+        yield f"CRL {number} of issuer {issuer.id} does not list what is revoked"
+    public = x509.load_der_x509_certificate(_own_certificate(services, issuer.id)).public_key()
+    if not crl.is_signature_valid(public):  # type: ignore[arg-type]
+        yield f"CRL {number} of issuer {issuer.id} has a signature that does not hold"
+
+
+def ask(services: Services, issuer: Issuer, serial: int) -> ocsp.OCSPResponse:
+    """A fresh answer to a request that a stranger's library made."""
+    own = x509.load_der_x509_certificate(_own_certificate(services, issuer.id))
+    name_hash, key_hash = hashes.Hash(hashes.SHA256()), hashes.Hash(hashes.SHA256())
+    name_hash.update(own.subject.public_bytes())
+    key_hash.update(key_bits(issuer.spki))
+    request = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
+        name_hash.finalize(), key_hash.finalize(), serial, hashes.SHA256()
+    )
+    asked = request.build().public_bytes(Encoding.DER)
+    answer = services.ocsp.answer(issuer.slug, asked, services.parts.now())
+    return ocsp.load_der_ocsp_response(answer.der)
+
+
+def wrong_answers(services: Services, issuer: Issuer) -> Iterator[str]:
+    """What a fresh OCSP answer says of every certificate, where it is not what the database says."""
+    for serial, status in rows(services, "SELECT serial, status FROM certificate WHERE issuer_id = :id", id=issuer.id):
+        said = ask(services, issuer, int.from_bytes(serial))
+        if said.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+            yield f"OCSP says {said.response_status} of certificate {serial.hex()}"
+        elif status not in _STATUS[said.certificate_status]:
+            yield f"OCSP says {said.certificate_status} of certificate {serial.hex()}, which is {status}"
