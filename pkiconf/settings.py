@@ -52,6 +52,15 @@ class ProcessSettings(BaseSettings):
     def _comma_separated(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("bind", "tls_bind", "operations_bind")
+    @classmethod
+    def _host_and_port(cls, value: str | None) -> str | None:
+        if value is not None:
+            host, colon, port = value.rpartition(":")
+            if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
+                raise ValueError(f"{value!r} is not HOST:PORT, such as 127.0.0.1:8000 or [::1]:8000")
+        return value
+
     @property
     def state_folder(self) -> Path:
         """Absolute. Raises nothing for a folder that does not exist yet."""

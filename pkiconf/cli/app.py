@@ -75,16 +75,13 @@ def main(arguments: list[str]) -> int:
     PKICONF_DEBUG is set."""
     try:
         result = root.main(args=arguments, prog_name="pkiconf", standalone_mode=False)
-    except PkiconfError as error:
-        if os.environ.get("PKICONF_DEBUG"):
-            raise
-        click.echo(f"error: {error}", err=True)
-        return exit_code_of(error)
-    except click.ClickException as error:
-        error.show()
-        return ExitCode.USAGE
     except click.exceptions.Exit as error:
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        return _usage(error)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return 130
@@ -92,4 +89,33 @@ def main(arguments: list[str]) -> int:
         # The reader of our output has gone; it has what it wanted.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
+    except Exception as error:
+        if os.environ.get("PKICONF_DEBUG"):
+            raise
+        return _failure(error)
     return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _usage(error: click.ClickException) -> int:
+    click.echo(f"error: {error.format_message()}", err=True)
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        click.echo(f"{context.get_usage()}\nSee `{context.command_path} --help`.", err=True)
+    return ExitCode.USAGE
+
+
+def _failure(error: Exception) -> int:
+    if isinstance(error, PkiconfError):
+        code = exit_code_of(error)
+        click.echo(f"{'refused' if code is ExitCode.REFUSED else 'error'}: {error}", err=True)
+        return code
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {where}{error.strerror}", err=True)
+    else:
+        click.echo(
+            f"error: {type(error).__name__}: {error}\nThis is a fault of pkiconf itself. "
+            "PKICONF_DEBUG=1 shows where it happened; please report that.",
+            err=True,
+        )
+    return ExitCode.ERROR

@@ -13,7 +13,7 @@ from pkiconf.cli.context import operator, services
 from pkiconf.cli.exit_codes import ExitCode
 from pkiconf.cli.lazy import SuggestingGroup
 from pkiconf.cli.moments import moment
-from pkiconf.cli.output import counted, print_json, print_table, write_pieces
+from pkiconf.cli.output import as_json, counted, print_json, print_table, write_pieces
 
 if TYPE_CHECKING:
     from pkiconf.services import Services
@@ -32,7 +32,7 @@ def group() -> None:
 @click.option("--until", metavar="TIME", help="Excluded.")
 @click.option("--after", type=click.IntRange(0), help="Records with higher ids, the first --limit of them.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="The newest so many.")
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 def list_(
     action: str | None,
     address: str | None,
@@ -62,7 +62,7 @@ def list_(
 
 
 @group.command()
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 def verify(as_json: bool) -> int:
     """Check every record, their order, every signed checkpoint, and the certificates against the records.
 

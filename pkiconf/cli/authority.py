@@ -10,7 +10,7 @@ import click
 from pkiconf.cli.context import operator, services
 from pkiconf.cli.exit_codes import ExitCode
 from pkiconf.cli.lazy import SuggestingGroup
-from pkiconf.cli.output import print_fields, print_json, print_table, read_in, write_out
+from pkiconf.cli.output import as_json, print_fields, print_json, print_table, read_in, write_out
 
 if TYPE_CHECKING:
     from pkiconf.authority.lookup import AuthorityView
@@ -25,7 +25,7 @@ def group() -> None:
 
 
 @group.command("list")
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 def list_(as_json: bool) -> None:
     """List authorities."""
     with services() as s:
@@ -40,7 +40,7 @@ def list_(as_json: bool) -> None:
 
 @group.command()
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 def show(name: str, as_json: bool) -> None:
     """Show one authority with its generations, certificates and URLs."""
     with services() as s:
@@ -50,7 +50,7 @@ def show(name: str, as_json: bool) -> None:
 
 @group.command()
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 def urls(name: str, as_json: bool) -> None:
     """Print the authority's URLs, as its certificates carry them."""
     with services() as s:
@@ -96,6 +96,8 @@ def install_cert(name: str, certificate: Path, chain: Path | None) -> None:
 @click.option("--chain", is_flag=True, help="With everything above it, the root last.")
 def export(name: str, out: Path | None, form: str, chain: bool) -> None:
     """Write an authority's certificate."""
+    if chain and form == "der":
+        raise click.UsageError("DER holds one certificate: leave out --chain, or use --format p7b")
     with services() as s:
         write_out(s.lookup.export(name, form, chain=chain), out)
 

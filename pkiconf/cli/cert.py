@@ -10,13 +10,14 @@ import click
 from pkiconf.cli.context import operator, services
 from pkiconf.cli.lazy import SuggestingGroup
 from pkiconf.cli.moments import moment
-from pkiconf.cli.output import print_fields, print_json, print_table, write_out
+from pkiconf.cli.naming import parse_values
+from pkiconf.cli.output import as_json, print_fields, print_json, print_table, write_out
 from pkiconf.cli.self_signed import self_signed
 
 if TYPE_CHECKING:
     from pkiconf.issuance.certificates import Found
 
-_authority = click.option("--authority", help="Needed only when two authorities share a serial.")
+_authority = click.option("--authority", metavar="NAME", help="Needed only when two authorities share a serial.")
 
 
 @click.group(cls=SuggestingGroup)
@@ -25,14 +26,14 @@ def group() -> None:
 
 
 @group.command("list")
-@click.option("--authority")
+@click.option("--authority", metavar="NAME", help="Only its certificates, of every generation.")
 @click.option("--template", help="authority/name, or the bare name where only one has it.")
 @click.option("--status", type=click.Choice(["good", "held", "revoked", "reserved", "abandoned"]))
 @click.option("--name", help="A common name or alternative name; * stands for anything.")
 @click.option("--expires-before", metavar="TIME", help="Such as 2027-01-31.")
 @click.option("--system", is_flag=True, help="Also authorities' own and their services' certificates.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 def list_(as_json: bool, system: bool, expires_before: str | None, **wish: Any) -> None:  # noqa: ANN401
     """List certificates."""
     _print_found(as_json, system, expires_before, **wish)
@@ -41,7 +42,7 @@ def list_(as_json: bool, system: bool, expires_before: str | None, **wish: Any) 
 @group.command()
 @click.argument("name")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 def search(name: str, limit: int, as_json: bool) -> None:
     """Find certificates by common name or alternative name; * stands for anything."""
     _print_found(as_json, True, None, name=name, limit=limit)
@@ -50,7 +51,7 @@ def search(name: str, limit: int, as_json: bool) -> None:
 @group.command()
 @click.argument("serial")
 @_authority
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 def show(serial: str, authority: str | None, as_json: bool) -> None:
     """Show one certificate and its status."""
     with services() as s:
@@ -78,7 +79,7 @@ def revoke(serial: str, authority: str | None, reason: str, invalid_since: str |
     """Revoke for good: the next OCSP answer and CRL say so, from every process."""
     from pkiconf.policy.revocation import parse_reason
 
-    cause = parse_reason(reason)
+    (cause,) = parse_values("--reason", (reason,), parse_reason)
     with services() as s:
         found = s.certificates.get(serial, authority)
         s.revocations.revoke(found.id, cause, operator(), moment(invalid_since, "--invalid-since"))

@@ -8,6 +8,8 @@ import platform
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from pkiconf.model.actor import Actor
 
 if TYPE_CHECKING:
@@ -25,18 +27,25 @@ def set_options(**given: Any) -> None:  # noqa: ANN401
 
 
 def process_settings(**more: Any) -> ProcessSettings:  # noqa: ANN401
-    """The settings of this process: flags, then PKICONF_* variables, then defaults. Raises Malformed."""
+    """The settings of this process: flags, then PKICONF_* variables, then defaults.
+
+    Raises Malformed for a variable that cannot be, a usage error for a flag.
+    """
     from pydantic import ValidationError
 
     from pkiconf.errors import Malformed
     from pkiconf.settings import ProcessSettings
 
+    flags = {**_options, **{name: value for name, value in more.items() if value is not None}}
     try:
-        return ProcessSettings(**_options, **{name: value for name, value in more.items() if value is not None})
+        return ProcessSettings(**flags)
     except ValidationError as ex:
         first = ex.errors(include_input=False, include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise Malformed(f"setting {name} (PKICONF_{name.upper()}): {first['msg']}") from None
+        what = first["msg"].removeprefix("Value error, ")
+        if name in flags:
+            raise click.UsageError(f"--{name.replace('_', '-')}: {what}") from None
+        raise Malformed(f"PKICONF_{name.upper()}: {what}") from None
 
 
 def environment(settings: ProcessSettings) -> dict[str, str]:

@@ -9,7 +9,7 @@ import click
 
 from pkiconf.cli.context import services
 from pkiconf.cli.lazy import SuggestingGroup
-from pkiconf.cli.output import print_fields, print_json, print_table, read_in, write_out
+from pkiconf.cli.output import as_json, print_fields, print_json, print_table, read_in, write_out
 
 if TYPE_CHECKING:
     from pkiconf.der.crl import CRL
@@ -53,7 +53,7 @@ def fetch(authority: str, generation: int | None, url: str | None, local: bool, 
 @click.argument("source", metavar="AUTHORITY|FILE")
 @_generation
 @click.option("--entries", is_flag=True, help="Also list the revoked serials.")
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 def show(source: str, generation: int | None, entries: bool, as_json: bool) -> None:
     """Show an authority's CRL, as this installation serves it now, or one in a file (PEM or DER; - is standard input).
 

@@ -10,7 +10,7 @@ import click
 
 from pkiconf.cli.lazy import SuggestingGroup
 from pkiconf.cli.naming import load_key, naming, parse_sans, parse_subject, signature_wish
-from pkiconf.cli.output import print_fields, print_json, read_in, write_out
+from pkiconf.cli.output import as_json, print_fields, print_json, read_in, write_out
 
 
 @click.group(cls=SuggestingGroup)
@@ -49,7 +49,7 @@ def new(
 
 @group.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 def show(file: Path, as_json: bool) -> None:
     """Check a request's signature and say what it asks for. `-` reads standard input."""
     fields = _describe(read_in(file))

@@ -9,7 +9,7 @@ import click
 from pkiconf.cli.context import operator, process_settings
 from pkiconf.cli.exit_codes import ExitCode
 from pkiconf.cli.lazy import SuggestingGroup
-from pkiconf.cli.output import print_fields, print_json
+from pkiconf.cli.output import as_json, print_fields, print_json
 
 if TYPE_CHECKING:
     from pkiconf.store.database import Database
@@ -21,7 +21,7 @@ def group() -> None:
 
 
 @group.command()
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 def status(as_json: bool) -> int:
     """Show where the database is and which schema it has. Exit status 2: it can be upgraded."""
     from pkiconf.store.migrate import REVISIONS, Schema, current_revision, schema_of

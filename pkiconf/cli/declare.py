@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from pkiconf.cli.exit_codes import ExitCode
-from pkiconf.cli.output import print_fields, write_out
+from pkiconf.cli.output import as_json, print_fields, print_json, write_out
 
 
 @click.command()
@@ -59,12 +59,26 @@ def schema() -> None:
 
 
 @click.command()
-@click.argument("path")
-def explain(path: str) -> None:
-    """Say what the field at PATH means, such as templates.key_usage."""
+@click.argument("path", required=False)
+@as_json
+def explain(path: str | None, as_json: bool) -> None:
+    """Say what the field at PATH means, such as templates.key_usage. Without PATH: what can stand at the top."""
+    from dataclasses import asdict
+
+    from pkiconf.spec.explain import TOP_LEVEL
     from pkiconf.spec.explain import explain as explain_field
 
+    if path is None:
+        tops = [explain_field(key) for key in TOP_LEVEL]
+        if as_json:
+            print_json([asdict(top) for top in tops])
+        else:
+            print_fields({top.path: top.meaning for top in tops})
+        return
     found = explain_field(path)
+    if as_json:
+        print_json(asdict(found))
+        return
     fields: dict[str, object] = {"field": found.path, "meaning": found.meaning, "type": found.type}
     fields["default"] = "(required)" if found.required else found.default
     if found.allowed:

@@ -9,14 +9,14 @@ import click
 
 from pkiconf.cli.context import operator, process_settings
 from pkiconf.cli.exit_codes import ExitCode
-from pkiconf.cli.output import counted, print_json
+from pkiconf.cli.output import as_json, counted, print_json
 
 if TYPE_CHECKING:
     from pkiconf.diagnosis.finding import Finding
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 def doctor(as_json: bool) -> int:
     """Look for what is wrong or soon will be, each with a remedy. Nothing is changed.
 

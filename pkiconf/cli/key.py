@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pkiconf.cli.lazy import SuggestingGroup
-from pkiconf.cli.output import create_out, print_fields, print_json, read_in
+from pkiconf.cli.output import as_json, create_out, print_fields, print_json, read_in
 from pkiconf.cli.passphrase import ask_new_passphrase, passphrase_file, passphrase_for, read_passphrase
 from pkiconf.model.keys import KEY_ALGORITHMS
 
@@ -40,7 +40,7 @@ def new(kind: str, out: Path, passphrase_file: Path | None, encrypt: bool) -> No
 @group.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @passphrase_file
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 def show(file: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """Say what kind of key a file holds, and whether pkiconf would certify it. The key itself is not shown."""
     import hashlib

@@ -9,7 +9,7 @@ import click
 
 from pkiconf.cli.context import operator, services
 from pkiconf.cli.lazy import SuggestingGroup
-from pkiconf.cli.output import create_out, print_fields, print_json
+from pkiconf.cli.output import as_json, create_out, print_fields, print_json
 
 if TYPE_CHECKING:
     from pkiconf.signing.master import MasterKeySource
@@ -21,7 +21,7 @@ def group() -> None:
 
 
 @group.command()
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 def status(as_json: bool) -> None:
     """Show which master keys are at hand, and under which things are sealed. Ids tell nothing of the keys."""
     from pkiconf.store import keys

@@ -21,7 +21,16 @@ class Entry:
 
 
 class SuggestingGroup(click.Group):
-    """Answers a command that does not exist with the nearest one that does."""
+    """Lists its commands in the order they were written, each with its whole first sentence; answers a command that
+    does not exist with the nearest one that does."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, _first_sentence(command.help or "")) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -32,6 +41,11 @@ class SuggestingGroup(click.Group):
             hint = f" Did you mean {near[0]!r}?" if near else f" See `{ctx.command_path} --help`."
             raise click.UsageError(f"there is no command {name!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
+
+
+def _first_sentence(text: str) -> str:
+    first = " ".join(text.partition("\n\n")[0].split())
+    return first.partition(". ")[0].removesuffix(".")
 
 
 class LazyGroup(SuggestingGroup):

@@ -10,7 +10,7 @@ import click
 
 from pkiconf.cli.output import read_in
 from pkiconf.cli.passphrase import passphrase_file, passphrase_for
-from pkiconf.errors import Malformed
+from pkiconf.errors import Malformed, Refused
 from pkiconf.model.keys import Hash, Padding
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pkiconf.model.names import GeneralName, Name
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 _OPTIONS: Final = (
     click.option("--key", "key_file", required=True, type=click.Path(path_type=Path), help="Private key, PEM or DER."),
@@ -43,20 +44,31 @@ def load_key(key_file: Path, passphrase_file: Path | None) -> OfflineKey:
     return open_key(data, passphrase_for(key_file, data, passphrase_file))
 
 
+def parse_values(option: str, texts: Iterable[str], parse: Callable[[str], T]) -> tuple[T, ...]:
+    """What an option's texts mean; one that means nothing is a usage error that names the option."""
+    found = []
+    for text in texts:
+        try:
+            found.append(parse(text))
+        except (Malformed, Refused) as ex:
+            raise click.UsageError(f"{option}: {ex}") from None
+    return tuple(found)
+
+
 def parse_subject(text: str | None) -> Name:
-    """Raises Malformed; openssl's way of writing a name is recognised and explained."""
+    """openssl's way of writing a name is recognised and explained."""
     from pkiconf.der.names import parse_name_text
 
     if text and text.startswith("/"):
-        parts = ",".join(reversed(text[1:].split("/")))
-        raise Malformed(f"--subject {text!r} is written openssl's way", f"Write it like RFC 4514: {parts!r}")
-    return parse_name_text(text or "")
+        rest = ",".join(reversed(text[1:].split("/")))
+        raise click.UsageError(f"--subject {text!r} is written openssl's way: write {rest!r} (RFC 4514)")
+    return parse_values("--subject", (text or "",), parse_name_text)[0]
 
 
 def parse_sans(texts: Iterable[str]) -> tuple[GeneralName, ...]:
     from pkiconf.der.names import parse_general_name_text
 
-    return tuple(parse_general_name_text(text) for text in texts)
+    return parse_values("--san", texts, parse_general_name_text)
 
 
 def signature_wish(hash_name: str | None, pss: bool) -> dict[str, Any]:

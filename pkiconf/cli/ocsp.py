@@ -9,7 +9,7 @@ import click
 
 from pkiconf.cli.context import services, services_if_any
 from pkiconf.cli.lazy import SuggestingGroup
-from pkiconf.cli.output import print_fields, print_json, read_in, write_out
+from pkiconf.cli.output import as_json, print_fields, print_json, read_in, write_out
 
 if TYPE_CHECKING:
     from pkiconf.der.certificate import Certificate
@@ -32,7 +32,7 @@ def group() -> None:
 @click.option("--hash", "hash_name", type=click.Choice(["sha1", "sha256"]), default="sha1", show_default=True)
 @click.option("--nonce/--no-nonce", default=True, show_default=True, help="Without one, an answer may be from a cache.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also keep the response, DER.")
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 def query(
     certificate: str,
     authority: str | None,

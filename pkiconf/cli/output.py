@@ -16,6 +16,8 @@ from pkiconf.errors import Conflict, Unavailable
 
 T = TypeVar("T")
 
+as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
 
 def print_json(value: Any) -> None:  # noqa: ANN401
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))

@@ -11,7 +11,7 @@ import click
 
 from pkiconf.cli.context import operator, process_settings, services, services_if_any
 from pkiconf.cli.exit_codes import ExitCode
-from pkiconf.cli.output import read_in, write_out
+from pkiconf.cli.output import as_json, read_in, write_out
 
 if TYPE_CHECKING:
     from pkiconf.model.actor import Actor
@@ -36,7 +36,7 @@ _paths = click.argument("paths", nargs=-1, required=True, type=click.Path(path_t
 @_prune
 @_workspace
 @click.option("--diff", "diff", is_flag=True, help="Show each changed field, before and after.")
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 @click.option("--out", type=click.Path(path_type=Path), help="Save the plan, for `pkiconf apply FILE`.")
 def plan(
     paths: Sequence[Path],

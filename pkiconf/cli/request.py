@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,11 +13,14 @@ from pkiconf.cli.context import operator, services
 from pkiconf.cli.exit_codes import ExitCode, exit_code_of
 from pkiconf.cli.lazy import SuggestingGroup
 from pkiconf.cli.moments import moment
-from pkiconf.cli.output import print_fields, print_json, print_table, read_in, write_out
+from pkiconf.cli.naming import parse_values
+from pkiconf.cli.output import as_json, print_fields, print_json, print_table, read_in, write_out
 
 if TYPE_CHECKING:
     from pkiconf.model.request import Issued, Outcome, Overrides
     from pkiconf.services import Services
+
+_STATES: Final = ("pending", "approved", "issued", "declined", "rejected")
 
 
 @click.group(cls=SuggestingGroup)
@@ -47,10 +50,10 @@ def submit(csr: Path, template: str, approve: bool, out: Path | None) -> int:
 
 
 @group.command("list")
-@click.option("--state", "states", multiple=True, help="pending, approved, issued, declined. Default: pending.")
+@click.option("--state", "states", multiple=True, type=click.Choice(_STATES), help="Default: pending.")
 @click.option("--all", "everything", is_flag=True, help="Requests in every state.")
 @click.option("--filter", "patterns", multiple=True, metavar="FIELD=PATTERN", help="template, subject, name or by.")
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 def list_(states: Sequence[str], everything: bool, patterns: Sequence[str], as_json: bool) -> None:
     """List requests, the oldest first."""
     with services() as s:
@@ -66,7 +69,7 @@ def list_(states: Sequence[str], everything: bool, patterns: Sequence[str], as_j
 
 @group.command()
 @click.argument("number", type=int)
-@click.option("--json", "as_json", is_flag=True)
+@as_json
 @click.option("--csr", "only_csr", is_flag=True, help="Print the CSR itself, PEM.")
 def show(number: int, as_json: bool, only_csr: bool) -> None:
     """Show one request: what it asks for, what became of it."""
@@ -88,7 +91,7 @@ def show(number: int, as_json: bool, only_csr: bool) -> None:
 @click.option("--filter", "patterns", multiple=True, metavar="FIELD=PATTERN", help="template, subject, name or by.")
 @click.option("--set", "subject", multiple=True, metavar="subject.TYPE=VALUE", help="Replace a subject attribute.")
 @click.option("--add-san", multiple=True, metavar="TYPE:VALUE", help="Such as dns:www.corp.example or ip:192.0.2.1.")
-@click.option("--remove-san", multiple=True, metavar="TYPE:VALUE")
+@click.option("--remove-san", multiple=True, metavar="TYPE:VALUE", help="One that the CSR asks for.")
 @click.option("--days", type=click.IntRange(1, 36600), help="Validity from now on.")
 @click.option("--not-before", metavar="TIME", help="Start, such as 2027-01-31T08:00 (UTC).")
 @click.option("--not-after", metavar="TIME", help="End.")
@@ -184,9 +187,9 @@ def _overrides(
     start: datetime | None = moment(not_before, "--not-before")
     end: datetime | None = moment(not_after, "--not-after")
     return Overrides(
-        set_subject=tuple(parse_subject_override(text) for text in subject),
-        add_sans=tuple(parse_general_name_text(text) for text in add_san),
-        remove_sans=tuple(parse_general_name_text(text) for text in remove_san),
+        set_subject=parse_values("--set", subject, parse_subject_override),
+        add_sans=parse_values("--add-san", add_san, parse_general_name_text),
+        remove_sans=parse_values("--remove-san", remove_san, parse_general_name_text),
         days=days,
         not_before=start,
         not_after=end,

@@ -49,6 +49,8 @@ def serve(only: str | None, **flags: Any) -> int:  # noqa: ANN401
     settings = process_settings(**flags)
     hold_lifeline()
     listeners = _listeners(settings)
+    if only is None:
+        _check_listeners(settings)
     if only is None and len(listeners) > 1:
         from pkiconf.cli.supervisor import Child, Supervisor
 
@@ -95,9 +97,11 @@ def up(paths: Sequence[Path], allow: str, **flags: Any) -> int:  # noqa: ANN401
     from pkiconf.cli.welcome import welcome
 
     settings = process_settings(**flags)
+    _check_options(settings)
     code = apply_paths(paths, allow=allow, actor=operator())
     if code not in (ExitCode.DONE, ExitCode.WAITING, ExitCode.REFUSED):
         return code
+    _check_listeners(settings)
     children = [Child(f"server ({name})", ("serve", "--only", name)) for name in _listeners(settings)]
     children.append(Child("worker", ("worker",)))
     children.append(Child("watcher", ("watch", "--quiet-start", *(str(path) for path in paths))))
@@ -125,6 +129,19 @@ def _chores(s: Services, settings: ProcessSettings) -> list[tuple[str, Callable[
     return [("renewing the TLS listener's certificate", renew)]
 
 
+def _check_options(settings: ProcessSettings) -> None:
+    if settings.tls_bind and (settings.tls_template is None or not settings.tls_names):
+        raise click.UsageError("--tls-bind needs --tls-template and --tls-names")
+
+
+def _check_listeners(settings: ProcessSettings) -> None:
+    """What would stop a listener is told before any child is started."""
+    _check_options(settings)
+    with services() as s:
+        if settings.tls_bind and settings.tls_template:
+            s.listener.ensure(settings.tls_template, settings.tls_names)
+
+
 def _listeners(settings: ProcessSettings) -> list[str]:
     return [
         "plain",
@@ -147,8 +164,8 @@ def _serve(settings: ProcessSettings, listener: str) -> None:
     elif listener == "operations":
         Server(settings, settings.operations_bind or "", operations=True).run()
     else:
-        if settings.tls_template is None:
-            raise click.UsageError("--tls-bind needs --tls-template and --tls-names")
+        _check_options(settings)
+        assert settings.tls_template is not None
         with services() as s:
             certificate = s.listener.ensure(settings.tls_template, settings.tls_names)
         Server(settings, settings.tls_bind or "", certificate=certificate).run()

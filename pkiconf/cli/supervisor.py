@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Final
 
+from pkiconf.cli.exit_codes import ExitCode
 from pkiconf.cli.lifeline import VARIABLE
 
 GRACE: Final = 20.0
@@ -74,6 +75,9 @@ class Supervisor:
         for child in self._children:
             if child.process is not None and child.process.poll() is not None:
                 code, child.process = child.process.returncode, None
+                if code == ExitCode.USAGE:
+                    self._say(f"{child.name} cannot run with these options; giving up")
+                    return True
                 child.deaths = [*(at for at in child.deaths if now - at < WINDOW), now]
                 if len(child.deaths) >= TOO_OFTEN:
                     self._say(f"{child.name} died {TOO_OFTEN} times within {WINDOW:.0f} seconds; giving up")

@@ -9,12 +9,10 @@ import click
 
 from pkiconf.cli.context import operator, services
 from pkiconf.cli.lazy import SuggestingGroup
-from pkiconf.cli.output import print_fields, print_json, print_table
+from pkiconf.cli.output import as_json, print_fields, print_json, print_table
 
 if TYPE_CHECKING:
     from pkiconf.authority.template_lookup import TemplateView
-
-_as_json = click.option("--json", "as_json", is_flag=True)
 
 
 @click.group(cls=SuggestingGroup)
@@ -24,7 +22,7 @@ def group() -> None:
 
 @group.command("list")
 @click.option("--system", is_flag=True, help="Also those of authorities' own and their services' certificates.")
-@_as_json
+@as_json
 def list_(system: bool, as_json: bool) -> None:
     """List templates."""
     with services() as s:
@@ -41,7 +39,7 @@ def list_(system: bool, as_json: bool) -> None:
 
 @group.command()
 @click.argument("template")
-@_as_json
+@as_json
 def show(template: str, as_json: bool) -> None:
     """Show a template with every value, defaults included."""
     with services() as s:
@@ -56,7 +54,7 @@ def show(template: str, as_json: bool) -> None:
 
 @group.command()
 @click.argument("template")
-@_as_json
+@as_json
 def urls(template: str, as_json: bool) -> None:
     """Print the URLs of the services that a template's certificates and clients use."""
     with services() as s:
@@ -67,7 +65,7 @@ def urls(template: str, as_json: bool) -> None:
 
 
 @group.command()
-@_as_json
+@as_json
 def starters(as_json: bool) -> None:
     """List the starters that templates begin from."""
     from pkiconf.policy.starters import STARTERS, starter_defaults

@@ -89,7 +89,8 @@ def _field(model: type[BaseModel], steps: list[str], number: int) -> FieldInfo:
     fields = fields_of(model)
     if steps[number] not in fields:
         above = ".".join(steps[:number])
-        raise NotFound(f"{steps[number]!r} is not a key of {above}", did_you_mean(steps[number], tuple(fields)))
+        hint = did_you_mean(steps[number], tuple(fields)) or f"See `pkiconf explain {above}`"
+        raise NotFound(f"{steps[number]!r} is not a key of {above}", hint)
     return fields[steps[number]]
 
 
