@@ -57,6 +57,7 @@ class Step(StrEnum):
     # whole database
     MIGRATE = "database.migrate"
     BACKUP = "database.backup"
+    BACKUP_ARCHIVE = "database.backup-archive"
     RESTORE = "database.restore"
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from pkiconf.errors import Conflict, Malformed, Unavailable
+from pkiconf.steps import Step, kill_point
 
 FORMAT: Final = 1
 _MANIFEST: Final = "manifest.json"
@@ -81,6 +82,7 @@ def file_digest(path: Path) -> str:
 def write_archive(target: Path, temporary: Path, manifest: Manifest, mac: bytes, database: Path) -> None:
     """Complete under `temporary` first, then moved to `target`, which must not exist. Raises Conflict."""
     manifest_bytes = manifest.encode()
+    kill_point(Step.BACKUP_ARCHIVE, "before")
     with _private(temporary) as out:
         with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for name, content in ((_MANIFEST, manifest_bytes), (_MAC, mac.hex().encode() + b"\n")):
@@ -98,6 +100,7 @@ def write_archive(target: Path, temporary: Path, manifest: Manifest, mac: bytes,
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    kill_point(Step.BACKUP_ARCHIVE, "after")
 
 
 @contextmanager

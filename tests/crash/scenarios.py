@@ -285,5 +285,8 @@ SCENARIOS = (
     Scenario(Step.KEYSTORE_REWRAP, ("keystore", "rekey"), rekeyed),
     Scenario(Step.MIGRATE, _FIRST, as_declared("first.yaml"), WAITING, start="empty", shared=True),
     Scenario(Step.BACKUP, ("backup", "{folder}/backup.tar"), backed_up, shared=True),
+    Scenario(
+        Step.BACKUP_ARCHIVE, ("backup", "{folder}/backup.tar"), backed_up, TOO_LATE  # an archive is never overwritten
+    ),
     Scenario(Step.RESTORE, ("restore", "{folder}/other.tar"), restored, TOO_LATE, start="saved", shared=True),
 )  # fmt: skip
