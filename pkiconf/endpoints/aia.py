@@ -6,7 +6,6 @@ from typing import Final
 
 import falcon
 
-from pkiconf.clock import from_epoch
 from pkiconf.der.pem import pem_encode
 from pkiconf.der.pkcs7 import encode_certs_only
 from pkiconf.endpoints.caching import answer_cacheable
@@ -33,9 +32,11 @@ class CertificateResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, authority: str, name: str) -> None:
         parts = self._services.parts
-        body, form, made = parts.db.read(lambda c: _certificates(c, authority, name))
+        body, form = parts.db.read(lambda c: _certificates(c, authority, name))
         resp.content_type = _MEDIA_TYPES[form]
-        answer_cacheable(req, resp, body, made=from_epoch(made), ends=None, now=parts.now())
+        answer_cacheable(req, resp, body, parts.now())
+
+    on_head = on_get
 
 
 class PracticeStatementResource:
@@ -48,32 +49,32 @@ class PracticeStatementResource:
         if cps is None or not cps.text:
             raise NotFound("this authority has published no practice statement")
         resp.content_type = "text/plain; charset=utf-8"
-        now = self._services.parts.now()
-        answer_cacheable(req, resp, cps.text.encode(), made=from_epoch(row.created_at), ends=None, now=now)
+        answer_cacheable(req, resp, cps.text.encode(), self._services.parts.now())
+
+    on_head = on_get
 
 
-def _certificates(c: Connection, slug: str, name: str) -> tuple[bytes, str, int]:
-    """The body, its form, and when it was made (epoch seconds)."""
-    if name in ("chain.p7c", "chain.pem"):
-        current = find_authority(c, slug).current_issuer_id
-        path = path_to_root(c, current) if current is not None else ()
-        if current is None or not path:
-            raise NotFound("this authority has no certificate yet")
-        own = authorities.find_ca_certificate(c, current)
-        assert own is not None
-        form = name.removeprefix("chain.")
-        body = (
-            encode_certs_only(path) if form == "p7c" else "".join(pem_encode("CERTIFICATE", d) for d in path).encode()
-        )
-        return body, form, own.created_at
+def _certificates(c: Connection, slug: str, name: str) -> tuple[bytes, str]:
+    """The body, and its form."""
+    stem, _, form = name.rpartition(".")
+    if stem == "chain" and form in ("p7c", "pem"):
+        return _chain(c, slug, form), form
     generation, form = split_name(name)
     if form not in ("crt", "pem"):
         raise NotFound("there is no such file", "Ask for <generation>.crt or <generation>.pem")
     certificate = authorities.find_ca_certificate(c, find_issuer(c, slug, generation).id)
     if certificate is None:
         raise NotFound("this authority has no certificate yet")
-    body = certificate.der if form == "crt" else pem_encode("CERTIFICATE", certificate.der).encode()
-    return body, form, certificate.created_at
+    return certificate.der if form == "crt" else pem_encode("CERTIFICATE", certificate.der).encode(), form
+
+
+def _chain(c: Connection, slug: str, form: str) -> bytes:
+    """The current generation's certificate and everything above it, the root included."""
+    current = find_authority(c, slug).current_issuer_id
+    path = path_to_root(c, current) if current is not None else ()
+    if not path:
+        raise NotFound("this authority has no certificate yet")
+    return encode_certs_only(path) if form == "p7c" else "".join(pem_encode("CERTIFICATE", d) for d in path).encode()
 
 
 def mount(app: App, services: Services) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import falcon
 
 from pkiconf.endpoints import aia, crl, health, metrics, ocsp
+from pkiconf.endpoints.client_address import ClientAddress
 from pkiconf.endpoints.errors import add_error_handlers
-from pkiconf.endpoints.middleware import BodyLimit, ClientAddress, RequestLog
+from pkiconf.endpoints.middleware import BodyLimit, RequestLog
 from pkiconf.endpoints.wsgi import App
 from pkiconf.services import Services
 from pkiconf.settings import ProcessSettings

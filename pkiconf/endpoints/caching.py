@@ -17,17 +17,29 @@ def entity_tag(body: bytes) -> str:
 
 
 def answer_cacheable(
-    req: falcon.Request, resp: falcon.Response, body: bytes, *, made: datetime, ends: datetime | None, now: datetime
+    req: falcon.Request,
+    resp: falcon.Response,
+    body: bytes,
+    now: datetime,
+    *,
+    ends: datetime | None = None,
+    version: datetime | None = None,
 ) -> None:
-    """Send `body` with validators, or 304 if the client has it. `ends` is when it stops being true (None: never)."""
-    tag = entity_tag(body)
+    """Send `body` with validators, or 304 if the client has it.
+
+    `ends` is when it stops being true (None: never). `version` is a moment that no other body under this URL has: it
+    becomes Last-Modified, and only the very same moment in If-Modified-Since counts. A client may put there when it
+    last asked (RFC 9110 §13.1.3), and a revocation since then may have an earlier thisUpdate than that.
+    """
     age = MAX_AGE if ends is None else max(0, min(MAX_AGE, int((ends - now).total_seconds()) - 1))
+    tag = entity_tag(body)
     resp.set_header("ETag", tag)
     resp.set_header("Cache-Control", f"max-age={age},public,no-transform,must-revalidate")
-    resp.last_modified = made
+    if version is not None:
+        resp.last_modified = version
     if ends is not None:
         resp.expires = ends
-    if _has_it(req, tag, made):
+    if _has_it(req, tag, version):
         resp.status = falcon.HTTP_304
         return
     resp.data = body
@@ -39,12 +51,11 @@ def answer_once(resp: falcon.Response, body: bytes) -> None:
     resp.data = body
 
 
-def _has_it(req: falcon.Request, tag: str, made: datetime) -> bool:
+def _has_it(req: falcon.Request, tag: str, version: datetime | None) -> bool:
     wanted = req.get_header("If-None-Match")
-    if wanted is not None:
+    if wanted is not None:  # RFC 9110 §13.1.3: the date is not looked at then
         return wanted.strip() == "*" or tag in (part.strip().removeprefix("W/") for part in wanted.split(","))
     try:
-        since = req.if_modified_since
+        return version is not None and req.if_modified_since == version
     except falcon.HTTPInvalidHeader:
         return False
-    return since is not None and made <= since

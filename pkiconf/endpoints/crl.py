@@ -25,7 +25,9 @@ class CRLResource:
         crl = self._services.crls.current(issuer.id)
         body = crl.der if form == "crl" else pem_encode("X509 CRL", crl.der).encode()
         resp.content_type = "application/pkix-crl" if form == "crl" else "application/x-pem-file"
-        answer_cacheable(req, resp, body, made=crl.this_update, ends=crl.next_update, now=parts.now())
+        answer_cacheable(req, resp, body, parts.now(), ends=crl.next_update, version=crl.this_update)
+
+    on_head = on_get
 
 
 def mount(app: App, services: Services) -> None:

@@ -65,6 +65,7 @@ def _internal(req: falcon.Request, resp: falcon.Response, ex: Exception, params:
 def _text(resp: falcon.Response, status: str | int, text: str) -> None:
     resp.status = status
     resp.content_type = "text/plain; charset=utf-8"
+    resp.set_header("X-Content-Type-Options", "nosniff")  # it may repeat what the client sent
     resp.set_header("Cache-Control", "no-store")
     if status == falcon.HTTP_503:
         resp.set_header("Retry-After", RETRY_AFTER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import falcon
 
+from pkiconf.endpoints.caching import answer_once
 from pkiconf.endpoints.wsgi import App
 from pkiconf.services import Services
 from pkiconf.store import authorities
@@ -12,7 +13,9 @@ from pkiconf.store import authorities
 class HealthResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.content_type = "text/plain"
-        resp.data = b"ok\n"
+        answer_once(resp, b"ok\n")
+
+    on_head = on_get
 
 
 class ReadyResource:
@@ -23,7 +26,9 @@ class ReadyResource:
         """503 (by the error table) when the database cannot be read."""
         number = len(self._services.parts.db.read(authorities.list_authorities))
         resp.content_type = "text/plain"
-        resp.data = f"ready: {number} authorities\n".encode()
+        answer_once(resp, f"ready: {number} authorities\n".encode())
+
+    on_head = on_get
 
 
 def mount(app: App, services: Services) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 from collections.abc import Iterator
 from typing import Final
@@ -12,10 +14,14 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from pkiconf.clock import to_epoch
+from pkiconf.endpoints.caching import answer_once
 from pkiconf.endpoints.wsgi import App
+from pkiconf.errors import PkiconfError
 from pkiconf.services import Services
 from pkiconf.store import authorities, crls, inventory, jobs, requests
 from pkiconf.store.database import Connection
+
+log = logging.getLogger(__name__)
 
 _REQUESTS: Final = Counter("pkiconf_requests", "Requests answered", ["protocol", "method", "status"])
 _SECONDS: Final = Histogram(
@@ -24,9 +30,16 @@ _SECONDS: Final = Histogram(
 )  # fmt: skip
 
 
+@functools.cache
+def _counters(protocol: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    return _REQUESTS.labels(protocol, method, str(status)), _SECONDS.labels(protocol)
+
+
 def observe_request(protocol: str, method: str, status: int, seconds: float) -> None:
-    _REQUESTS.labels(protocol, method, str(status)).inc()
-    _SECONDS.labels(protocol).observe(seconds)
+    """`protocol` and `method` come from short lists: every combination is kept for as long as the process lives."""
+    count, timing = _counters(protocol, method, status)
+    count.inc()
+    timing.observe(seconds)
 
 
 class _DatabaseCollector:
@@ -37,7 +50,15 @@ class _DatabaseCollector:
 
     def collect(self) -> Iterator[Metric]:
         parts = self._services.parts
-        yield from parts.db.read(lambda c: _gauges(c, to_epoch(parts.now())))
+        up = GaugeMetricFamily("pkiconf_database_up", "Whether the database could be read")
+        try:
+            found = parts.db.read(lambda c: _gauges(c, to_epoch(parts.now())))
+        except PkiconfError as ex:
+            log.error("/metrics: %s", ex)
+            found = []
+        up.add_metric([], int(bool(found)))
+        yield up
+        yield from found
 
 
 def _gauges(c: Connection, now: int) -> list[Metric]:
@@ -89,7 +110,9 @@ class MetricsResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.content_type = CONTENT_TYPE_LATEST
-        resp.data = generate_latest(self._registry)
+        answer_once(resp, generate_latest(self._registry))
+
+    on_head = on_get
 
 
 def mount(app: App, services: Services) -> None:

@@ -2,67 +2,66 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+from datetime import datetime
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 import falcon
 
 from pkiconf.clock import Clock
 from pkiconf.der.ocsp import MAX_REQUEST_SIZE
+from pkiconf.endpoints.body import read_body
 from pkiconf.endpoints.caching import answer_cacheable, answer_once
+from pkiconf.endpoints.ocsp_path import readings
 from pkiconf.endpoints.wsgi import App
-from pkiconf.errors import Malformed
-from pkiconf.revocation.ocsp import OCSPResponder
+from pkiconf.revocation.ocsp import OCSPAnswer, OCSPResponder
 from pkiconf.services import Services
 
 MEDIA_TYPE: Final = "application/ocsp-response"
+_NO_REQUEST: Final = b""  # answered as malformed
 
 
 class OCSPResource:
+    """Every answer of the responder is HTTP status 200, its errors too (RFC 6960 Appendix A.2)."""
+
     def __init__(self, responder: OCSPResponder, clock: Clock) -> None:
         self._responder = responder
         self._clock = clock
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, authority: str, request: str = "") -> None:
-        # One octet more than is allowed is read, so that too long a request is seen as malformed.
-        body = req.bounded_stream.read(MAX_REQUEST_SIZE + 1)
         resp.content_type = MEDIA_TYPE
+        body = read_body(req, MAX_REQUEST_SIZE)
         answer_once(resp, self._responder.answer(authority, body, self._clock.now()).der)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, authority: str, request: str = "") -> None:
         now = self._clock.now()
-        answer = self._responder.answer(authority, _request_of(req, authority), now)
         resp.content_type = MEDIA_TYPE
+        answer = self._answer(req, authority, now)
         if answer.expires is None:
             answer_once(resp, answer.der)
-        else:
-            answer_cacheable(req, resp, answer.der, made=answer.produced_at, ends=answer.expires, now=now)
+            return
+        # Two answers of one second may differ, so this is no `version` for conditional requests.
+        resp.last_modified = answer.produced_at
+        answer_cacheable(req, resp, answer.der, now, ends=answer.expires)
+
+    on_head = on_get
+
+    def _answer(self, req: falcon.Request, authority: str, now: datetime) -> OCSPAnswer:
+        possible = readings(_path_behind(req)) or (_NO_REQUEST,)
+        if len(possible) == 1:
+            return self._responder.answer(authority, possible[0], now)
+        # Only the reading that a proxy has not spoilt is about a certificate that was issued.
+        answers = (self._responder.answer(authority, request, now) for request in possible)
+        known = next((answer for answer in answers if answer.known), None)
+        return known or self._responder.answer(authority, _NO_REQUEST, now)
 
 
-def _request_of(req: falcon.Request, authority: str) -> bytes:
-    """The request's octets; b"" for a path that holds none, which is then answered as malformed."""
-    # The framework's path is decoded and normalised; a request must be read from what the client really sent.
-    raw = str(req.env.get("RAW_URI") or req.env.get("REQUEST_URI") or req.relative_uri)
-    try:
-        return decode_path(raw.partition(f"/ocsp/{authority}")[2])
-    except Malformed:
-        return b""
-
-
-def decode_path(path: str) -> bytes:
-    """The request in what stands behind the responder's URL.
-
-    Clients differ: `/`, `+` and `=` come escaped or not, escapes in either case, `+` as a space, the padding or a
-    slash lost on the way through a proxy, and the URL-safe alphabet is used. Raises Malformed.
-    """
-    text = unquote_to_bytes(path.partition("?")[0].removeprefix("/")).replace(b" ", b"+")
-    text = text.replace(b"-", b"+").replace(b"_", b"/").rstrip(b"=")
-    try:
-        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise Malformed("the path holds no base64") from None
+def _path_behind(req: falcon.Request) -> str:
+    """What stands behind `/ocsp/<authority>/`, as it was sent: the framework's path is decoded and normalised."""
+    target = str(req.env.get("RAW_URI") or req.env.get("REQUEST_URI") or req.relative_uri)
+    if not target.startswith("/"):  # a proxy's request names the host too (RFC 9112 §3.2.2)
+        target = target.partition("://")[2]
+        target = target[target.find("/") :]
+    return target.partition("/ocsp/")[2].partition("/")[2]
 
 
 def mount(app: App, services: Services) -> None:

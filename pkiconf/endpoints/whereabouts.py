@@ -16,7 +16,8 @@ def split_name(name: str) -> tuple[int, str]:
 
 
 def find_authority(c: Connection, slug: str) -> authorities.AuthorityRow:
-    found = authorities.find_authority_by_slug(c, slug)
+    # PostgreSQL takes no NUL in a text, not even to look for it.
+    found = None if "\0" in slug else authorities.find_authority_by_slug(c, slug)
     if found is None:
         raise NotFound("there is no such authority")
     return found

@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError
 from pkiconf.errors import Malformed, PkiconfError
 from pkiconf.steps import Step
 
-__all__ = ["DATABASE_FILE", "TIMEOUT", "Connection", "Database", "open_database"]
+__all__ = ["DATABASE_FILE", "TIMEOUT", "Connection", "Database", "database_file", "open_database"]
 
 T = TypeVar("T")
 
@@ -131,6 +131,14 @@ def open_database(url: str | None, state: Path, *, timeout: float = TIMEOUT) -> 
 
         return PostgreSQLDatabase(parsed, timeout)
     raise Malformed(f"a database of kind {kind!r} is not supported", "Use postgresql://… or sqlite:///…")
+
+
+def database_file(url: str | None, state: Path) -> Path | None:
+    """The file of the SQLite database that `open_database` would open; None for a server. Raises Malformed."""
+    if url is None:
+        return state / DATABASE_FILE
+    parsed = _parse(url)
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
 
 def _parse(url: str) -> URL:

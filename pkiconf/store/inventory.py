@@ -44,8 +44,8 @@ class Wish:
 _REVOKED_SQL: Final = (
     "SELECT serial, revoked_at, reason, invalidity_at FROM certificate {hint} WHERE issuer_id = :of"
     # No parameters: only then may a database use the index of exactly these rows.
-    " AND crl_shard = :shard AND status IN ('revoked', 'held', 'abandoned') AND not_after >= :ended_after"
-    " ORDER BY serial"
+    " AND crl_shard = :shard AND status IN ('revoked', 'held', 'abandoned')"
+    " AND (not_after >= :ended_after OR revoked_at >= :ended_after) ORDER BY serial"
 )
 _REVOKED = Prepared(
     text(_REVOKED_SQL.format(hint="")),
@@ -109,7 +109,8 @@ def _named(name: str, kind: str | None) -> Any:  # noqa: ANN401
 
 
 def revoked(c: Connection, issuer_id: int, ended_after: int, shard: int = 0) -> list[RevokedRow]:
-    """The lines of a CRL, by serial: revoked, held and given up, without those that ended before `ended_after`."""
+    """The lines of a CRL, by serial: revoked, held and given up, without those that ended before `ended_after` and
+    were revoked before it too."""
     return _REVOKED.all(c, {"of": issuer_id, "shard": shard, "ended_after": ended_after})
 
 

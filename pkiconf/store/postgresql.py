@@ -36,6 +36,7 @@ class PostgreSQLDatabase(Database):
         self.place = url.render_as_string(hide_password=True)
         self._engine = _engine(url, timeout)
         self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         try:
             self.read(lambda c: c.exec_driver_sql("SELECT 1").scalar())
         except BaseException:
@@ -45,6 +46,10 @@ class PostgreSQLDatabase(Database):
     def read(self, fn: Callable[[Connection], T]) -> T:
         self._check_usable()
         return self._again(lambda: self._once(self._snapshots, None, fn))
+
+    def look(self, fn: Callable[[Connection], T]) -> T:
+        self._check_usable()
+        return self._again(lambda: self._once(self._single, None, fn))
 
     def write(self, step: Step, fn: Callable[[Connection], T]) -> T:
         self._check_usable()

@@ -64,6 +64,12 @@ class SQLiteDatabase(Database):
             raise
 
     def read(self, fn: Callable[[Connection], T]) -> T:
+        return self._view(fn, "BEGIN", "COMMIT")
+
+    def look(self, fn: Callable[[Connection], T]) -> T:
+        return self._view(fn)
+
+    def _view(self, fn: Callable[[Connection], T], begin: str = "", end: str = "") -> T:
         self._check_usable()
         try:
             c = self._readers.pop()
@@ -72,10 +78,12 @@ class SQLiteDatabase(Database):
         driver = _driver(c)
         healthy = False
         try:
-            driver.execute("BEGIN")
+            if begin:
+                driver.execute(begin)
             self._thread.inside = True
             result = fn(c)
-            driver.execute("COMMIT")
+            if end:
+                driver.execute(end)
             healthy = True
             return result
         except Exception as error:

@@ -251,8 +251,10 @@ def test_crl_lines_are_what_counts_as_revoked_and_has_not_ended(rows: Rows) -> N
     revoke(rows, held, "held", 6)
     revoke(rows, ended)
     rows.write(lambda c: certificates.abandon(c, rows.issuer_id, intent, 3_000))
-    listed = rows.read(lambda c: inventory.revoked(c, rows.issuer_id, ended_after=2_000))
+    listed = rows.read(lambda c: inventory.revoked(c, rows.issuer_id, ended_after=2_001))
     assert listed == [(revoked, 2_000, 1, 1_500), (held, 2_000, 6, 1_500), (intent, 3_000, None, None)]
+    # Revoked after its end, it has to stand on one CRL too.
+    assert ended in {row.serial for row in rows.read(lambda c: inventory.revoked(c, rows.issuer_id, 2_000))}
     assert len(rows.read(lambda c: inventory.revoked(c, rows.issuer_id, ended_after=0))) == 4
     assert rows.read(lambda c: inventory.revoked(c, rows.issuer_id, ended_after=0, shard=1)) == []
 
