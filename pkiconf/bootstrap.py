@@ -33,7 +33,7 @@ from pkiconf.signing.signer import Kind, SigningOrder
 from pkiconf.steps import Step
 from pkiconf.store import keys, migrate
 from pkiconf.store.audit import CHECKPOINT_NAME, MAC_NAME, AuditLog
-from pkiconf.store.database import Connection, Database, open_database
+from pkiconf.store.database import Connection, Database, database_file, open_database
 from pkiconf.wake import wake_worker
 
 
@@ -62,6 +62,8 @@ def open_services(settings: ProcessSettings, *, create: bool = False) -> OpenSer
         make_state_folder(state)
     elif not state.is_dir():
         raise Unavailable(f"there is no state folder at {state}", "Run `pkiconf up` or `pkiconf apply` first")
+    elif missing := missing_database(settings):
+        raise Unavailable(f"there is no database at {missing}", "Run `pkiconf up` or `pkiconf apply` first")
     db = open_state_database(settings)
     try:
         if create:
@@ -86,6 +88,13 @@ def make_state_folder(state: Path) -> None:
         raise Unavailable(
             f"the state folder {state} cannot be made: {ex.strerror}", "Choose another with --state"
         ) from ex
+
+
+def missing_database(settings: ProcessSettings) -> Path | None:
+    """The file of the database where it is not there yet; opening would make it. A server is not asked."""
+    url = settings.database_url
+    file = database_file(url.get_secret_value() if url else None, settings.state_folder)
+    return file if file is not None and not file.exists() else None
 
 
 def open_state_database(settings: ProcessSettings) -> Database:

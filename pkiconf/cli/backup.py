@@ -49,6 +49,7 @@ def restore(file: Path) -> None:
     from pkiconf.policy.authorization import Action, check_may
     from pkiconf.signing.keyring import Keyring
     from pkiconf.signing.master import load_master_keys, reloader
+    from pkiconf.store.archive import open_archive
     from pkiconf.store.restore import restore as read_backup
 
     actor = operator()
@@ -58,6 +59,8 @@ def restore(file: Path) -> None:
         raise NotFound(f"there is no backup {file}")
     source = master_key_source(settings)
     keyring = Keyring(load_master_keys(source), reloader(source))
+    with open_archive(file):
+        pass  # what is no backup is told before anything is made
     make_state_folder(settings.state_folder)
     db = open_state_database(settings)
     try:

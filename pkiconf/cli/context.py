@@ -71,12 +71,9 @@ def services(*, create: bool = False) -> OpenServices:
 
 def services_if_any() -> AbstractContextManager[Services | None]:
     """The services, or None where nothing was ever applied: looking makes no state."""
-    from pkiconf.store.database import DATABASE_FILE
+    from pkiconf.bootstrap import missing_database
 
-    settings = process_settings()
-    if settings.database_url is None and not (settings.state_folder / DATABASE_FILE).exists():
-        return nullcontext(None)
-    return services()
+    return services() if missing_database(process_settings()) is None else nullcontext(None)
 
 
 def operator() -> Actor:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pkiconf.cli.lazy import SuggestingGroup
-from pkiconf.cli.naming import load_key, naming, parse_sans, parse_subject, signature_wish
+from pkiconf.cli.naming import load_key, naming, parse_sans, parse_subject, parse_values, signature_wish
 from pkiconf.cli.output import as_json, print_fields, print_json, read_in, write_out
 
 
@@ -39,11 +39,14 @@ def new(
     """Make a certificate request for a private key, for `pkiconf request submit` or any other CA."""
     from pkiconf.clock import SystemClock
     from pkiconf.der.pem import pem_encode
-    from pkiconf.issuance.offline import make_csr
+    from pkiconf.issuance.offline import make_csr, usage_oid
 
     name, names = parse_subject(subject), parse_sans(sans)
+    if not name.rdns and not names:
+        raise click.UsageError("give --subject or --san: whom is the request for?")
+    wishes = parse_values("--extended-key-usage", usages, usage_oid)
     key = load_key(key_file, passphrase_file)
-    der = make_csr(key, name, names, SystemClock().now(), usages=usages, **signature_wish(hash_name, pss))
+    der = make_csr(key, name, names, SystemClock().now(), usages=wishes, **signature_wish(hash_name, pss))
     write_out(der if form == "der" else pem_encode("CERTIFICATE REQUEST", der).encode(), out)
 
 

@@ -62,14 +62,11 @@ def upgrade() -> None:
 
 def _open() -> Database:
     """What there is; a file that is missing is not made."""
-    from pkiconf.bootstrap import open_state_database
+    from pkiconf.bootstrap import missing_database, open_state_database
     from pkiconf.errors import NotFound
-    from pkiconf.store.database import DATABASE_FILE
 
     settings = process_settings()
-    file = settings.state_folder / DATABASE_FILE
-    if settings.database_url is None and not file.exists():
-        raise NotFound(
-            f"there is no database at {file}", "Run `pkiconf apply` or `pkiconf up` first, or name another --state"
-        )
+    if missing := missing_database(settings):
+        hint = "Run `pkiconf apply` or `pkiconf up` first, or name another --state"
+        raise NotFound(f"there is no database at {missing}", hint)
     return open_state_database(settings)

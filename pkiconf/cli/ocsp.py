@@ -98,12 +98,11 @@ def _subject(text: str, authority: str | None, issuer_file: Path | None) -> _Ask
 
 
 def _from_file(file: Path, issuer_file: Path | None) -> _Asked:
-    from pkiconf.authority.installed import read_certificates
     from pkiconf.errors import NotFound
     from pkiconf.revocation.whereabouts import ocsp_url_of
 
-    certificate, *more = read_certificates(read_in(file))
-    candidates = read_certificates(read_in(issuer_file)) if issuer_file else more
+    certificate, *more = _certificates(file)
+    candidates = _certificates(issuer_file) if issuer_file else more
     issuer = next((one for one in candidates if one.subject == certificate.issuer), None)
     url = ocsp_url_of(certificate)
     if issuer is None and issuer_file is None and (place := _known_here(certificate)):
@@ -112,6 +111,18 @@ def _from_file(file: Path, issuer_file: Path | None) -> _Asked:
         where = issuer_file or f"{file}, nor among this installation's authorities"
         raise NotFound(f"the certificate's issuer is not in {where}", "Give its certificate with --issuer")
     return _Asked(certificate.serial_number, issuer, url)
+
+
+def _certificates(file: Path) -> list[Certificate]:
+    from pkiconf.der.certificate import parse_certificate
+    from pkiconf.der.pem import pem_decode_all
+    from pkiconf.errors import Malformed
+
+    data = read_in(file)
+    ders = [data] if data[:1] == b"\x30" else pem_decode_all(data, "CERTIFICATE")
+    if not ders:
+        raise Malformed(f"{file} holds no certificate", "Give a PEM or DER certificate")
+    return [parse_certificate(der) for der in ders]
 
 
 def _known_here(certificate: Certificate) -> Whereabouts | None:

@@ -53,11 +53,15 @@ def self_signed(
 
     if starter not in STARTERS:
         raise click.UsageError(f"--starter {starter!r}: it is one of {', '.join(STARTERS)}")
+    if days is not None and not_after is not None:
+        raise click.UsageError("give --days or --not-after, not both")
     validity = Overrides(
         days=days, not_before=moment(not_before, "--not-before"), not_after=moment(not_after, "--not-after")
     )
     names = parse_sans(sans)
     name = parse_subject(subject) if subject else _first_name(names)
+    if not name.rdns:
+        raise click.UsageError("give --subject, or a --san that is a DNS name or an address")
     key = load_key(key_file, passphrase_file)
     der = make_self_signed(
         key, name, names, starter, validity, SystemClock().now(), SystemEntropy(), **signature_wish(hash_name, pss)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from typing import Final
 
-from pkiconf.bootstrap import master_key_source, open_keyring, open_state_database
+from pkiconf.bootstrap import master_key_source, missing_database, open_keyring, open_state_database
 from pkiconf.diagnosis import keystore, machine, standing
 from pkiconf.diagnosis.finding import Finding, Severity, findings_of, ok
 from pkiconf.errors import PkiconfError
 from pkiconf.settings import ProcessSettings
 from pkiconf.store import migrate
-from pkiconf.store.database import DATABASE_FILE, Connection, Database
+from pkiconf.store.database import Connection, Database
 
-DATABASE = "database"
+DATABASE: Final = "database"
 
 
 def diagnose(settings: ProcessSettings, now: datetime) -> list[Finding]:
@@ -25,10 +26,10 @@ def diagnose(settings: ProcessSettings, now: datetime) -> list[Finding]:
 
 
 def _database_and_below(settings: ProcessSettings, now: datetime) -> list[Finding]:
-    if settings.database_url is None and not (settings.state_folder / DATABASE_FILE).exists():
-        remedy = "Run `pkiconf apply` or `pkiconf up` first"
-        return [Finding(Severity.ERROR, DATABASE, f"there is none in {settings.state_folder}", remedy)]
     try:
+        if missing := missing_database(settings):
+            remedy = "Run `pkiconf apply` or `pkiconf up` first"
+            return [Finding(Severity.ERROR, DATABASE, f"there is none at {missing}", remedy)]
         db = open_state_database(settings)
     except PkiconfError as ex:
         return [Finding(Severity.ERROR, DATABASE, ex.detail, ex.hint)]

@@ -15,11 +15,12 @@ from pkiconf.der.csr import assemble_csr, encode_csr_info
 from pkiconf.der.extensions import extended_key_usage, subject_alternative_names, subject_key_identifier
 from pkiconf.der.keys import key_identifier, parse_public_key
 from pkiconf.der.names import encode_name
+from pkiconf.der.oids import object_identifier
 from pkiconf.der.pem import pem_encode
 from pkiconf.der.pkcs8 import encode_private_key, parse_private_key
 from pkiconf.der.verify import verify_signature
 from pkiconf.entropy import Entropy
-from pkiconf.errors import Refused, UnsupportedAlgorithm
+from pkiconf.errors import Malformed, Refused, UnsupportedAlgorithm
 from pkiconf.model.certificate import Extension, TBSCertificate
 from pkiconf.model.keys import (
     Hash,
@@ -97,7 +98,7 @@ def make_csr(
     hash: Hash | None = None,
     padding: Padding | None = None,
 ) -> bytes:
-    """A PKCS#10 request (RFC 2986), DER. `usages` are names or OIDs of extended key usages to ask for.
+    """A PKCS#10 request (RFC 2986), DER. `usages` are the dotted OIDs of extended key usages to ask for.
 
     Raises Refused for a request that would name nobody or a name that may not be, UnsupportedAlgorithm for a hash
     or padding that the key does not sign with.
@@ -107,10 +108,21 @@ def make_csr(
     if sans:
         wishes.append(subject_alternative_names(unique_names(sans), critical=not subject.rdns))
     if usages:
-        wishes.append(extended_key_usage([EXTENDED_KEY_USAGES.get(usage, usage) for usage in usages]))
+        wishes.append(extended_key_usage(usages))
     algorithm = _signature_algorithm(key, hash, padding)
     info = encode_csr_info(encode_name(subject), key.spki, wishes)
     return assemble_csr(info, algorithm, key.sign(Kind.CSR, info, algorithm, now))
+
+
+def usage_oid(text: str) -> str:
+    """The OID of an extended key usage that is named or dotted. Raises Malformed."""
+    if text in EXTENDED_KEY_USAGES:
+        return EXTENDED_KEY_USAGES[text]
+    try:
+        return object_identifier(text).dotted_string
+    except Malformed:
+        known = ", ".join(EXTENDED_KEY_USAGES)
+        raise Malformed(f"{text!r} is no extended key usage", f"Use a dotted OID or one of {known}") from None
 
 
 def make_self_signed(

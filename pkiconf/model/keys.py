@@ -68,9 +68,9 @@ _KEYS = (
 )
 
 _SIGNATURES = (
-    SignatureAlgorithm("sha256WithRSAEncryption", "1.2.840.113549.1.1.11", KeyType.RSA, hash=Hash.SHA256, padding=Padding.PKCS1V15),
-    SignatureAlgorithm("sha384WithRSAEncryption", "1.2.840.113549.1.1.12", KeyType.RSA, hash=Hash.SHA384, padding=Padding.PKCS1V15),
-    SignatureAlgorithm("sha512WithRSAEncryption", "1.2.840.113549.1.1.13", KeyType.RSA, hash=Hash.SHA512, padding=Padding.PKCS1V15),
+    SignatureAlgorithm("sha256WithRSAEncryption", "1.2.840.113549.1.1.11", KeyType.RSA, hash=Hash.SHA256, padding=Padding.PKCS1V15),  # noqa: E501
+    SignatureAlgorithm("sha384WithRSAEncryption", "1.2.840.113549.1.1.12", KeyType.RSA, hash=Hash.SHA384, padding=Padding.PKCS1V15),  # noqa: E501
+    SignatureAlgorithm("sha512WithRSAEncryption", "1.2.840.113549.1.1.13", KeyType.RSA, hash=Hash.SHA512, padding=Padding.PKCS1V15),  # noqa: E501
     SignatureAlgorithm("rsassaPss-sha256", "1.2.840.113549.1.1.10", KeyType.RSA, hash=Hash.SHA256, padding=Padding.PSS),
     SignatureAlgorithm("rsassaPss-sha384", "1.2.840.113549.1.1.10", KeyType.RSA, hash=Hash.SHA384, padding=Padding.PSS),
     SignatureAlgorithm("rsassaPss-sha512", "1.2.840.113549.1.1.10", KeyType.RSA, hash=Hash.SHA512, padding=Padding.PSS),
@@ -119,4 +119,5 @@ def get_signature_algorithm(
         if hash in (None, row.hash) and padding in (None, row.padding):
             return row
     wish = " and ".join(word for word in (hash, padding) if word)
-    raise UnsupportedAlgorithm(f"a key of type {key.name} does not sign with {wish}")
+    known = ", ".join(row.name for row in signature_algorithms_for(key))
+    raise UnsupportedAlgorithm(f"a key of type {key.name} does not sign with {wish}", f"It signs with {known}")
