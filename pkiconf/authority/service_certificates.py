@@ -5,6 +5,7 @@ Each has a key of its own, is renewed at two thirds of its life, and at once aft
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pkiconf.authority.system_templates import ensure_system_template
 from pkiconf.clock import from_epoch, to_epoch
 from pkiconf.der.keys import parse_public_key
 from pkiconf.der.names import encode_name, parse_name
-from pkiconf.errors import Conflict, SigningUnavailable
+from pkiconf.errors import Conflict, PkiconfError, SigningUnavailable
 from pkiconf.issuance.issuer import authority_spec
 from pkiconf.issuance.order import IssuanceOrder
 from pkiconf.issuance.parts import Parts
@@ -26,7 +27,7 @@ from pkiconf.model.attributes import COMMON_NAME
 from pkiconf.model.certificate import CertificateID, CertificateStatus
 from pkiconf.model.keys import SignatureAlgorithm, get_key_algorithm, get_signature_algorithm
 from pkiconf.model.names import Attribute, Name
-from pkiconf.model.request import Issued, Wanted
+from pkiconf.model.request import Issued, Rejected, Wanted
 from pkiconf.policy.authority import service_template
 from pkiconf.signing.signer import Signer
 from pkiconf.steps import Step
@@ -36,12 +37,21 @@ from pkiconf.store.database import Connection
 ORIGIN: Final = "service"
 OCSP: Final = "ocsp"
 
+LOOK_EVERY: Final = timedelta(minutes=1)
+"""How often an ageing certificate is compared with what the worker may have made meanwhile."""
+
+PAUSE: Final = timedelta(seconds=30)
+"""After one could not be made it is not tried again for so long: requests from outside ask for it."""
+
+log = logging.getLogger(__name__)
+
 _COMMON_NAMES: Final = {OCSP: "OCSP Responder"}
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceCertificate:
-    """A service's key and certificate. `epoch` is the issuer's status epoch under which it was found good."""
+    """A service's key and certificate. `epoch` is the issuer's status epoch under which it was found good; from
+    `look_at` on there may be a newer one."""
 
     id: CertificateID
     der: bytes
@@ -50,6 +60,7 @@ class ServiceCertificate:
     algorithm: SignatureAlgorithm
     renew_at: datetime
     not_after: datetime
+    look_at: datetime
     epoch: int
 
 
@@ -70,6 +81,7 @@ class ServiceCertificates:
         self._parts = parts
         self._pipeline = pipeline
         self._known: dict[tuple[int, str], ServiceCertificate] = {}
+        self._failed: dict[tuple[int, str], tuple[datetime, int, PkiconfError]] = {}
         self._making = threading.Lock()
 
     def get(self, issuer_id: int, purpose: str, epoch: int) -> ServiceCertificate:
@@ -79,9 +91,19 @@ class ServiceCertificates:
         Raises SigningUnavailable when there is none and none can be made now.
         """
         known = self._known.get((issuer_id, purpose))
-        if known is not None and known.epoch == epoch and self._parts.now() < known.not_after:
+        now = self._parts.now()
+        if known is not None and known.epoch == epoch and now < known.look_at:
             return known
-        return self.ensure(issuer_id, purpose)
+        failed = self._failed.get((issuer_id, purpose))
+        if failed is not None and failed[1] == epoch and failed[0] <= now < failed[0] + PAUSE:
+            raise failed[2]
+        try:
+            found = self.ensure(issuer_id, purpose)
+        except PkiconfError as ex:
+            self._failed[issuer_id, purpose] = (now, epoch, ex)
+            raise
+        self._failed.pop((issuer_id, purpose), None)
+        return found
 
     def ensure(self, issuer_id: int, purpose: str) -> ServiceCertificate:
         """A good one, made if there is none; a good but ageing one is renewed by `renew_due`."""
@@ -91,15 +113,31 @@ class ServiceCertificates:
             return found
 
     def renew_due(self) -> int:
-        """Make the next certificate for every service whose present one has lived two thirds; how many were made."""
-        now = self._parts.now()
-        made = 0
-        for issuer_id in self._parts.db.read(_serving_issuers):
-            found = self._find(issuer_id, OCSP)
-            if found is None or found.renew_at <= now:
-                self._known[issuer_id, OCSP] = self._make(issuer_id, OCSP)
-                made += 1
+        """Make the next certificate for every service whose present one has lived two thirds; how many were made.
+
+        One issuer that cannot make its own does not keep the others from theirs: its error is raised at the end.
+        """
+        made, failed = 0, None
+        for issuer_id, ends in self._parts.db.read(_serving_issuers):
+            try:
+                made += self._renew(issuer_id, ends)
+            except PkiconfError as ex:
+                failed = ex
+        if failed is not None:
+            raise failed
         return made
+
+    def _renew(self, issuer_id: int, issuer_ends: datetime) -> bool:
+        now = self._parts.now()
+        if issuer_ends <= now:
+            return False  # nothing below it can be valid any more
+        with self._making:
+            found = self._find(issuer_id, OCSP)
+            # One that lasts as long as its issuer cannot be followed by a longer one.
+            if found is not None and (now < found.renew_at or found.not_after >= issuer_ends):
+                return False
+            self._known[issuer_id, OCSP] = self._make(issuer_id, OCSP)
+            return True
 
     def _find(self, issuer_id: int, purpose: str) -> ServiceCertificate | None:
         """The newest complete one that is valid now and good."""
@@ -112,7 +150,7 @@ class ServiceCertificates:
     ) -> Iterator[tuple[service_certificates.ServiceCertificateRow, keys.KeyRow, int]]:
         epoch = authorities.get_issuer(c, issuer_id).status_epoch
         rows = service_certificates.list_service_certificates(c, issuer_id)
-        for row in sorted(rows, key=lambda row: row.until_at, reverse=True):
+        for row in sorted(rows, key=lambda row: (row.until_at, row.id), reverse=True):
             if row.purpose != purpose or row.serial is None or not row.from_at <= now < row.until_at:
                 continue
             status = certificates.status(c, issuer_id, row.serial)
@@ -135,6 +173,8 @@ class ServiceCertificates:
         life = row.until_at - row.from_at
         wish = spec.service_certificates.signature_hash
         algorithm = get_key_algorithm(key.algorithm)
+        not_after = from_epoch(row.until_at)
+        renew_at = not_after - timedelta(seconds=life / 3)
         fitting = wish if any(a.hash == wish for a in signer.algorithms) else None
         return ServiceCertificate(
             id=identity,
@@ -142,27 +182,31 @@ class ServiceCertificates:
             spki=key.spki,
             signer=signer,
             algorithm=get_signature_algorithm(algorithm, fitting),
-            renew_at=from_epoch(row.until_at) - timedelta(seconds=life / 3),
-            not_after=from_epoch(row.until_at),
+            renew_at=renew_at,
+            not_after=not_after,
+            look_at=min(not_after, max(renew_at, self._parts.now() + LOOK_EVERY)),
             epoch=epoch,
         )
 
     def _make(self, issuer_id: int, purpose: str) -> ServiceCertificate:
-        issuer, authority = self._parts.db.read(lambda c: _rows(c, issuer_id))
+        issuer, authority, ends = self._parts.db.read(lambda c: _rows(c, issuer_id))
+        if ends <= self._parts.now():
+            # Anybody can ask an ended issuer's responder: each question would leave a key behind.
+            raise SigningUnavailable(f"generation {issuer.generation} of authority {authority.name!r} has ended")
         spec = authority_spec(authority)
         new = make_key(self._parts, spec.service_certificates.key.algorithm)
         template = service_template(purpose, spec)
         now = to_epoch(self._parts.now())
 
-        def prepare(c: Connection) -> tuple[int, int]:
+        def prepare(c: Connection) -> tuple[int, int, int]:
             template_id = ensure_system_template(c, authority.id, template, now)
             key_id = new.record(c, now)
             row_id = service_certificates.add_service_certificate(
                 c, issuer_id=issuer_id, purpose=purpose, key_id=key_id, from_at=now, until_at=now
             )
-            return template_id, row_id
+            return template_id, key_id, row_id
 
-        template_id, row_id = self._parts.db.write(Step.SERVICE_CERTIFICATE, prepare)
+        template_id, key_id, row_id = self._parts.db.write(Step.SERVICE_CERTIFICATE, prepare)
         common_name = (parse_name(issuer.subject).values(COMMON_NAME) or (authority.name,))[0]
         subject = Name(((Attribute(COMMON_NAME, f"{common_name} {_COMMON_NAMES[purpose]}"[:64]),),))
         wanted = Wanted(
@@ -173,8 +217,13 @@ class ServiceCertificates:
                 issuer_id, template_id, wanted, ORIGIN, str(row_id), f"authority/{authority.name}", SYSTEM
             )
         )  # fmt: skip
+        if isinstance(outcome, Rejected):
+            self._parts.db.write(Step.SERVICE_CERTIFICATE, lambda c: _drop(c, row_id, key_id))
+            raise SigningUnavailable(
+                f"authority {authority.name!r} cannot issue its {purpose} certificate: {outcome.reason}"
+            )
         if not isinstance(outcome, Issued):
-            raise SigningUnavailable(f"authority {authority.name!r} cannot issue its {purpose} certificate: {outcome}")
+            raise SigningUnavailable(f"the key of authority {authority.name!r} gives no {purpose} certificate now")
         found = self._find(issuer_id, purpose)
         if found is None or found.id != outcome.id:
             raise SigningUnavailable(
@@ -183,10 +232,24 @@ class ServiceCertificates:
         return found
 
 
-def _rows(c: Connection, issuer_id: int) -> tuple[authorities.IssuerRow, authorities.AuthorityRow]:
+def _rows(c: Connection, issuer_id: int) -> tuple[authorities.IssuerRow, authorities.AuthorityRow, datetime]:
+    """The last is when the issuer's own certificate ends."""
     issuer = authorities.get_issuer(c, issuer_id)
-    return issuer, authorities.get_authority(c, issuer.authority_id)
+    authority = authorities.get_authority(c, issuer.authority_id)
+    own = authorities.find_ca_certificate(c, issuer_id)
+    if own is None:
+        raise Conflict(f"generation {issuer.generation} of authority {authority.name!r} has no certificate yet")
+    return issuer, authority, from_epoch(own.not_after)
 
 
-def _serving_issuers(c: Connection) -> tuple[int, ...]:
-    return tuple(row.id for row in authorities.list_issuers(c) if row.state in ("active", "retiring"))
+def _drop(c: Connection, row_id: int, key_id: int) -> None:
+    """Nothing was signed for it: neither the row nor its key is of use."""
+    service_certificates.delete_service_certificate(c, row_id)
+    keys.delete_key(c, key_id)
+
+
+def _serving_issuers(c: Connection) -> tuple[tuple[int, datetime], ...]:
+    """Issuers and the ends of their certificates."""
+    rows = [row for row in authorities.list_issuers(c) if row.state in ("active", "retiring")]
+    found = ((row.id, authorities.find_ca_certificate(c, row.id)) for row in rows)
+    return tuple((issuer_id, from_epoch(own.not_after)) for issuer_id, own in found if own is not None)
