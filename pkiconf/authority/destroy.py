@@ -115,7 +115,9 @@ def _audit(c: Connection, row: AuthorityRow) -> bytes:
     while page := audit.list_events(c, after=after, limit=_PAGE):
         for event in page:
             address, details = str(event.fields.get("address", "")), event.fields.get("details", {})
-            if address.split("/")[1:2] == [row.name] or details.get("issuer") in issuers:
+            kind, _, rest = address.partition("/")
+            its_own = kind in ("authority", "template") and rest.partition("/")[0] == row.name
+            if its_own or details.get("issuer") in issuers:
                 lines.append(event.body)
         after = page[-1].id
     return "".join(f"{line}\n" for line in lines).encode()

@@ -8,17 +8,20 @@ from typing import Any
 from pkiconf.authority import establish
 from pkiconf.authority.declared import DeclaredAuthority, Guard, canonical, digest, unguarded
 from pkiconf.authority.establish import Establisher, Wish
+from pkiconf.authority.feasible import check_certifiable, check_cross_certifiable
 from pkiconf.authority.imported import Imported, check_imported, record_imported
 from pkiconf.authority.issuers import NewKey, declared_key, record_issuer, subject_of
 from pkiconf.clock import to_epoch
 from pkiconf.errors import Conflict
+from pkiconf.issuance.issuer import authority_spec
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.requests import SYSTEM_OWNER
 from pkiconf.model.actor import Actor
+from pkiconf.model.keys import get_key_algorithm
 from pkiconf.policy.authorization import Action, check_may
 from pkiconf.spec.authority import AuthoritySpec
 from pkiconf.steps import Step
-from pkiconf.store import authorities, slugs, templates
+from pkiconf.store import authorities, keys, slugs, templates
 from pkiconf.store.authorities import AuthorityRow
 from pkiconf.store.database import Connection
 
@@ -35,13 +38,16 @@ class Authorities:
         """A new authority with its first issuer.
 
         Its certificate is issued at once where we can; `issuer: external` leaves it waiting for one. Raises Refused
-        (policy, an unusable import), Conflict (the name is taken, or the authority above cannot sign yet).
+        (policy, an unusable import), Conflict (the name is taken, or the authority above cannot sign yet); nothing
+        is recorded then.
         """
         check_may(actor, Action.AUTHORITY_CREATE, f"authority/{declared.name}")
         spec = declared.spec
         subject = subject_of(declared)
         key = declared_key(self._parts, declared)
-        past = check_imported(declared, key.spki, subject, self._parts.now())
+        past = self._parts.db.read(lambda c: check_imported(c, declared, key.spki, subject, self._parts.now()))
+        if past is None:
+            self._check_certifiable(spec, subject, key)
         now = to_epoch(self._parts.now())
 
         def write(c: Connection) -> int:
@@ -72,14 +78,18 @@ class Authorities:
         *,
         renew: bool = False,
     ) -> AuthorityRow:
-        """Write a changed declaration; with `renew`, also issue the CA certificate again for the same key."""
+        """Write a changed declaration; with `renew`, also issue the CA certificate again for the same key. A retired
+        authority comes back."""
         row = self._get(declared.name)
         check_may(actor, Action.AUTHORITY_UPDATE, f"authority/{row.name}")
+        spec = declared.spec
+        if renew:
+            self._check_renewable(row, spec)
         now = to_epoch(self._parts.now())
 
         def write(c: Connection) -> None:
             guard(c)
-            authorities.update_authority(c, row.id, generation, **_columns(declared), **_revived(row, declared.spec))
+            authorities.update_authority(c, row.id, generation, **_columns(declared), **_revived(c, row, spec))
             if renew:
                 self._queue_renewal(c, row, now)
             action = "authority.renew" if renew else "authority.update"
@@ -94,6 +104,7 @@ class Authorities:
         check_may(actor, Action.AUTHORITY_RENEW, f"authority/{name}")
         if row.lifecycle != "active":
             raise Conflict(f"authority {name!r} is {row.lifecycle.replace('_', ' ')}", "Only an active one is renewed")
+        self._check_renewable(row, authority_spec(row))
         now = to_epoch(self._parts.now())
 
         def write(c: Connection) -> None:
@@ -116,12 +127,18 @@ class Authorities:
         spec = declared.spec
         subject = subject_of(declared)
         key = declared_key(self._parts, declared)
+        self._check_certifiable(spec, subject, key)
+        if spec.rollover.cross_certificates:
+            moment = self._parts.now()
+            self._parts.db.read(lambda c: check_cross_certifiable(c, row.id, spec, subject, key.spki, moment))
         now = to_epoch(self._parts.now())
 
         def write(c: Connection) -> None:
             guard(c)
-            waiting = {"lifecycle": "waiting_certificate"} if spec.issuer == "external" else {}
-            authorities.update_authority(c, row.id, generation, **_columns(declared), **waiting)
+            lifecycle = _revived(c, row, spec)
+            if spec.issuer == "external":
+                lifecycle["lifecycle"] = "waiting_certificate"
+            authorities.update_authority(c, row.id, generation, **_columns(declared), **lifecycle)
             latest = max(issuer.generation for issuer in authorities.list_issuers(c, row.id))
             issuer_id = self._record_issuer(c, row.id, latest + 1, subject, key, now)
             details = _key_details(key) | {"generation": latest + 1}
@@ -175,6 +192,25 @@ class Authorities:
     ) -> int:
         return record_issuer(c, authority_id, generation, subject, key.record(c, now), key.spki, now)
 
+    def _check_certifiable(self, spec: AuthoritySpec, subject: bytes, key: NewKey) -> None:
+        now = self._parts.now()
+        self._parts.db.read(lambda c: check_certifiable(c, spec, subject, key.algorithm, key.spki, now))
+
+    def _check_renewable(self, row: AuthorityRow, spec: AuthoritySpec) -> None:
+        if row.current_issuer_id is None:
+            raise Conflict(f"authority {row.name!r} has no certificate to renew", "Finish it with `pkiconf apply`")
+        issuer_id, now = row.current_issuer_id, self._parts.now()
+
+        def check(c: Connection) -> None:
+            wish = establish.find_wish(c, row.id)
+            if wish is not None and wish.issuer_id != issuer_id:
+                raise Conflict(f"the rollover of authority {row.name!r} is not finished", "Finish it first")
+            issuer = authorities.get_issuer(c, issuer_id)
+            key = keys.get_key(c, issuer.key_id)
+            check_certifiable(c, spec, issuer.subject, get_key_algorithm(key.algorithm), key.spki, now)
+
+        self._parts.db.read(check)
+
     def _queue_renewal(self, c: Connection, row: AuthorityRow, now: int) -> None:
         issuer_id = row.current_issuer_id
         if issuer_id is None:
@@ -207,11 +243,14 @@ def _columns(declared: DeclaredAuthority) -> dict[str, Any]:
     return {"spec": declared.text, "spec_digest": digest(declared.text), "owner": declared.owner}
 
 
-def _revived(row: AuthorityRow, spec: AuthoritySpec) -> dict[str, Any]:
-    """What a retired authority becomes when it is declared again."""
+def _revived(c: Connection, row: AuthorityRow, spec: AuthoritySpec) -> dict[str, Any]:
+    """What a retired authority becomes when it is declared again: what it was."""
     if row.lifecycle != "retired":
         return {}
-    return {"lifecycle": "active" if row.current_issuer_id else _first_lifecycle(spec, None), "retired_at": None}
+    newest = authorities.list_issuers(c, row.id)[-1]
+    if spec.issuer == "external" and newest.state == "next":
+        return {"lifecycle": "waiting_certificate", "retired_at": None}
+    return {"lifecycle": "active" if row.current_issuer_id else "creating", "retired_at": None}
 
 
 def _key_details(key: NewKey) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pkiconf.store.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class AuthorityView:
-    """An authority with its generations, newest last; `urls` are those of the newest."""
+    """An authority with its generations, newest last; `urls` are those of the one that signs now."""
 
     row: authorities.AuthorityRow
     spec: AuthoritySpec
@@ -62,6 +62,6 @@ class AuthorityLookup:
 def _view(c: Connection, row: authorities.AuthorityRow) -> AuthorityView:
     spec = authority_spec(row)
     issuers = tuple(authorities.list_issuers(c, row.id))
-    newest = issuers[-1].generation if issuers else 1
+    signing = next((issuer.generation for issuer in issuers if issuer.id == row.current_issuer_id), 1)
     certificates = tuple(found for issuer in issuers for found in authorities.list_ca_certificates(c, issuer.id))
-    return AuthorityView(row, spec, issuers, certificates, authority_urls(load_settings(c), spec, row.slug, newest))
+    return AuthorityView(row, spec, issuers, certificates, authority_urls(load_settings(c), spec, row.slug, signing))

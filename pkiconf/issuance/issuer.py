@@ -10,7 +10,7 @@ from pkiconf.der.certificate import Certificate, parse_certificate
 from pkiconf.der.extensions import parse_basic_constraints, parse_name_constraints
 from pkiconf.der.oids import BASIC_CONSTRAINTS, NAME_CONSTRAINTS
 from pkiconf.der.pem import pem_decode_all
-from pkiconf.errors import Conflict
+from pkiconf.errors import Conflict, UnsupportedAlgorithm
 from pkiconf.model.certificate import IssuerFacts
 from pkiconf.model.keys import SignatureAlgorithm, get_key_algorithm, get_signature_algorithm
 from pkiconf.model.names import NameConstraints
@@ -57,8 +57,16 @@ def load_settings(c: Connection) -> Settings:
 
 
 def signature_algorithm(spec: AuthoritySpec, key: keys.KeyRow) -> SignatureAlgorithm:
-    """What an authority's key signs with unless a template asks for another hash."""
-    return get_signature_algorithm(get_key_algorithm(key.algorithm), spec.signature_hash, spec.signature_padding)
+    """What an authority's key signs with unless a template asks for another hash.
+
+    After a rollover the declaration speaks of the new key: an old one of another kind, which still signs CRLs and its
+    responder's certificates, keeps to its own default.
+    """
+    algorithm = get_key_algorithm(key.algorithm)
+    try:
+        return get_signature_algorithm(algorithm, spec.signature_hash, spec.signature_padding)
+    except UnsupportedAlgorithm:
+        return get_signature_algorithm(algorithm)
 
 
 def path_to_root(c: Connection, issuer_id: int) -> tuple[bytes, ...]:

@@ -235,7 +235,8 @@ def template_address(c: Connection, template_id: int) -> str:
 def current_issuer(c: Connection, template_id: int) -> int:
     """The issuer that signs for a template now. Raises Refused for a retired or waiting authority."""
     authority = authorities.get_authority(c, templates.get_template(c, template_id).authority_id)
-    if authority.lifecycle == "active" and authority.current_issuer_id is not None:
+    # One that waits for its next generation's certificate goes on with the one it has.
+    if authority.lifecycle in ("active", "waiting_certificate") and authority.current_issuer_id is not None:
         return authority.current_issuer_id
     reasons = {
         "retired": ("is retired", "Declare it again to issue from it"),

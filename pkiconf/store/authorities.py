@@ -24,8 +24,8 @@ from pkiconf.store.issuers import (
     list_issuers,
     prefer_ca_certificate,
     put_issuer_hash,
+    set_issuer_identity,
     set_issuer_state,
-    set_issuer_subject,
     status_epochs,
 )
 from pkiconf.store.prepared import Prepared, inserting
@@ -54,8 +54,8 @@ __all__ = [
     "list_issuers",
     "prefer_ca_certificate",
     "put_issuer_hash",
+    "set_issuer_identity",
     "set_issuer_state",
-    "set_issuer_subject",
     "status_epochs",
     "update_authority",
 ]

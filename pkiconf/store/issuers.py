@@ -67,7 +67,7 @@ _BY_HASH = Prepared(
 )
 _PUT_HASH = Prepared(inserting(issuer_hash, ending="ON CONFLICT DO NOTHING"))
 _SET_STATE = Prepared(text("UPDATE issuer SET state = :new WHERE id = :id AND state = :old"))
-_SET_SUBJECT = Prepared(text("UPDATE issuer SET subject = :subject WHERE id = :id"))
+_SET_IDENTITY = Prepared(text("UPDATE issuer SET subject = :subject, ski = :ski WHERE id = :id"))
 _IS_CA = Prepared(
     text("SELECT 1 FROM certificate WHERE issuer_id = :issuer_id AND serial = :serial AND origin_kind = 'ca'")
 )
@@ -156,9 +156,9 @@ def set_issuer_state(c: Connection, issuer_id: int, old: str, new: str) -> None:
         raise Conflict(f"issuer {issuer_id} is not {old} but {get_issuer(c, issuer_id).state}", "Plan again")
 
 
-def set_issuer_subject(c: Connection, issuer_id: int, subject: bytes) -> None:
-    """For a certificate that came back with the name in another encoding (DER)."""
-    _SET_SUBJECT.count(c, {"id": issuer_id, "subject": subject})
+def set_issuer_identity(c: Connection, issuer_id: int, subject: bytes, ski: bytes) -> None:
+    """For a certificate that came back with the name (DER) in another encoding, or another key identifier."""
+    _SET_IDENTITY.count(c, {"id": issuer_id, "subject": subject, "ski": ski})
 
 
 def is_ca_certificate(c: Connection, issuer_id: int, serial: bytes) -> bool:
