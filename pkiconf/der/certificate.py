@@ -170,6 +170,11 @@ def parse_certificate(der: bytes) -> Certificate:
     )
 
 
+def parse_public_key_info(tbs: bytes) -> bytes:
+    """The SubjectPublicKeyInfo of a TBSCertificate, byte for byte. Raises Malformed."""
+    return asn1.encode_der(decode(_TBSCertificate, tbs, "a TBSCertificate").subject_public_key_info)
+
+
 def _checked_serial(serial_number: int) -> int:
     # Zero is forbidden too, but old roots have it, and their subordinates may come to us.
     if serial_number < 0 or serial_number >> (8 * SERIAL_OCTETS_LIMIT - 1):

@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from pkiconf.clock import to_epoch
-from pkiconf.der.certificate import Certificate, assemble_certificate, parse_certificate
+from pkiconf.der.certificate import Certificate, assemble_certificate, parse_certificate, parse_public_key_info
 from pkiconf.der.extensions import parse_subject_alternative_names
 from pkiconf.der.names import general_name_text, parse_name
 from pkiconf.der.oids import SUBJECT_ALTERNATIVE_NAME
@@ -30,7 +30,7 @@ from pkiconf.model.request import Issued, Outcome, Pending, Rejected
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.signing.signer import Kind, Signer, SigningOrder
 from pkiconf.steps import Step
-from pkiconf.store import authorities, certificates, keys
+from pkiconf.store import authorities, certificates, compromised_keys, keys
 from pkiconf.store.database import Connection
 
 SIGNING_TIME: Final = timedelta(seconds=60)
@@ -147,6 +147,10 @@ class Intents:
         algorithm = SIGNATURE_ALGORITHMS[algorithm_name]
         if signature is not None:
             return Issued(identity, assemble_certificate(tbs, algorithm, signature), chain)
+        if self._parts.db.read(lambda c: compromised_keys.known(c, parse_public_key_info(tbs))):
+            # It may have been signed before, but never left: given up, its serial counts as revoked.
+            self.abandon(identity, "its public key became known to be compromised")
+            return Rejected("the public key is known to be compromised")
         key = self._parts.db.read(lambda c: keys.get_key(c, authorities.get_issuer(c, row.issuer_id).key_id))
         intent = Intent(identity, tbs, algorithm, row.origin_kind, row.origin_id)
         return self.finish(intent, self.signer(key), key.spki, chain)

@@ -23,13 +23,13 @@ from pkiconf.issuance.order import IssuanceOrder
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.certificate import CertificateID, TBSCertificate
 from pkiconf.model.request import Issued, Outcome, Rejected
-from pkiconf.policy.keys import check_public_key
+from pkiconf.policy.keys import check_not_compromised, check_public_key
 from pkiconf.policy.lints import LintContext, check_lints
 from pkiconf.policy.serials import bucket_of, make_serial, serial_bytes
 from pkiconf.policy.template import evaluate
 from pkiconf.signing.signer import Signer
 from pkiconf.steps import Step
-from pkiconf.store import authorities, certificates, keys, templates
+from pkiconf.store import authorities, certificates, compromised_keys, keys, templates
 from pkiconf.store.database import Connection
 
 BATCH: Final = 64
@@ -165,7 +165,8 @@ class Pipeline:
         return replace(draft, serial_number=make_serial(self._parts.entropy, draft.not_after))
 
     def _reservation(self, draft: Draft) -> Callable[[Connection], None]:
-        """Transaction 1. It raises DeclarationMoved, OriginTaken, or what the origin raises."""
+        """Transaction 1. It raises DeclarationMoved, OriginTaken, Refused for a compromised key, or what the origin
+        raises."""
         order, tbs, context = draft.order, draft.tbs, draft.context
         identity = CertificateID(order.issuer_id, tbs.serial_number)
         now = self._parts.now()
@@ -187,6 +188,8 @@ class Pipeline:
         def write(c: Connection) -> None:
             if templates.issuing_stamp(c, order.template_id, order.issuer_id) != context.stamp:
                 raise DeclarationMoved(f"{order.address} changed meanwhile")
+            # Here and not before: a key that is reported while its certificate is being made is refused too.
+            check_not_compromised(order.wanted.spki, compromised_keys.known(c, order.wanted.spki))
             certificates.reserve(c, row)
             order.reserved(c, identity)
             self._parts.record(c, order.actor, "certificate.reserve", order.address, details(identity, order.origin_id))

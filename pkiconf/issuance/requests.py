@@ -25,7 +25,7 @@ from pkiconf.policy.lifecycle import RequestEvent, move_request
 from pkiconf.policy.overrides import apply_overrides
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.steps import Step
-from pkiconf.store import approvals, authorities, requests, templates
+from pkiconf.store import approvals, authorities, compromised_keys, requests, templates
 from pkiconf.store.database import Connection
 
 ORIGIN: Final = "request"
@@ -59,7 +59,7 @@ class RequestOrigin:
         row = requests.get_request(c, int(origin_id))
         requests.move(
             c, row.id, row.state, move_request(RequestState(row.state), RequestEvent.REJECT),
-            reason="the key gave no signature",
+            reason="its certificate was given up before it was signed",
         )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ class Requests:
         template that is disabled or retired).
         """
         parsed = parse_csr(csr)
-        check_public_key(parsed.spki, parsed.key)
+        check_public_key(parsed.spki, parsed.key, self._parts.db.read(lambda c: compromised_keys.known(c, parsed.spki)))
         row, address = self._parts.db.read(lambda c: self._open_template(c, template))
         check_may(actor, Action.REQUEST_SUBMIT, address)
         now = to_epoch(self._parts.now())

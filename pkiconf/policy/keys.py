@@ -41,9 +41,14 @@ def check_public_key(
     """
     if issuer_spki is not None and spki == issuer_spki:
         raise Refused("the public key is the issuer's own", "Every certificate needs a key of its own")
+    check_not_compromised(spki, compromised)
+    _CHECKS[facts.type](spki, facts)
+
+
+def check_not_compromised(spki: bytes, compromised: Container[bytes]) -> None:
+    """The part of `check_public_key` whose answer changes with time. Raises Refused."""
     if hashlib.sha256(spki).digest() in compromised:
         raise Refused("the public key is known to be compromised", _NEW_KEY)
-    _CHECKS[facts.type](spki, facts)
 
 
 # --- RSA ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from pkiconf.clock import from_epoch, to_epoch
+from pkiconf.der.certificate import parse_public_key_info
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.actor import Actor
 from pkiconf.model.certificate import CertificateID, CertificateStatus
@@ -16,11 +17,13 @@ from pkiconf.policy.authorization import Action, check_may
 from pkiconf.policy.revocation import Standing, evaluate_hold, evaluate_release, evaluate_revocation
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.steps import Step
-from pkiconf.store import authorities, certificates, jobs
+from pkiconf.store import authorities, certificates, compromised_keys, jobs
 from pkiconf.store.certificates import CertificateRow
 from pkiconf.store.database import Connection
 
 CRL_JOB: Final = "crl.make"
+
+_COMPROMISED: Final = (RevocationReason.KEY_COMPROMISE, RevocationReason.CA_COMPROMISE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class Revocations:
             details = _details(certificate) | {"epoch": epoch}
             if after.reason is not None:
                 details["reason"] = after.reason.text
+            if after.reason in _COMPROMISED:
+                _remember_key(c, row, now)
             self.parts.record(c, actor, action, _address(certificate), details)
             # The next CRL is made soon, even if nobody fetches it.
             jobs.queue(c, CRL_JOB, str(row.issuer_id), "{}", now)
@@ -105,6 +110,13 @@ def _standing(row: CertificateRow) -> Standing:
         from_epoch(row.revoked_at) if row.revoked_at is not None else None,
         from_epoch(row.invalidity_at) if row.invalidity_at is not None else None,
     )
+
+
+def _remember_key(c: Connection, row: CertificateRow, now: int) -> None:
+    """No path certifies the key again. That of an imported serial is not known here."""
+    stored = certificates.find_stored(c, row.issuer_id, row.serial)
+    if stored is not None:
+        compromised_keys.add(c, parse_public_key_info(stored.tbs), now)
 
 
 def _epoch_or_none(moment: datetime | None) -> int | None:

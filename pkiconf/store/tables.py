@@ -250,6 +250,13 @@ certificate_name = Table(  # searchable names, lower case
     sqlite_with_rowid=False,
 )
 
+compromised_key = Table(  # insert-only; without references, because it outlives the authorities it was learnt from
+    "compromised_key",
+    metadata,
+    Column("spki_sha256", LargeBinary, primary_key=True),  # of the SubjectPublicKeyInfo
+    Column("recorded_at", BigInteger, nullable=False),
+)
+
 service_certificate = Table(
     "service_certificate",
     metadata,

@@ -45,6 +45,12 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
+        "compromised_key",
+        sa.Column("spki_sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("spki_sha256", name=op.f("pk_compromised_key")),
+    )
+    op.create_table(
         "authority",
         sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("slug", sa.Text(), nullable=False),
