@@ -255,6 +255,8 @@ def test_crl_lines_are_what_counts_as_revoked_and_has_not_ended(rows: Rows) -> N
     assert listed == [(revoked, 2_000, 1, 1_500), (held, 2_000, 6, 1_500), (intent, 3_000, None, None)]
     # Revoked after its end, it has to stand on one CRL too.
     assert ended in {row.serial for row in rows.read(lambda c: inventory.revoked(c, rows.issuer_id, 2_000))}
+    # RFC 5280 §3.3: whatever its end, a revocation is on the next CRL after it.
+    assert ended in [row.serial for row in rows.read(lambda c: inventory.revoked(c, rows.issuer_id, 2_000))]
     assert len(rows.read(lambda c: inventory.revoked(c, rows.issuer_id, ended_after=0))) == 4
     assert rows.read(lambda c: inventory.revoked(c, rows.issuer_id, ended_after=0, shard=1)) == []
 
