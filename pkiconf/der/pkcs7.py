@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from asn1crypto import cms
-
 from pkiconf.der import oids
 from pkiconf.der.pem import der_or_pem
 from pkiconf.der.tlv import CONSTRUCTED, CONTEXT, encode_sequence, encode_tlv
@@ -37,6 +35,8 @@ def parse_certs_only(data: bytes) -> list[bytes]:
     octets, not parsed further. Signatures in the bag are ignored. Raises Malformed."""
     if len(data) > MAX_BAG_SIZE:
         raise Malformed(f"the PKCS#7 bag has {len(data)} octets, more than {MAX_BAG_SIZE}")
+    from asn1crypto import cms  # here: loading it takes longer than starting most commands, and few read bags
+
     try:
         info = cms.ContentInfo.load(der_or_pem(data, PEM_LABELS), strict=True)
         if info["content_type"].native != "signed_data":
