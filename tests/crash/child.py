@@ -1,18 +1,18 @@
 """Command lines run in processes of their own, which a test may have killed; and finished in this one.
 
-A process of its own is forked off one that has imported the program but opened nothing, which takes milliseconds; or,
-for `fresh` ones, started as `python -m pkiconf`, which takes a second.
+A process of its own is forked off one that has imported the program but opened nothing; or, for `fresh` ones, started
+as `python -m pkiconf`, which takes a second.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -20,15 +20,9 @@ from cryptography import x509
 
 from pkiconf.cli.app import main
 from pkiconf.steps import KILL_VARIABLE
+from tests.processes import ended, start
 
 ROOT = Path(__file__).parents[2]
-
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    ["pkiconf.bootstrap", "pkiconf.worker", "pkiconf.cli.app", "pkiconf.cli.authority", "pkiconf.cli.backup",
-     "pkiconf.cli.cert", "pkiconf.cli.reconcile", "pkiconf.cli.request", "pkiconf.cli.serving",
-     "pkiconf.reconciler.apply", "pkiconf.reconciler.observe", "pkiconf.spec.loader", "psycopg"]
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,10 +33,11 @@ class Ended:
     output: str
 
 
-def _command_line(arguments: list[str], environment: dict[str, str], output: Path) -> None:
+def command_line(arguments: list[str], environment: dict[str, str], output: Path) -> None:
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    os.close(descriptor)
     os.chdir(output.parent)
     os.environ.clear()
     os.environ.update(environment)
@@ -81,10 +76,11 @@ class Place:
 
     def run(self, *words: str, kill_at: str | None = None, fresh: bool = False) -> Ended:
         """Run a command line to its end; where the first word is a file, that program instead of `-m pkiconf`."""
-        more = {KILL_VARIABLE: kill_at} if kill_at else {}
         program, rest = (words[0], words[1:]) if words[0].endswith(".py") else (None, words)
         if program is None and not fresh:
-            return self._forked(self.arguments(*rest), self.environment(**more))
+            (code,) = ended([self.begin(*rest, kill_at=kill_at)])
+            return Ended(code, (self.folder / "output.txt").read_text())
+        more = {KILL_VARIABLE: kill_at} if kill_at else {}
         command = [sys.executable, *([program] if program else ["-m", "pkiconf"]), *self.arguments(*rest)]
         done = subprocess.run(
             command, env=self.environment(**more), cwd=self.folder, stdin=subprocess.DEVNULL,
@@ -92,13 +88,10 @@ class Place:
         )  # fmt: skip
         return Ended(done.returncode, done.stdout)
 
-    def _forked(self, arguments: list[str], environment: dict[str, str]) -> Ended:
-        output = self.folder / "output.txt"
-        child = _FORKS.Process(target=_command_line, args=(arguments, environment, output))
-        child.start()
-        child.join(120)
-        assert child.exitcode is not None, "it did not end"
-        return Ended(child.exitcode, output.read_text())
+    def begin(self, *words: str, output: str = "output.txt", kill_at: str | None = None) -> ForkServerProcess:
+        """A command line that runs while the test goes on; what it prints goes to a file of the folder."""
+        more = {KILL_VARIABLE: kill_at} if kill_at else {}
+        return start(command_line, self.arguments(*words), self.environment(**more), self.folder / output)
 
     def killed(self, *words: str, at: str, fresh: bool = False) -> None:
         """Run it; it must have killed itself there."""
