@@ -108,9 +108,9 @@ def _find_above(lower: Certificate, candidates: Sequence[Certificate], seen: Seq
         )
     fresh = [candidate for candidate in named if candidate not in seen]
     # A root before a cross-certificate of the same key: the path ends sooner.
-    signers = [candidate for candidate in sorted(fresh, key=_is_not_self_issued) if _has_signed(candidate, lower)]
+    signers = [candidate for candidate in fresh if _has_signed(candidate, lower)]
     if signers:
-        return signers[0]
+        return next(filter(_is_self_signed, signers), signers[0])
     if any(_has_signed(certificate, lower) for certificate in seen):
         raise Refused("the chain goes in a circle and ends in no self-signed root", "Give the root, too")
     subject = name_text(parse_name(lower.subject))

@@ -113,7 +113,7 @@ class AuthorityKind:
         name = name_of(wish.address)
         signs = action in (Action.CREATE, Action.RENEW, Action.ROLLOVER, Action.REPLACE)
         if after.get("issuer") == "external":
-            waits = signs or (standing is not None and standing.lifecycle == "waiting_certificate")
+            waits = signs or (standing is not None and _waits(standing))
             return (
                 Wait(f"a certificate for the request of {name}") if waits and not _is_coming(wish, standing) else Wait()
             )
@@ -161,6 +161,13 @@ def _declared(declaration: Declaration[AuthoritySpec], declaring: Declaring) -> 
         files=declaration.files,
         secrets=declaration.secrets,
     )
+
+
+def _waits(standing: Actual) -> bool:
+    """For a certificate, now or as soon as it is taken back into service."""
+    if standing.lifecycle == "retired":
+        return not standing.facts.get("certificates")
+    return standing.lifecycle == "waiting_certificate"
 
 
 def _is_coming(wish: Desired, standing: Actual | None) -> bool:
