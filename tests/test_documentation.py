@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.reference import FOLDER, commands, pages
+from docs.reference.pages import FOLDER, commands, pages
 from pkiconf.model.usages import EXTENDED_KEY_USAGES
 from pkiconf.reconciler.apply import apply_plan
 from pkiconf.reconciler.observe import load_plan

@@ -1,7 +1,4 @@
-"""Writes docs/reference/ from the models, the commands and the exit codes. Run `python -m docs.reference`.
-
-What is described by a program cannot be wrong for long: a test fails when the pages differ from what this makes.
-"""
+"""The text of the reference: fields from the models, commands from click, exit codes from their enumeration."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from pkiconf.policy.starters import STARTERS, starter_defaults
 from pkiconf.settings import ProcessSettings
 from pkiconf.spec.explain import Explanation, every_path, explain
 
-FOLDER: Final = Path(__file__).parent / "reference"
+FOLDER: Final = Path(__file__).parent
 
 _NOTE: Final = "<!-- Made by `python -m docs.reference`. Change the program, then run that again. -->\n"
 
@@ -261,8 +258,3 @@ def write(folder: Path = FOLDER) -> Iterable[Path]:
     for name, text in made.items():
         (folder / name).write_text(text)
     return [folder / name for name in made]
-
-
-if __name__ == "__main__":
-    for path in write():
-        print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
