@@ -171,7 +171,9 @@ class Establisher:
 
         template_id = self._parts.db.write(Step.TEMPLATE_WRITE, prepare)
         wanted = self._parts.db.read(lambda c: _wanted(c, subject, overrides))
-        order = IssuanceOrder(signer, template_id, wanted, ORIGIN, origin, f"authority/{row.name}", actor)
+        # To itself an authority issues before it serves others and, to link a new key with the old one, after.
+        own = self._parts.db.read(lambda c: authorities.get_issuer(c, signer)).authority_id == row.id
+        order = IssuanceOrder(signer, template_id, wanted, ORIGIN, origin, f"authority/{row.name}", actor, own)
         _expect_issued(self._pipeline.issue(order), row.name)
 
 

@@ -214,7 +214,8 @@ class ServiceCertificates:
         )
         outcome = self._pipeline.issue(
             IssuanceOrder(
-                issuer_id, template_id, wanted, ORIGIN, str(row_id), f"authority/{authority.name}", SYSTEM
+                issuer_id, template_id, wanted, ORIGIN, str(row_id), f"authority/{authority.name}", SYSTEM,
+                beyond_service=True,
             )
         )  # fmt: skip
         if isinstance(outcome, Rejected):

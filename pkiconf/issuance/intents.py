@@ -6,6 +6,7 @@ worker, or the next one that asks for the same origin.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +19,7 @@ from pkiconf.der.extensions import parse_subject_alternative_names
 from pkiconf.der.names import general_name_text, parse_name
 from pkiconf.der.oids import SUBJECT_ALTERNATIVE_NAME
 from pkiconf.der.verify import verify_signature
-from pkiconf.errors import NotSigned, SigningUnavailable
+from pkiconf.errors import NotSigned, PkiconfError, SigningUnavailable
 from pkiconf.issuance.issuer import chain_of
 from pkiconf.issuance.order import Origin
 from pkiconf.issuance.parts import Parts
@@ -35,6 +36,8 @@ from pkiconf.store.database import Connection
 
 SIGNING_TIME: Final = timedelta(seconds=60)
 """How long one attempt may hold an intent before another process resumes it."""
+
+log = logging.getLogger(__name__)
 
 _INTENT_NAMESPACE: Final = UUID("0e6a2f0c-5d1b-4d53-9a55-3b1f6c9d7e21")
 
@@ -74,10 +77,28 @@ class Intents:
         return self._continue(row)
 
     def sweep(self) -> int:
-        """Resume every intent whose lease has run out; how many were completed."""
+        """Resume every intent whose lease has run out; how many were completed.
+
+        One that cannot be finished now (its key does not open, or signs wrongly) waits for the next lease, and keeps
+        none of the others waiting.
+        """
         now = to_epoch(self._parts.now())
         stale = self._parts.db.read(lambda c: certificates.list_reserved(c, lease_before=now))
-        return sum(isinstance(self._continue(row), Issued) for row in stale)
+        return sum(isinstance(self._resume_stale(row), Issued) for row in stale)
+
+    def _resume_stale(self, row: certificates.CertificateRow) -> Outcome | None:
+        until = to_epoch(self._parts.now() + SIGNING_TIME)
+
+        def take(c: Connection) -> bool:
+            return certificates.renew_lease(c, row.issuer_id, row.serial, row.lease_until, until)
+
+        if not self._parts.db.write(Step.CERTIFICATE_RESERVE, take):
+            return None  # another process has it in hand, or has finished it
+        try:
+            return self._continue(row)
+        except PkiconfError as ex:
+            log.warning("certificate %s of issuer %d stays unfinished: %s", row.serial.hex(), row.issuer_id, ex)
+            return None
 
     def find(self, origin_kind: str, origin_id: str) -> Outcome | None:
         """What became of an origin; None if it was never reserved."""

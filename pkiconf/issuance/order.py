@@ -25,6 +25,9 @@ class IssuanceOrder:
 
     `origin_kind` and `origin_id` name what it is for (a request's number, a service certificate's row, …): one
     origin gets one certificate, however often it is asked for. `address` is what the audit log files it under.
+
+    `beyond_service`: also an issuer that does not sign for others (not yet, not any more, or its authority is retired)
+    signs this one. That is for what an authority issues to itself and to its services.
     """
 
     issuer_id: int
@@ -34,6 +37,7 @@ class IssuanceOrder:
     origin_id: str
     address: str
     actor: Actor
+    beyond_service: bool = False
     reserved: Callable[[Connection, CertificateID], None] = _nothing_more
 
 

@@ -144,6 +144,8 @@ class Pipeline:
         )
         if context.stamp.template_lifecycle != "active":
             raise Refused(f"{order.address}: the template is retired", "Declare it again, or choose another")
+        if not order.beyond_service:
+            _check_in_service(context)
         signer = self.intents.signer(context.key)
         check_public_key(order.wanted.spki, order.wanted.key)
         tbs = self._evaluate(order, context)
@@ -195,3 +197,12 @@ class Pipeline:
             self._parts.record(c, order.actor, "certificate.reserve", order.address, details(identity, order.origin_id))
 
         return write
+
+
+def _check_in_service(context: IssuingContext) -> None:
+    """Who asked found the issuer in service; it may have been retired or rolled over since. Raises Conflict."""
+    stamp, name = context.stamp, context.facts.authority
+    if stamp.authority_lifecycle == "retired":
+        raise Conflict(f"authority {name!r} is retired", "Declare it again to issue from it")
+    if stamp.issuer_state != "active":
+        raise Conflict(f"generation {context.facts.generation} of authority {name!r} signs no more", "Try again")

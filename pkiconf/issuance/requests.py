@@ -7,12 +7,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, Final
 
 from pkiconf.clock import to_epoch
 from pkiconf.der.csr import parse_csr
 from pkiconf.der.names import general_name_text, name_text
-from pkiconf.errors import NotFound, PkiconfError, Refused
+from pkiconf.errors import Conflict, NotFound, PkiconfError, Refused
 from pkiconf.issuance.order import IssuanceOrder
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.pipeline import BATCH, Pipeline
@@ -32,14 +33,20 @@ ORIGIN: Final = "request"
 SYSTEM_OWNER: Final = "system"
 """Who owns the templates that nobody declares."""
 
+_PAGE: Final = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request as people see it: the row, what the CSR says, and the template it was submitted to."""
 
     row: requests.RequestRow
-    csr: CertificateRequest
     template: str  # authority/template
+
+    @property
+    def csr(self) -> CertificateRequest:
+        """Read, and its signature verified, each time: lists do without."""
+        return parse_csr(self.row.csr)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -97,17 +104,18 @@ class Requests:
 
     def get(self, number: int) -> Request:
         row = self._parts.db.read(lambda c: requests.get_request(c, number))
-        return Request(row, parse_csr(row.csr), self._parts.db.read(lambda c: template_address(c, row.template_id)))
+        return Request(row, self._parts.db.read(lambda c: template_address(c, row.template_id)))
 
-    def search(self, states: Collection[str], filters: Mapping[str, str], limit: int = 10_000) -> list[Request]:
+    def search(self, states: Collection[str], filters: Mapping[str, str], limit: int | None = None) -> list[Request]:
         """The oldest first. `filters` maps template, subject, name or by to a pattern in which * is anything."""
-
-        def read(c: Connection) -> list[Request]:
-            rows = requests.list_requests(c, states=states, limit=limit)
-            addresses = {row.template_id: template_address(c, row.template_id) for row in rows}
-            return [Request(row, parse_csr(row.csr), addresses[row.template_id]) for row in rows]
-
-        return [found for found in self._parts.db.read(read) if _fits(found, filters)]
+        found: list[Request] = []
+        after = 0
+        while page := self._parts.db.read(partial(_page, states=states, after=after)):
+            found += [request for request in page if _fits(request, filters)]
+            if limit is not None and len(found) >= limit:
+                return found[:limit]
+            after = page[-1].row.id
+        return found
 
     def sign(self, number: int, overrides: Overrides, actor: Actor) -> Outcome:
         """Issue what a request asks for, as changed by `overrides`; asked again, the same certificate.
@@ -142,6 +150,7 @@ class Requests:
         request = self.get(number)
         check_may(actor, Action.REQUEST_SIGN, f"template/{request.template}")
         if request.row.state in (RequestState.APPROVED, RequestState.ISSUED):
+            _check_same_changes(request.row, overrides)
             found = self._pipeline.intents.find(ORIGIN, str(number))
             if found is not None:
                 return found
@@ -197,6 +206,22 @@ class Requests:
         if not json.loads(row.spec).get("enabled", True):
             raise Refused(f"template {address!r} is disabled", "Set `enabled: true` in its declaration and apply")
         return row, address
+
+
+def _check_same_changes(row: requests.RequestRow, overrides: Overrides) -> None:
+    """Signing again gives what was made; who asks for something else is told. Raises Conflict."""
+    wished = overrides_record(overrides)
+    if wished and wished != json.loads(row.overrides or "{}"):
+        raise Conflict(
+            f"request {row.id} is {row.state} already, with other changes than these",
+            "For another certificate, submit the CSR again",
+        )
+
+
+def _page(c: Connection, states: Collection[str], after: int) -> list[Request]:
+    rows = requests.list_requests(c, states=states, after=after, limit=_PAGE)
+    addresses = {template_id: template_address(c, template_id) for template_id in {row.template_id for row in rows}}
+    return [Request(row, addresses[row.template_id]) for row in rows]
 
 
 def _fits(request: Request, filters: Mapping[str, str]) -> bool:
