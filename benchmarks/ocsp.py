@@ -20,7 +20,7 @@ from cryptography.x509.ocsp import OCSPRequestBuilder
 
 from benchmarks.measure import run, show
 from benchmarks.prepared import OPERATOR, prepared
-from pkiconf.cli.serving import wait_for_listener
+from pkiconf.cli.listening import wait_for_listener
 from pkiconf.model.request import Issued, Overrides
 from tests.world import make_csr
 

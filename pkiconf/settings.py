@@ -6,6 +6,7 @@ What is wished of the PKI itself is declared under `settings:` in YAML.
 from __future__ import annotations
 
 import shlex
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -59,6 +60,13 @@ class ProcessSettings(BaseSettings):
             host, colon, port = value.rpartition(":")
             if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
                 raise ValueError(f"{value!r} is not HOST:PORT, such as 127.0.0.1:8000 or [::1]:8000")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            ip_network(text, strict=False)
         return value
 
     @property

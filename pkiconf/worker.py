@@ -29,7 +29,6 @@ from pkiconf.wake import Alarm
 
 LEASE_SECONDS: Final = 120
 POLL_SECONDS: Final = 15.0
-BATCH: Final = 20
 
 log = logging.getLogger(__name__)
 
@@ -85,11 +84,18 @@ class Worker:
         return 0
 
     def _run_jobs(self) -> int:
-        db, now = self.services.parts.db, to_epoch(self.services.parts.now())
-        claimed = db.write(Step.JOB_CLAIM, lambda c: jobs.claim(c, self.name, now, now + LEASE_SECONDS, limit=BATCH))
-        for job in claimed:
+        done = 0
+        # One by one, so that no job waits with its lease running while others are done.
+        while (job := self._claim()) is not None:
             self._run(job)
-        return len(claimed)
+            done += 1
+        return done
+
+    def _claim(self) -> JobRow | None:
+        now = to_epoch(self.services.parts.now())
+        until = now + LEASE_SECONDS
+        claimed = self.services.parts.db.write(Step.JOB_CLAIM, lambda c: jobs.claim(c, self.name, now, until))
+        return claimed[0] if claimed else None
 
     def _run(self, job: JobRow) -> None:
         db, now = self.services.parts.db, to_epoch(self.services.parts.now())
@@ -112,10 +118,12 @@ class Worker:
             db.write(Step.JOB_FINISH, end)
 
     def _renew_crls(self) -> int:
-        due = self.services.crls.due()
-        for issuer_id in due:
+        def renew(issuer_id: int) -> int:
             self.services.crls.current(issuer_id)
-        return len(due)
+            return 1
+
+        due = self.services.crls.due()
+        return sum(self._attempt(f"renewing the CRL of issuer {number}", partial(renew, number)) for number in due)
 
     def _end_issuers(self) -> int:
         """An old generation whose last certificate has ended needs no CRL and no OCSP any more."""

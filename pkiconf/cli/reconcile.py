@@ -214,7 +214,3 @@ def _report_outcome(outcome: Outcome) -> None:
     for result in outcome.recap.results:
         _report(result)
     click.echo(f"watch: {outcome.recap}")
-
-
-def listening_url(bind: str) -> str:
-    return f"http://{bind}"

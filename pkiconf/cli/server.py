@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import socket
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from pkiconf.bootstrap import open_services
+from pkiconf.cli.gunicorn_worker import DeadlineWorker
 from pkiconf.endpoints.app import create_app, create_operations_app
 from pkiconf.services import Services
 from pkiconf.settings import ProcessSettings
@@ -34,8 +32,8 @@ class Server(BaseApplication):  # type: ignore[misc]
             "bind": bind,
             "workers": 1 if operations else settings.workers,
             "threads": settings.threads,
-            "worker_class": "gthread",
-            "timeout": settings.request_timeout,
+            "worker_class": DeadlineWorker.limited_to(settings.request_timeout),
+            "timeout": 60,
             "graceful_timeout": 15,
             "keepalive": 15,
             "limit_request_line": 8190,
@@ -48,7 +46,6 @@ class Server(BaseApplication):  # type: ignore[misc]
             "certfile": str(certificate) if certificate else None,
             "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 - heartbeat file, no data
             "child_exit": _forget_worker,
-            "when_ready": functools.partial(_limit_waiting, settings.request_timeout),
         }
         super().__init__()
 
@@ -61,13 +58,6 @@ class Server(BaseApplication):  # type: ignore[misc]
         opened = open_services(self._settings)
         services: Services = opened.services
         return self._create(services, self._settings)
-
-
-def _limit_waiting(seconds: int, server: Any) -> None:  # noqa: ANN401
-    """A client that stops sending or reading holds a thread for so long at most: accepted connections inherit it."""
-    for listener in server.LISTENERS:
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            listener.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", seconds, 0))
 
 
 def _forget_worker(server: object, worker: Any) -> None:  # noqa: ANN401

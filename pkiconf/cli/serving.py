@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,8 +13,10 @@ import click
 
 from pkiconf.cli.context import environment, operator, process_settings, services
 from pkiconf.cli.exit_codes import ExitCode
+from pkiconf.cli.listening import check_free, is_listening
 
 if TYPE_CHECKING:
+    from pkiconf.cli.supervisor import Child
     from pkiconf.services import Services
     from pkiconf.settings import ProcessSettings
 
@@ -48,14 +50,12 @@ def serve(only: str | None, **flags: Any) -> int:  # noqa: ANN401
 
     settings = process_settings(**flags)
     hold_lifeline()
-    listeners = _listeners(settings)
     if only is None:
-        _check_listeners(settings)
-    if only is None and len(listeners) > 1:
-        from pkiconf.cli.supervisor import Child, Supervisor
+        _prepare(settings)
+        if len(_listeners(settings)) > 1:
+            from pkiconf.cli.supervisor import Supervisor
 
-        children = [Child(f"server ({name})", ("serve", "--only", name)) for name in listeners]
-        return Supervisor(children, environment(settings), _say).run(lambda: None)
+            return Supervisor(_servers(settings), environment(settings), _say).run()
     _serve(settings, only or "plain")
     return ExitCode.DONE
 
@@ -92,28 +92,41 @@ def worker(once: bool) -> int:
 @click.option("--allow", default="", metavar="ACTION,…", help="Consent to rollover, replace or retire at the start.")
 def up(paths: Sequence[Path], allow: str, **flags: Any) -> int:  # noqa: ANN401
     """Apply, then serve, work and watch the declarations, in one process tree. Ctrl-C ends all of it."""
-    from pkiconf.cli.reconcile import apply_paths, listening_url
+    from pkiconf.cli.reconcile import apply_paths
     from pkiconf.cli.supervisor import Child, Supervisor
-    from pkiconf.cli.welcome import welcome
 
     settings = process_settings(**flags)
     _check_options(settings)
+    check_free(_addresses(settings))  # before anything is changed
     code = apply_paths(paths, allow=allow, actor=operator())
     if code not in (ExitCode.DONE, ExitCode.WAITING, ExitCode.REFUSED):
         return code
-    _check_listeners(settings)
-    children = [Child(f"server ({name})", ("serve", "--only", name)) for name in _listeners(settings)]
-    children.append(Child("worker", ("worker",)))
-    children.append(Child("watcher", ("watch", "--quiet-start", *(str(path) for path in paths))))
+    _prepare(settings)
+    worker = Child("worker", ("worker",))
+    watcher = Child("watcher", ("watch", "--quiet-start", *(str(path) for path in paths)))
+    return Supervisor([*_servers(settings), worker, watcher], environment(settings), _say).run(_Greeting(settings))
 
-    def started() -> None:
-        if wait_for_listener(settings.bind):
+
+class _Greeting:
+    """Says welcome once, when the server answers."""
+
+    def __init__(self, settings: ProcessSettings) -> None:
+        self._settings = settings
+        self._late_at = time.monotonic() + 20
+        self._said = False
+
+    def __call__(self) -> None:
+        from pkiconf.cli.welcome import own_name, welcome
+
+        if self._said:
+            return
+        if is_listening(self._settings.bind):
+            self._said = True
             with services() as s:
-                click.echo(welcome(s, listening_url(settings.bind), _own_name()))
-        else:
-            _say(f"the server does not answer on {settings.bind} yet")
-
-    return Supervisor(children, environment(settings), _say).run(started)
+                click.echo(welcome(s, f"http://{self._settings.bind}", own_name(self._settings.state_folder)))
+        elif time.monotonic() > self._late_at:
+            self._late_at += 60
+            _say(f"the server does not answer on {self._settings.bind} yet")
 
 
 def _chores(s: Services, settings: ProcessSettings) -> list[tuple[str, Callable[[], int]]]:
@@ -134,12 +147,26 @@ def _check_options(settings: ProcessSettings) -> None:
         raise click.UsageError("--tls-bind needs --tls-template and --tls-names")
 
 
-def _check_listeners(settings: ProcessSettings) -> None:
-    """What would stop a listener is told before any child is started."""
+def _prepare(settings: ProcessSettings) -> None:
+    """What would stop a listener is told before any child is started, and what they share is made."""
+    from pkiconf.cli.metrics_folder import prepare_metrics_folder
+
     _check_options(settings)
+    check_free(_addresses(settings))
     with services() as s:
         if settings.tls_bind and settings.tls_template:
             s.listener.ensure(settings.tls_template, settings.tls_names)
+    prepare_metrics_folder(settings.state_folder, empty=True)
+
+
+def _addresses(settings: ProcessSettings) -> list[str]:
+    return [bind for bind in (settings.bind, settings.tls_bind, settings.operations_bind) if bind is not None]
+
+
+def _servers(settings: ProcessSettings) -> list[Child]:
+    from pkiconf.cli.supervisor import Child
+
+    return [Child(f"server ({name})", ("serve", "--only", name)) for name in _listeners(settings)]
 
 
 def _listeners(settings: ProcessSettings) -> list[str]:
@@ -154,7 +181,7 @@ def _serve(settings: ProcessSettings, listener: str) -> None:
     """Does not return: gunicorn ends the process."""
     from pkiconf.cli.metrics_folder import prepare_metrics_folder
 
-    prepare_metrics_folder(settings.state_folder, listener)
+    prepare_metrics_folder(settings.state_folder, empty=False)
     # Imported only now: the metrics library looks for its folder when it is imported.
     from pkiconf.cli.server import Server
 
@@ -186,29 +213,6 @@ class _Stop:
     def _ask(self, number: int, frame: object) -> None:
         self._asked = True
         self._alarm.ring()
-
-
-def wait_for_listener(bind: str, seconds: float = 20.0) -> bool:
-    """Whether something accepts connections there within `seconds`."""
-    import socket
-    import time
-
-    host, _, port = bind.rpartition(":")
-    host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))  # noqa: S104
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            with socket.create_connection((host, int(port)), timeout=1):
-                return True
-        except OSError:
-            time.sleep(0.1)
-    return False
-
-
-def _own_name() -> str:
-    """How this program was called, so that printed commands can be pasted."""
-    called = sys.argv[0]
-    return os.path.relpath(called) if os.sep in called and not called.endswith("__main__.py") else "pkiconf"
 
 
 def _say(line: str) -> None:

@@ -43,22 +43,24 @@ class Supervisor:
         self._read_end, self._write_end = os.pipe()
         os.set_inheritable(self._read_end, True)
 
-    def run(self, started: Callable[[], None]) -> int:
+    def run(self, tick: Callable[[], None] = lambda: None) -> int:
         """Until SIGINT, SIGTERM or a child that cannot be kept alive. The exit status: 0, or 1 for the latter.
 
-        `started` is called once after the children were started first.
+        `tick` is called again and again, so it must not wait.
         """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._reload)
         for child in self._children:
             self._start(child)
-        started()
         failed = False
-        while not self._stopping and not failed:
-            failed = self._look_after()
-            time.sleep(0.1)
-        self._end()
+        try:
+            while not self._stopping and not failed:
+                failed = self._look_after()
+                tick()
+                time.sleep(0.1)
+        finally:
+            self._end()
         return 1 if failed else 0
 
     def _start(self, child: Child) -> None:

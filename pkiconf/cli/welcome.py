@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from pkiconf.issuance.issuer import AuthorityURLs, authority_spec, authority_urls, load_settings
 from pkiconf.services import Services
+from pkiconf.settings import find_state_folder
 from pkiconf.store import authorities, requests, templates
 from pkiconf.store.database import Connection
 
@@ -60,8 +65,7 @@ def _example(c: Connection, shown: list[_Shown], program: str) -> list[str]:
             and template.name == "web-server"
             and template.lifecycle == "active"
         ):
-            number = 1 + max((row.id for row in requests.list_requests(c, limit=1_000_000)), default=0)
-            return _commands(program, issuing, root, number)
+            return _commands(program, issuing, root, 1 + requests.last_number(c))
     return []
 
 
@@ -81,3 +85,21 @@ def _commands(program: str, issuing: _Shown, root: _Shown, number: int) -> list[
         "-verify_other issuing.pem",
         f"curl -s {issuing.urls.crl} | openssl crl -inform DER -noout -text | grep -A 4 $SERIAL",
     ]
+
+
+def own_name(state: Path) -> str:
+    """How to call this program on this installation, so that printed commands can be pasted."""
+    called = sys.argv[0]
+    if called.endswith("__main__.py"):
+        name = f"{shlex.quote(_short(sys.executable))} -m pkiconf"
+    else:
+        name = shlex.quote(_short(called)) if os.sep in called else "pkiconf"
+    if find_state_folder(Path.cwd()).absolute() == state:
+        return name
+    return f"{name} --state {shlex.quote(_short(state))}"
+
+
+def _short(path: str | Path) -> str:
+    """From here if it is below, else from the root."""
+    here = os.path.relpath(path)
+    return str(path) if here.startswith("..") else here

@@ -88,6 +88,11 @@ def list_requests(
     return [RequestRow(*row) for row in c.execute(query)]
 
 
+def last_number(c: Connection) -> int:
+    """0 when there was no request yet."""
+    return int(c.execute(select(func.max(request.c.id))).scalar() or 0)
+
+
 def count_by_state(c: Connection) -> dict[str, int]:
     rows = c.execute(select(request.c.state, func.count()).group_by(request.c.state))
     return {str(state): int(count) for state, count in rows}
