@@ -38,7 +38,6 @@ SKEW: Final = timedelta(minutes=5)
 
 NONCE_SIZE: Final = 32  # RFC 9654 §2.1
 LARGEST_CRL: Final = 256 << 20
-_LONGEST_GET: Final = 255  # RFC 9919 §5: shorter requests go into the URL, where caches know them
 _HTTP_OK: Final = 200
 
 
