@@ -16,7 +16,7 @@ from pkiconf.authority.issuers import make_key
 from pkiconf.authority.system_templates import ensure_system_template
 from pkiconf.clock import from_epoch, to_epoch
 from pkiconf.der.keys import parse_public_key
-from pkiconf.der.names import encode_name, parse_name
+from pkiconf.der.names import parse_name
 from pkiconf.errors import Conflict, PkiconfError, SigningUnavailable
 from pkiconf.issuance.issuer import authority_spec
 from pkiconf.issuance.order import IssuanceOrder
@@ -46,6 +46,7 @@ PAUSE: Final = timedelta(seconds=30)
 log = logging.getLogger(__name__)
 
 _COMMON_NAMES: Final = {OCSP: "OCSP Responder"}
+_LONGEST_NAME: Final = 64  # RFC 5280, ub-common-name
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +208,8 @@ class ServiceCertificates:
             return template_id, key_id, row_id
 
         template_id, key_id, row_id = self._parts.db.write(Step.SERVICE_CERTIFICATE, prepare)
-        common_name = (parse_name(issuer.subject).values(COMMON_NAME) or (authority.name,))[0]
-        subject = Name(((Attribute(COMMON_NAME, f"{common_name} {_COMMON_NAMES[purpose]}"[:64]),),))
-        wanted = Wanted(
-            subject=parse_name(encode_name(subject)), sans=(), spki=new.spki, key=parse_public_key(new.spki)
-        )
+        subject = _subject(parse_name(issuer.subject), authority.name, purpose)
+        wanted = Wanted(subject=subject, sans=(), spki=new.spki, key=parse_public_key(new.spki))
         outcome = self._pipeline.issue(
             IssuanceOrder(
                 issuer_id, template_id, wanted, ORIGIN, str(row_id), f"authority/{authority.name}", SYSTEM,
@@ -231,6 +229,13 @@ class ServiceCertificates:
                 f"the {purpose} certificate of authority {authority.name!r} is not valid now", "Check the clock"
             )
         return found
+
+
+def _subject(issuer: Name, authority: str, purpose: str) -> Name:
+    """Beside the authority in the directory, so that name constraints which allow it allow its services."""
+    common_name = f"{(issuer.values(COMMON_NAME) or (authority,))[0]} {_COMMON_NAMES[purpose]}"[:_LONGEST_NAME]
+    others = tuple(rdn for rdn in issuer.rdns if all(attribute.oid != COMMON_NAME for attribute in rdn))
+    return Name((*others, (Attribute(COMMON_NAME, common_name),)))
 
 
 def _rows(c: Connection, issuer_id: int) -> tuple[authorities.IssuerRow, authorities.AuthorityRow, datetime]:
