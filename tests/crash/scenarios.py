@@ -100,6 +100,11 @@ def handed_out(services: Services, place: Place, side: str) -> None:
     leaf.verify_directly_issued_by(above[0])
 
 
+def all_handed_out(services: Services, place: Place, side: str) -> None:
+    for number in _MANY:
+        _is_only_certificate(services, number, place.leaf(number))
+
+
 def _is_only_certificate(services: Services, number: int, leaf: x509.Certificate) -> None:
     found = rows(
         services, "SELECT issuer_id, serial FROM certificate WHERE origin_kind = 'request' AND origin_id = :id",
@@ -213,6 +218,8 @@ def restored(services: Services, place: Place, side: str) -> None:
 _PLAN = ("apply", "{folder}/changed.yaml", "--allow", "rollover,retire")
 _FIRST = ("apply", "{folder}/first.yaml")
 _SIGN = ("request", "sign", str(PENDING), "--out", f"{{folder}}/{PENDING}.pem")
+_MANY = (PENDING, TO_DECLINE)
+_SIGN_MANY = ("request", "sign", *map(str, _MANY), "--out", "{folder}")
 _REVOKE = ("cert", "revoke", f"{{serial {ISSUED}}}", "--reason", "keyCompromise")
 _WORK = ("worker", "--once")
 _REFUSING = str(Path(__file__).with_name("refusing_key.py"))
@@ -237,6 +244,8 @@ SCENARIOS = (
     Scenario(Step.CERTIFICATE_RESERVE, _SIGN, handed_out, shared=True),
     Scenario(Step.CERTIFICATE_RESERVE, _SIGN, request_finished_by_a_worker, finish=(), about="nobody-asks-again"),
     Scenario(Step.CERTIFICATE_COMPLETE, _SIGN, handed_out, shared=True),
+    Scenario(Step.CERTIFICATE_RESERVE, _SIGN_MANY, all_handed_out, about="many"),
+    Scenario(Step.CERTIFICATE_COMPLETE, _SIGN_MANY, all_handed_out, about="many"),
     Scenario(
         Step.CERTIFICATE_ABANDON, (_REFUSING, "request", "sign", str(PENDING)), given_up, TOO_LATE,
         finish=(("request", "sign", str(PENDING)),),

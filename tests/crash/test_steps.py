@@ -16,6 +16,7 @@ from tests.wholeness import check_whole, opened, settle
 ROOT = Path(__file__).parents[2] / "pkiconf"
 DATABASES = ("db", "_db", "scratch")
 """What a `Database` is called wherever one is written to."""
+WRITES = ("write", "write_all")
 
 WITHOUT_STEP: Mapping[str, str] = {
     "cli/output.py": "what an operator wished to have in a file: whole or not at all, and kept by nobody but them",
@@ -27,7 +28,7 @@ WITHOUT_STEP: Mapping[str, str] = {
     "store/restore.py": "the folder that an archive is unpacked into; what is restored is written by a step",
     "cli/app.py": "the null device in the place of a closed output",
 }
-"""Modules that write files outside every step, and why they may. `…` above is all there is."""
+"""Modules that write files outside every step, and why they may."""
 
 SOURCES = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py"))}
 
@@ -45,9 +46,9 @@ def test_every_step_is_taken_somewhere() -> None:
 @pytest.mark.parametrize("module", SOURCES)
 def test_every_write_to_a_database_names_its_step(module: str) -> None:
     for function, call in _calls(SOURCES[module]):
-        if _method(call) == "write" and _receiver(call) in DATABASES:
+        if _method(call) in WRITES and _receiver(call) in DATABASES:
             assert _names_steps(call.args[0], function, SOURCES[module]), f"{module}:{call.lineno}"
-        elif _method(call) == "write" and _steps_in(call):
+        elif _method(call) in WRITES and _steps_in(call):
             pytest.fail(f"{module}:{call.lineno} writes to a database under a name that this test does not know")
 
 
