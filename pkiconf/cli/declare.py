@@ -44,6 +44,8 @@ def validate(paths: Sequence[Path], secrets: bool) -> None:
 
     password_file = process_settings().vault_password_file
     document = load_files(paths, vault_password_file=password_file, resolve_secrets=secrets)
+    for finding in document.findings:
+        click.echo(f"warning: {finding}", err=True)
     click.echo(f"Valid: {len(document.authorities)} authorities, {len(document.templates)} templates.")
 
 

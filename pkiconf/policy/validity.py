@@ -12,6 +12,7 @@ from pkiconf.model.request import Overrides
 from pkiconf.policy.overrides import check_overrides
 
 _SECOND: Final = timedelta(seconds=1)
+_LAST: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def decide_validity(
@@ -25,9 +26,11 @@ def decide_validity(
     check_overrides(overrides)
     start = _moment(overrides.not_before or now)
     explicit = overrides.not_after is not None or overrides.days is not None
-    end = _moment(overrides.not_after) if overrides.not_after else _end(start, _length(overrides, default))
+    # Beyond the calendar lies no end that a person could have meant; a template's is shortened to the issuer's.
+    endless = issuer is not None and not explicit
+    end = _moment(overrides.not_after) if overrides.not_after else _end(start, _length(overrides, default), endless)
     if limit is not None:
-        end = _within(end, _end(start, limit), explicit, f"the template's max_validity of {limit}")
+        end = _within(end, _end(start, limit, True), explicit, f"the template's max_validity of {limit}")
     if issuer is not None:
         _check_start(start, issuer)
         end = _within(end, issuer.not_after, explicit, f"the end of authority {issuer.authority!r}")
@@ -45,11 +48,13 @@ def _length(overrides: Overrides, default: Duration) -> Duration:
     return Duration(overrides.days, "d") if overrides.days is not None else default
 
 
-def _end(start: datetime, length: Duration) -> datetime:
+def _end(start: datetime, length: Duration, endless: bool) -> datetime:
     # Both ends are included, so a 90-day certificate ends one second before the same clock time 90 days later.
     try:
         return length.after(start) - _SECOND
     except ValueError as error:
+        if endless:
+            return _LAST
         raise Refused(str(error)) from None
 
 
