@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from pkiconf.cli.context import operator, services
 from pkiconf.cli.exit_codes import ExitCode, exit_code_of
 from pkiconf.cli.lazy import SuggestingGroup
-from pkiconf.cli.moments import moment
-from pkiconf.cli.naming import parse_values
 from pkiconf.cli.output import as_json, print_fields, print_json, print_table, read_in, write_out
+from pkiconf.cli.overrides import changes, read_overrides
 
 if TYPE_CHECKING:
     from pkiconf.model.request import Issued, Outcome, Overrides
     from pkiconf.services import Services
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _STATES: Final = ("pending", "approved", "issued", "declined", "rejected")
+
+_MANY: Final = (
+    click.argument("numbers", type=int, nargs=-1),
+    click.option("--all", "everything", is_flag=True, help="Every pending request."),
+    click.option(
+        "--filter", "patterns", multiple=True, metavar="FIELD=PATTERN",
+        help="Pending ones by template, subject, name or by (who submitted); * stands for anything.",
+    ),
+)  # fmt: skip
+
+
+def _many(command: F) -> F:
+    """Which requests an act is done to."""
+    for option in reversed(_MANY):
+        command = option(command)
+    return command
 
 
 @click.group(cls=SuggestingGroup)
@@ -52,12 +68,19 @@ def submit(csr: Path, template: str, approve: bool, out: Path | None) -> int:
 @group.command("list")
 @click.option("--state", "states", multiple=True, type=click.Choice(_STATES), help="Default: pending.")
 @click.option("--all", "everything", is_flag=True, help="Requests in every state.")
-@click.option("--filter", "patterns", multiple=True, metavar="FIELD=PATTERN", help="template, subject, name or by.")
+@click.option(
+    "--filter",
+    "patterns",
+    multiple=True,
+    metavar="FIELD=PATTERN",
+    help="By template, subject, name or by (who submitted); * stands for anything.",
+)
 @as_json
 def list_(states: Sequence[str], everything: bool, patterns: Sequence[str], as_json: bool) -> None:
     """List requests, the oldest first."""
+    filters = _filters(patterns)
     with services() as s:
-        found = s.requests.search(() if everything else states or ("pending",), _filters(patterns))
+        found = s.requests.search(() if everything else states or ("pending",), filters)
         if as_json:
             print_json([_summary(request) for request in found])
             return
@@ -86,44 +109,59 @@ def show(number: int, as_json: bool, only_csr: bool) -> None:
 
 
 @group.command()
-@click.argument("numbers", type=int, nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every pending request (with --filter: every one that fits).")
-@click.option("--filter", "patterns", multiple=True, metavar="FIELD=PATTERN", help="template, subject, name or by.")
-@click.option("--set", "subject", multiple=True, metavar="subject.TYPE=VALUE", help="Replace a subject attribute.")
-@click.option("--add-san", multiple=True, metavar="TYPE:VALUE", help="Such as dns:www.corp.example or ip:192.0.2.1.")
-@click.option("--remove-san", multiple=True, metavar="TYPE:VALUE", help="One that the CSR asks for.")
-@click.option("--days", type=click.IntRange(1, 36600), help="Validity from now on.")
-@click.option("--not-before", metavar="TIME", help="Start, such as 2027-01-31T08:00 (UTC).")
-@click.option("--not-after", metavar="TIME", help="End.")
-@click.option("--out", type=click.Path(path_type=Path), help="Leaf and chain, PEM; with several, a folder.")
+@_many
+@changes
+@click.option("--out", type=click.Path(path_type=Path), help="Leaf and chain, PEM; for several, a folder.")
 def sign(
     numbers: Sequence[int],
     everything: bool,
     patterns: Sequence[str],
     out: Path | None,
-    **changes: Any,  # noqa: ANN401
+    **wishes: Any,  # noqa: ANN401
 ) -> int:
-    """Approve and sign: one request, or many at once. Changes apply to all of them; their CSRs are kept."""
-    if bool(numbers) == (everything or bool(patterns)):
-        raise click.UsageError("give request numbers, or --all, or --filter")
-    overrides = _overrides(**changes)
+    """Approve and sign: one request, or many at once. Changes apply to all of them; their CSRs are kept.
+
+    One that cannot be signed does not stop the others.
+    """
+    filters, overrides = _choice(numbers, everything, patterns), read_overrides(**wishes)
     with services() as s:
-        if not numbers:
-            numbers = [request.row.id for request in s.requests.search(("pending",), _filters(patterns))]
         if len(numbers) == 1:
             return _report(s, numbers[0], s.requests.sign(numbers[0], overrides, operator()), out)
-        return _sign_many(s, numbers, overrides, out)
+        return _sign_many(s, numbers or _pending(s, filters), overrides, out)
 
 
 @group.command()
-@click.argument("numbers", type=int, nargs=-1, required=True)
+@_many
 @click.option("--reason", required=True, help="Kept with the request, for whoever asks.")
-def decline(numbers: Sequence[int], reason: str) -> None:
-    """Decline requests for good."""
+def decline(numbers: Sequence[int], everything: bool, patterns: Sequence[str], reason: str) -> int:
+    """Decline requests for good: one, or many at once. One that cannot be declined does not stop the others."""
+    from pkiconf.errors import PkiconfError
+
+    filters = _choice(numbers, everything, patterns)
+    worst: int = ExitCode.DONE
     with services() as s:
-        for number in numbers:
-            s.requests.decline(number, reason, operator())
-            click.echo(f"Request {number} is declined.")
+        for number in numbers or _pending(s, filters):
+            try:
+                s.requests.decline(number, reason, operator())
+            except PkiconfError as ex:
+                click.echo(f"error: request {number}: {ex}", err=True)
+                worst = max(worst, exit_code_of(ex))
+            else:
+                click.echo(f"Request {number} is declined.")
+    return worst
+
+
+def _choice(numbers: Sequence[int], everything: bool, patterns: Sequence[str]) -> dict[str, str]:
+    if bool(numbers) == (everything or bool(patterns)):
+        raise click.UsageError("give request numbers, or --all, or --filter")
+    return _filters(patterns)
+
+
+def _pending(s: Services, filters: Mapping[str, str]) -> list[int]:
+    found = [request.row.id for request in s.requests.search(("pending",), filters)]
+    if not found:
+        click.echo("No such requests.")
+    return found
 
 
 def _sign_many(s: Services, numbers: Sequence[int], overrides: Overrides, out: Path | None) -> int:
@@ -134,7 +172,7 @@ def _sign_many(s: Services, numbers: Sequence[int], overrides: Overrides, out: P
     worst: int = ExitCode.DONE
     for number, outcome in s.requests.sign_many(numbers, overrides, operator()):
         if isinstance(outcome, PkiconfError):
-            click.echo(f"Request {number}: error: {outcome}", err=True)
+            click.echo(f"error: request {number}: {outcome}", err=True)
             code: int = exit_code_of(outcome)
         else:
             code = _report(s, number, outcome, out / f"{number}.pem" if out else None)
@@ -168,32 +206,6 @@ def _bundle(issued: Issued) -> str:
     from pkiconf.der.pem import pem_encode
 
     return "".join(pem_encode("CERTIFICATE", der) for der in (issued.der, *issued.chain))
-
-
-def _overrides(
-    subject: Iterable[str],
-    add_san: Iterable[str],
-    remove_san: Iterable[str],
-    days: int | None,
-    not_before: str | None,
-    not_after: str | None,
-) -> Overrides:
-    from pkiconf.der.names import parse_general_name_text
-    from pkiconf.model.request import Overrides
-    from pkiconf.policy.overrides import parse_subject_override
-
-    if days is not None and not_after is not None:
-        raise click.UsageError("give --days or --not-after, not both")
-    start: datetime | None = moment(not_before, "--not-before")
-    end: datetime | None = moment(not_after, "--not-after")
-    return Overrides(
-        set_subject=parse_values("--set", subject, parse_subject_override),
-        add_sans=parse_values("--add-san", add_san, parse_general_name_text),
-        remove_sans=parse_values("--remove-san", remove_san, parse_general_name_text),
-        days=days,
-        not_before=start,
-        not_after=end,
-    )
 
 
 def _filters(patterns: Iterable[str]) -> dict[str, str]:
