@@ -83,11 +83,15 @@ def test_certainly_unsigned_is_given_up_and_its_serial_counts_as_revoked(
     assert row.status == CertificateStatus.ABANDONED
 
 
+def _flipped(signature: bytes) -> bytes:
+    return signature[:-1] + bytes([signature[-1] ^ 1])
+
+
 def test_a_signature_that_does_not_verify_leaves_nothing(pki: World, monkeypatch: pytest.MonkeyPatch) -> None:
     number = pki.services.requests.submit("issuing/web-server", make_csr(), OPERATOR)
     sign = LocalSigner.sign
     with monkeypatch.context() as patched:
-        patched.setattr(LocalSigner, "sign", lambda self, order: sign(self, order)[:-1] + b"\0")
+        patched.setattr(LocalSigner, "sign", lambda self, order: _flipped(sign(self, order)))
         with pytest.raises(Unverified):
             pki.services.requests.sign(number, Overrides(), OPERATOR)
     row = pki.parts.db.read(lambda c: certificates.find_by_origin(c, "request", str(number)))
