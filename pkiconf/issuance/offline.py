@@ -17,7 +17,7 @@ from pkiconf.der.keys import key_identifier, parse_public_key
 from pkiconf.der.names import encode_name
 from pkiconf.der.oids import object_identifier
 from pkiconf.der.pem import pem_encode
-from pkiconf.der.pkcs8 import encode_private_key, parse_private_key
+from pkiconf.der.pkcs8 import encode_private_key, parse_private_key, spki_of
 from pkiconf.der.verify import verify_signature
 from pkiconf.entropy import Entropy
 from pkiconf.errors import Malformed, Refused, UnsupportedAlgorithm
@@ -77,10 +77,11 @@ def new_key(algorithm: str, passphrase: Secret | None = None) -> bytes:
 def open_key(data: bytes, passphrase: Secret | None = None) -> OfflineKey:
     """A private key from PEM or DER. Raises Malformed, Unverified (wrong passphrase), UnsupportedAlgorithm, and
     Refused for a key that is weak or known to be compromised."""
-    signer = LocalSigner(parse_private_key(data, passphrase))
-    facts = parse_public_key(signer.public_key)
-    check_public_key(signer.public_key, facts)
-    return OfflineKey(signer, signer.public_key, facts)
+    private = parse_private_key(data, passphrase)
+    spki = spki_of(private)
+    facts = parse_public_key(spki)
+    check_public_key(spki, facts)
+    return OfflineKey(LocalSigner(private), spki, facts)
 
 
 def is_encrypted(data: bytes) -> bool:

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,8 +95,8 @@ def run(*words: str, stdin: bytes = b"") -> Result:
         sys.stdin, sys.stdout, sys.stderr = before
     out.flush()
     err.flush()
-    raw = out.buffer.getvalue()  # type: ignore[attr-defined]
-    text = err.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    raw = out.buffer.getvalue()
+    text = err.buffer.getvalue().decode()
     return Result(int(code), raw.decode(errors="replace"), text, raw)
 
 
@@ -124,7 +123,7 @@ def bare(tmp_path: Path) -> CommandLine:
 
 
 @pytest.fixture
-def pki(applied: Path, tmp_path: Path) -> Iterator[CommandLine]:
+def pki(applied: Path, tmp_path: Path) -> CommandLine:
     """The quickstart, a copy of this test's own."""
     shutil.copytree(applied, tmp_path / "state")
-    yield CommandLine(tmp_path / "state", tmp_path)
+    return CommandLine(tmp_path / "state", tmp_path)
