@@ -19,21 +19,26 @@ from pkiconf.der.keys import parse_public_key
 from pkiconf.der.names import general_name_text
 from pkiconf.der.oids import SUBJECT_ALTERNATIVE_NAME
 from pkiconf.der.pem import pem_decode_all, pem_encode
-from pkiconf.errors import Malformed, Refused, SigningUnavailable
+from pkiconf.der.pkcs8 import parse_private_key, spki_of
+from pkiconf.errors import Malformed, PkiconfError, Refused, SigningUnavailable
 from pkiconf.issuance.order import IssuanceOrder
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.pipeline import Pipeline
 from pkiconf.issuance.requests import current_issuer, find_template, template_address
 from pkiconf.model.actor import SYSTEM
+from pkiconf.model.certificate import CertificateStatus
 from pkiconf.model.keys import get_key_algorithm
 from pkiconf.model.names import DNSName, GeneralName, IPAddress, Name
 from pkiconf.model.request import Issued, Pending, Rejected, Wanted
 from pkiconf.signing.local import generate
 from pkiconf.signing.private_file import alone_with, replace_private_file
+from pkiconf.store import certificates
 from pkiconf.store.database import Connection
 
 FILE: Final = "listener.pem"
 ORIGIN: Final = "listener"
+
+_FIRST_CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,8 @@ class ListenerCertificates:
         return self.parts.state / FILE
 
     def ensure(self, template: str, names: Sequence[str]) -> Path:
-        """The file with key and chain, made anew when it is missing, past two thirds of its life, or for other names.
+        """The file with key and chain, made anew when it is missing or damaged, past two thirds of its life, for other
+        names, revoked, or another installation's.
 
         Raises NotFound, Refused (the template does not allow it), Malformed (no names), SigningUnavailable.
         """
@@ -68,11 +74,18 @@ class ListenerCertificates:
 
     def _is_good(self, wanted: tuple[GeneralName, ...]) -> bool:
         try:
-            present = parse_certificate(pem_decode_all(self.path.read_bytes(), "CERTIFICATE")[0])
-        except (OSError, Malformed, IndexError):
+            data = self.path.read_bytes()
+            present = parse_certificate(pem_decode_all(data, "CERTIFICATE")[0])
+            if spki_of(parse_private_key(data[: data.index(_FIRST_CERTIFICATE)], None)) != present.spki:
+                return False
+        except (OSError, ValueError, IndexError, PkiconfError):
             return False
         renew_at = present.not_after - (present.not_after - present.not_before) / 3
-        return self.parts.now() < renew_at and _names(present) == {general_name_text(name) for name in wanted}
+        return (
+            present.not_before <= self.parts.now() < renew_at
+            and _names(present) == {general_name_text(name) for name in wanted}
+            and self.parts.db.read(lambda c: _is_ours_and_good(c, present))
+        )
 
     def _issue(self, template: str, names: tuple[GeneralName, ...]) -> None:
         pkcs8, spki = generate(get_key_algorithm("ec-p256"))
@@ -97,6 +110,12 @@ class ListenerCertificates:
                 text += "".join(pem_encode("CERTIFICATE", der) for der in (outcome.der, *outcome.chain))
                 with alone_with(self.path):
                     replace_private_file(self.path, text.encode())
+
+
+def _is_ours_and_good(c: Connection, certificate: Certificate) -> bool:
+    origin = hashlib.sha256(certificate.spki).hexdigest()
+    row = certificates.find_by_origin(c, ORIGIN, origin)
+    return row is not None and row.status == CertificateStatus.GOOD
 
 
 def _names(certificate: Certificate) -> set[str]:

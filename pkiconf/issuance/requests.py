@@ -203,6 +203,8 @@ class Requests:
         address = template_address(c, row.id)
         if row.lifecycle != "active":
             raise Refused(f"template {address!r} is retired", "Choose one of `pkiconf template list`")
+        if authorities.get_authority(c, row.authority_id).lifecycle == "retired":
+            raise Refused(f"the authority of template {address!r} is retired", "Declare it again to issue from it")
         if not json.loads(row.spec).get("enabled", True):
             raise Refused(f"template {address!r} is disabled", "Set `enabled: true` in its declaration and apply")
         return row, address

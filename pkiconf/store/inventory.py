@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, bindparam, func, insert, select, text, tuple_
+from sqlalchemy import Select, Text, and_, bindparam, cast, func, insert, select, text, tuple_
 
 from pkiconf.store.certificates import CertificateRow
 from pkiconf.store.database import Connection
@@ -53,9 +53,14 @@ _REVOKED = Prepared(
     # Left alone, SQLite walks through all certificates of the issuer, because they lie in the wanted order.
     sqlite=text(_REVOKED_SQL.format(hint="INDEXED BY ix_certificate_revoked")),
 )
+_SELF: Final = cast(certificate.c.issuer_id, Text).concat(":self:%")
 _LAST_END = Prepared(
     select(func.max(certificate.c.not_after)).where(
-        certificate.c.issuer_id == bindparam("of"), text("status IN ('good', 'held', 'reserved')")
+        certificate.c.issuer_id == bindparam("of"),
+        text("status IN ('good', 'held', 'reserved')"),
+        # Neither its responder's nor the one it signed for itself is anything that it should answer for.
+        certificate.c.origin_kind != "service",
+        ~and_(certificate.c.origin_kind == "ca", certificate.c.origin_id.like(_SELF)),
     )
 )
 
@@ -115,7 +120,7 @@ def revoked(c: Connection, issuer_id: int, ended_after: int, shard: int = 0) -> 
 
 
 def last_end(c: Connection, issuer_id: int) -> int | None:
-    """When the last live certificate of an issuer ends; None when it has none."""
+    """When the last live certificate that an issuer gave to others ends; None when it has none."""
     found = _LAST_END.scalar(c, {"of": issuer_id})
     return None if found is None else int(found)
 
