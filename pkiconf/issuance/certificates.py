@@ -13,7 +13,7 @@ from pkiconf.der.pkcs7 import encode_certs_only
 from pkiconf.errors import Conflict, NotFound
 from pkiconf.issuance.issuer import chain_of
 from pkiconf.issuance.parts import Parts
-from pkiconf.issuance.requests import find_template
+from pkiconf.issuance.requests import SYSTEM_OWNER, find_template
 from pkiconf.model.certificate import CertificateID
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS
 from pkiconf.policy.serials import parse_serial_text, serial_bytes
@@ -71,8 +71,7 @@ class Certificates:
         """Newest first. Raises NotFound for an authority or template that does not exist."""
 
         def read(c: Connection) -> list[Found]:
-            found = (self._describe(c, row) for row in inventory.search(c, _wish(c, wanted), limit=wanted.limit))
-            return [one for one in found if wanted.include_system or not one.template.startswith("_")]
+            return [self._describe(c, row) for row in inventory.list_newest(c, _wish(c, wanted), wanted.limit)]
 
         return self.parts.db.read(read)
 
@@ -132,4 +131,5 @@ def _wish(c: Connection, wanted: Filter) -> inventory.Wish:
         statuses=(wanted.status,) if wanted.status else (),
         name=wanted.name,
         not_after_until=to_epoch(wanted.expires_before) if wanted.expires_before else None,
+        not_owned_by=None if wanted.include_system else SYSTEM_OWNER,
     )

@@ -11,7 +11,7 @@ from sqlalchemy import Select, Text, and_, bindparam, cast, func, insert, select
 from pkiconf.store.certificates import CertificateRow
 from pkiconf.store.database import Connection
 from pkiconf.store.prepared import Prepared
-from pkiconf.store.tables import certificate, certificate_name, issuer, template_version
+from pkiconf.store.tables import certificate, certificate_name, issuer, template, template_version
 
 LIVE = ("good", "held", "reserved")
 """What still stands for somebody; a held certificate may come back."""
@@ -39,6 +39,8 @@ class Wish:
     name_kind: str | None = None
     not_after_from: int | None = None
     not_after_until: int | None = None
+    not_owned_by: str | None = None
+    """Leaves out what was made from templates of this owner."""
 
 
 _REVOKED_SQL: Final = (
@@ -76,6 +78,13 @@ def search(
     return [CertificateRow(*row) for row in c.execute(query)]
 
 
+def list_newest(c: Connection, wish: Wish, limit: int) -> list[CertificateRow]:
+    """The `limit` that were made last, the newest first."""
+    query = _matching(select(certificate), wish)
+    newest = (certificate.c.reserved_at.desc(), certificate.c.issuer_id, certificate.c.serial)
+    return [CertificateRow(*row) for row in c.execute(query.order_by(*newest).limit(limit))]
+
+
 def count(c: Connection, wish: Wish) -> int:
     return int(c.execute(_matching(select(func.count()).select_from(certificate), wish)).scalar_one())
 
@@ -96,6 +105,10 @@ def _matching(query: Select[Any], wish: Wish) -> Select[Any]:
         query = query.where(certificate.c.not_after >= wish.not_after_from)
     if wish.not_after_until is not None:
         query = query.where(certificate.c.not_after < wish.not_after_until)
+    if wish.not_owned_by is not None:
+        theirs = select(template_version.c.id).join(template).where(template.c.owner == wish.not_owned_by)
+        version = certificate.c.template_version_id
+        query = query.where(version.is_(None) | version.not_in(theirs))
     if wish.name is not None:
         query = query.where(_named(wish.name.lower(), wish.name_kind))
     return query
