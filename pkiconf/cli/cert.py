@@ -126,6 +126,8 @@ def _print_found(as_json: bool, system: bool, expires_before: str | None, **wish
             columns = ("serial", "status", "authority", "template", "subject", "not_after")
             rows.append([summary[column] for column in columns])
     print_table(("serial", "status", "authority", "template", "subject", "not after"), rows, "No such certificates.")
+    if len(found) == wanted.limit:
+        click.echo(f"These are the first {wanted.limit}; --limit shows more.", err=True)
 
 
 def _serial(found: Found) -> str:

@@ -112,4 +112,4 @@ def _measure_template(c: Connection, change: Change, address: str, now: int) -> 
         return Measure(Affects())
     live = standing.live_by_template(c, [rows[0].id], now).get(rows[0].id, 0) if _asks(change) else 0
     serials = standing.live_serials(c, rows[0].id, now, _BLOCKERS) if live else []
-    return Measure(Affects(live), tuple(serial.hex(":") for serial in serials))
+    return Measure(Affects(live), tuple(serial.hex().upper() for serial in serials))

@@ -193,7 +193,7 @@ def test_template_with_active_certificates_does_not_retire(installation: Install
     installation.services.revocations.hold(certificate, OPERATOR)
     plan = installation.plan(gone)
     (change,) = plan.pending
-    serial = certificate.serial_number.to_bytes(19).hex(":")
+    serial = certificate.serial_number.to_bytes(19).hex().upper()
     assert change.blockers == (serial,)
     assert "1 certificate is active" in change.refused
     before = snapshot(installation)
