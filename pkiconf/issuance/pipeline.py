@@ -116,7 +116,7 @@ class Pipeline:
             if error is not None:
                 results[number] = self._alone(draft.order)  # moved, or served before: the longer way
                 continue
-            outcome = self.intents.sign(draft.intent, draft.signer, draft.context.facts.spki, draft.context.chain)
+            outcome = self._signed_or_error(draft)
             if isinstance(outcome, Signed):
                 signed[number] = outcome
             else:
@@ -129,6 +129,13 @@ class Pipeline:
                 Issued(one.intent.id, one.der, one.chain) if error is None else self._alone(orders[number])
             )
         return [results[number] for number in range(len(orders))]
+
+    def _signed_or_error(self, draft: Draft) -> Signed | Outcome | PkiconfError:
+        """An error leaves the intent reserved, to be resumed; the others of its batch are signed all the same."""
+        try:
+            return self.intents.sign(draft.intent, draft.signer, draft.context.facts.spki, draft.context.chain)
+        except PkiconfError as ex:
+            return ex
 
     def _alone(self, order: IssuanceOrder) -> Outcome | PkiconfError:
         try:

@@ -1,0 +1,82 @@
+"""When the key works, and over what: only over what is recorded, and never while a transaction is open."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from pkiconf.errors import PkiconfError, Unverified
+from pkiconf.model.certificate import CertificateStatus
+from pkiconf.model.request import Issued, Overrides
+from pkiconf.signing.local import LocalSigner
+from pkiconf.signing.signer import Kind, SigningOrder
+from pkiconf.steps import Step
+from pkiconf.store import certificates
+from tests.world import OPERATOR, World, make_csr
+
+PKI = "authorities: [{ name: root, key: { curve: p256 } }]"
+SIGN = LocalSigner.sign
+
+
+@pytest.fixture
+def pki(world: World) -> World:
+    assert world.apply(PKI).exit_code == 0
+    return world
+
+
+def test_nothing_is_signed_but_a_reserved_tbs(pki: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the moment the key works, the database holds the very octets as an intent, and takes other writes."""
+    seen: list[str] = []
+
+    def sign(self: LocalSigner, order: SigningOrder) -> bytes:
+        if order.kind is Kind.CERTIFICATE:
+            found = pki.parts.db.read(
+                lambda c: c.execute(
+                    text("SELECT c.status FROM certificate c JOIN certificate_tbs t ON t.issuer_id = c.issuer_id"
+                         " AND t.serial = c.serial WHERE t.tbs = :tbs"),
+                    {"tbs": order.tbs},
+                ).scalars().all()
+            )  # fmt: skip
+            pki.parts.db.write(Step.JOB_CLAIM, lambda c: c.execute(text("UPDATE job SET attempts = attempts")))
+            seen.extend(found or ["nothing"])
+        return SIGN(self, order)
+
+    monkeypatch.setattr(LocalSigner, "sign", sign)
+    pki.issued("root/web-server", make_csr())
+    numbers = [pki.services.requests.submit("root/web-server", make_csr(), OPERATOR) for _ in range(3)]
+    assert all(
+        isinstance(outcome, Issued) for _, outcome in pki.services.requests.sign_many(numbers, Overrides(), OPERATOR)
+    )
+    assert seen == ["reserved"] * 4
+
+
+def test_one_that_is_signed_wrongly_stops_none_of_its_batch(pki: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = [pki.services.requests.submit("root/web-server", make_csr(), OPERATOR) for _ in range(3)]
+    calls = []
+
+    def sign(self: LocalSigner, order: SigningOrder) -> bytes:
+        calls.append(order)
+        signature = SIGN(self, order)
+        return signature[:-1] + bytes([signature[-1] ^ 1]) if len(calls) == 2 else signature
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalSigner, "sign", sign)
+        outcomes = dict(pki.services.requests.sign_many(numbers, Overrides(), OPERATOR))
+    assert isinstance(outcomes[numbers[0]], Issued)
+    assert isinstance(outcomes[numbers[1]], Unverified)
+    assert isinstance(outcomes[numbers[2]], Issued)
+    row = pki.parts.db.read(lambda c: certificates.find_by_origin(c, "request", str(numbers[1])))
+    assert row is not None
+    assert row.status == CertificateStatus.RESERVED
+    pki.pass_time(timedelta(minutes=2))
+    assert pki.services.intents.sweep() == 1
+    assert pki.services.requests.get(numbers[1]).row.state == "issued"
+
+
+def test_no_error_of_a_batch_is_swallowed(pki: World) -> None:
+    number = pki.services.requests.submit("root/web-server", make_csr(), OPERATOR)
+    pki.services.requests.decline(number, "no", OPERATOR)
+    ((_, outcome),) = pki.services.requests.sign_many([number], Overrides(), OPERATOR)
+    assert isinstance(outcome, PkiconfError)

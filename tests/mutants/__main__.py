@@ -1,0 +1,63 @@
+"""`python -m tests.mutants [WORD…]`: remove each guard (whose name or file has one of the words) and see a test fail.
+
+The working tree is never touched. Exit status 1 when a guard's removal went unnoticed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Queue
+
+from tests.mutants.guards import GUARDS, Guard
+from tests.mutants.runner import Outcome, Tree, Verdict, selection
+
+
+def main(words: list[str]) -> int:
+    chosen = [guard for guard in GUARDS if not words or any(word in f"{guard.name} {guard.file}" for word in words)]
+    with tempfile.TemporaryDirectory(prefix="pkiconf-mutants-") as folder:
+        width = min(os.cpu_count() or 1, 8)
+        trees: Queue[Tree] = Queue()
+        for number in range(width):
+            trees.put(Tree(Path(folder) / str(number)))
+        if not _passes(trees, chosen):
+            return 1
+
+        def judge(guard: Guard) -> Outcome:
+            tree = trees.get()
+            try:
+                return tree.judge(guard)
+            finally:
+                trees.put(tree)
+
+        with ThreadPoolExecutor(width) as threads:
+            outcomes = [_said(outcome) for outcome in threads.map(judge, chosen)]
+    missed = [outcome for outcome in outcomes if outcome.verdict is not Verdict.NOTICED]
+    print(f"{len(outcomes) - len(missed)} of {len(outcomes)} removed guards were noticed.")
+    for outcome in missed:
+        print(f"{outcome.verdict}: {outcome.guard.name} ({outcome.guard.file})")
+    return 1 if missed else 0
+
+
+def _passes(trees: Queue[Tree], guards: list[Guard]) -> bool:
+    """A failing test tells something only if it passes while the guard is there."""
+    tree = trees.get()
+    done = tree.pytest(*selection(guards))
+    trees.put(tree)
+    if done.returncode:
+        print(f"The tests do not pass with every guard in its place:\n{done.stdout}{done.stderr}")
+    return done.returncode == 0
+
+
+def _said(outcome: Outcome) -> Outcome:
+    print(f"{outcome.verdict:12} {outcome.seconds:6.1f} s  {outcome.guard.name}", flush=True)
+    if outcome.verdict is Verdict.BROKEN:
+        print(outcome.output)
+    return outcome
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
