@@ -13,6 +13,8 @@ from tests.wholeness import check_whole, opened, rows, settle
 
 PLAN = ("apply", "{folder}/changed.yaml", "--allow", "rollover,retire")
 
+pytestmark = pytest.mark.timeout(3600)  # with --soak
+
 
 def together(place: Place, *commands: tuple[str, ...]) -> list[int]:
     """The exit codes of command lines that ran at the same time."""

@@ -19,6 +19,8 @@ from tests.world import make_csr
 
 PROCESSES = 2
 
+pytestmark = pytest.mark.timeout(3600)  # with --soak
+
 
 @pytest.fixture
 def rounds(soak: bool) -> int:

@@ -18,6 +18,8 @@ from tests.world import OPERATOR, make_csr
 
 REVOKERS = 8
 
+pytestmark = pytest.mark.timeout(3600)  # with --soak
+
 
 @pytest.fixture
 def certificates(place: Place, soak: bool) -> list[CertificateID]:

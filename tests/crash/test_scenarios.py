@@ -39,12 +39,12 @@ def test_killed_and_finished_on_postgresql(scenario: Scenario, side: str, copy_o
     _finish(scenario, side, place, soak)
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=_id)
 def test_killed_later_and_finished(scenario: Scenario, side: str, copy: Copy, soak: bool) -> None:
     """At the second, third, … time that the command comes by its step."""
-    if not soak:
-        pytest.skip("only with --soak")
     for time in range(2, MOST_TIMES):
         place = _begin(scenario, copy)
         done = place.run(*scenario.command, kill_at=f"{scenario.step}:{side}:{time}", fresh=soak)
