@@ -61,7 +61,7 @@ def test_one_that_was_retired_while_it_waited_waits_again_when_it_comes_back(
     world.pass_time(timedelta(hours=2))
     Worker(world.services).run_once()
     assert caplog.records == []
-    assert world.apply(OUTSIDE).exit_code == 0  # it was taken back into service
+    assert world.apply(OUTSIDE).exit_code == 3  # it was taken back into service
     assert world.apply(OUTSIDE).exit_code == 3
     row = world.parts.db.read(lambda c: authorities.get_authority_by_name(c, "outside"))
     assert row.lifecycle == "waiting_certificate"

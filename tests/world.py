@@ -64,9 +64,7 @@ class World:
     def authority(self, name: str, issuer: str = "self", **explicit: Any) -> int:
         """A declared authority, made at once, without a reconciler; its issuer's id."""
         declared = {"name": name, "issuer": issuer, **explicit}
-        spec = authority_defaults(
-            declared, int(explicit.pop("levels_below", 1 if issuer == "self" else 0)), issuer == "self"
-        )
+        spec = authority_defaults(declared, 1 if issuer == "self" else 0, issuer == "self")
         row = self.services.authorities.create(DeclaredAuthority(name, spec, "yaml:default"), OPERATOR)
         assert row.current_issuer_id is not None
         return row.current_issuer_id
@@ -113,4 +111,4 @@ def make_csr(
         builder = builder.add_extension(extension, critical)
     private = key or ec.generate_private_key(ec.SECP256R1())
     algorithm = hashes.SHA256() if hasattr(private, "key_size") else None
-    return builder.sign(private, algorithm).public_bytes(Encoding.PEM)  # type: ignore[arg-type]
+    return builder.sign(private, algorithm).public_bytes(Encoding.PEM)

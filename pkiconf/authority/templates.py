@@ -12,6 +12,7 @@ from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.requests import SYSTEM_OWNER
 from pkiconf.model.actor import Actor
 from pkiconf.policy.authorization import Action, check_may
+from pkiconf.policy.template import compile_template
 from pkiconf.spec.template import TemplateSpec
 from pkiconf.steps import Step
 from pkiconf.store import authorities, slugs, standing, templates
@@ -119,7 +120,8 @@ def template_address(authority: str, name: str) -> str:
 
 
 def _checked(spec: Mapping[str, Any]) -> str:
-    TemplateSpec.model_validate(dict(spec))
+    """Raises pydantic's ValidationError for what is no template, Refused for one that could issue nothing sound."""
+    compile_template(TemplateSpec.model_validate(dict(spec)))
     return canonical(dict(spec))
 
 
@@ -135,7 +137,7 @@ def _get(c: Connection, authority: str, name: str) -> tuple[AuthorityRow, Templa
 def _check_unused(c: Connection, row: TemplateRow, address: str, now: int) -> None:
     active = standing.live_by_template(c, [row.id], now).get(row.id, 0)
     if active:
-        shown = [serial.hex(":") for serial in standing.live_serials(c, row.id, now, _SHOWN)]
+        shown = [serial.hex().upper() for serial in standing.live_serials(c, row.id, now, _SHOWN)]
         more = f" and {active - len(shown)} more" if active > len(shown) else ""
         raise Refused(
             f"{address} has {active} active certificate{'s' if active > 1 else ''}: {', '.join(shown)}{more}",
