@@ -185,7 +185,7 @@ def _allowed(text: str) -> tuple[Action, ...]:
 
 
 def _report(result: Result) -> None:
-    from pkiconf.reconciler.apply import Status
+    from pkiconf.reconciler.recap import Status
 
     if result.status is Status.OK and not result.message and not result.waits_for:
         return
@@ -195,6 +195,9 @@ def _report(result: Result) -> None:
     if result.waits_for:
         line += f"  (waits for {result.waits_for})"
     click.echo(line, err=result.status in (Status.FAILED, Status.REFUSED, Status.SKIPPED))
+    kind, _, name = result.address.partition("/")
+    if kind == "authority" and result.waits_for and "/" not in result.waits_for:  # not for another object
+        click.echo(f"  Have `pkiconf authority csr {name}` signed, then `pkiconf authority install-cert {name} FILE`")
 
 
 def _report_outcome(outcome: Outcome) -> None:
