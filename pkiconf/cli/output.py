@@ -8,11 +8,14 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
-from pkiconf.errors import Conflict, Unavailable
+from pkiconf.errors import Conflict, Malformed, Unavailable
+
+_LARGEST_INPUT: Final = 256 << 20
+"""Octets: a CRL of a million lines has 40 MiB. A device has no end."""
 
 T = TypeVar("T")
 
@@ -122,10 +125,15 @@ def create_out(data: bytes, out: Path) -> None:
 
 
 def read_in(path: Path) -> bytes:
-    """A file's contents; `-` is standard input. Raises Unavailable."""
-    if str(path) == "-":
-        return sys.stdin.buffer.read()
+    """A file's contents; `-` is standard input. Raises Unavailable, and Malformed for more than any of ours holds."""
     try:
-        return path.read_bytes()
+        if str(path) == "-":
+            data = sys.stdin.buffer.read(_LARGEST_INPUT + 1)
+        else:
+            with path.open("rb") as source:
+                data = source.read(_LARGEST_INPUT + 1)
     except OSError as ex:
         raise Unavailable(f"{path} cannot be read: {ex.strerror}") from ex
+    if len(data) > _LARGEST_INPUT:
+        raise Malformed(f"{path} holds more than {_LARGEST_INPUT >> 20} MiB", "Name another file")
+    return data
