@@ -14,6 +14,7 @@ from pkiconf.cli.output import as_json, print_fields, print_json, print_table, r
 
 if TYPE_CHECKING:
     from pkiconf.authority.lookup import AuthorityView
+    from pkiconf.services import Services
     from pkiconf.store.authorities import CACertificateRow
 
 _out = click.option("--out", type=click.Path(path_type=Path), help="Default: standard output.")
@@ -122,9 +123,25 @@ def destroy(name: str, confirm: str, archive: Path | None) -> int:
         click.echo(f"refused: --confirm says {confirm!r}, not {name!r}; nothing was changed", err=True)
         return ExitCode.REFUSED
     with services() as s:
+        _make_last_crls(s, name)
         written = s.destruction.destroy(name, operator(), archive)
     click.echo(f"Authority {name} is destroyed. Its certificates, last CRLs and audit records are in {written}.")
     return ExitCode.DONE
+
+
+def _make_last_crls(s: Services, name: str) -> None:
+    """Up to the last revocation, for the archive: nobody may have asked for one since."""
+    from pkiconf.errors import PkiconfError
+
+    view = s.lookup.get(name)
+    if view.row.lifecycle != "retired":
+        return
+    for issuer in view.issuers:
+        if issuer.state in ("active", "retiring"):
+            try:
+                s.crls.current(issuer.id)
+            except PkiconfError as ex:
+                click.echo(f"note: no last CRL of generation {issuer.generation}: {ex}", err=True)
 
 
 def _summary(view: AuthorityView) -> dict[str, Any]:
