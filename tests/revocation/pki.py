@@ -12,10 +12,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from sqlalchemy import text
 
 from pkiconf.der.tlv import encode_sequence, encode_tlv
 from pkiconf.model.request import Issued
 from pkiconf.revocation.ocsp import OCSPAnswer
+from pkiconf.steps import Step
 from pkiconf.store import authorities
 from tests.world import World, make_csr
 
@@ -26,7 +28,7 @@ authorities:
   - {name: issuing, issuer: root, key: {type: ec, curve: p256}, validity: 10y}
   - {name: other, issuer: root, key: {type: ec, curve: p256}, validity: 10y}
 """
-NEVER_ISSUED = 0x40 << 144 | 0xDEADBEEF
+NEVER_ISSUED = 0x40DEADBEEF << 112
 
 
 @dataclass
@@ -64,6 +66,17 @@ class PKI:
         assert isinstance(key, ec.EllipticCurvePublicKey)
         assert crl.is_signature_valid(key)
         return crl
+
+    def take(self, serial: int, authority: str = "issuing") -> None:
+        """A good certificate with a serial that a test chose, as an import records one."""
+        issuer_id = self.issuer_id(authority)
+        columns = "issuer_id, serial, bucket, status, not_before, not_after, origin_kind, origin_id, reserved_at"
+        statement = text(
+            f"INSERT INTO certificate ({columns}, lease_until)"
+            " VALUES (:issuer, :serial, 0, 'good', 0, 9999999999, 'import', :origin, 0, 0)"
+        )
+        values = {"issuer": issuer_id, "serial": serial.to_bytes(19), "origin": str(serial)}
+        self.world.parts.db.write(Step.AUTHORITY_IMPORT, lambda c: c.execute(statement, values))
 
     def rows(self, table: str) -> int:
         return int(self.world.parts.db.read(lambda c: c.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar() or 0))

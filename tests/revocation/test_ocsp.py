@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 from cryptography import x509
@@ -109,21 +108,9 @@ def test_revocation_by_another_process_is_in_the_next_answer(pki: PKI) -> None:
 
 def test_unknown_becomes_good_when_it_is_issued(lite: PKI) -> None:
     """Nothing counts issuances, so a kept answer must not outlive the row that was not there."""
-    missing, issuer_id = NEVER_ISSUED, lite.issuer_id()
-    assert lite.ask(missing).certificate_status is UNKNOWN
-
-    def take(c: Any) -> None:
-        c.execute(
-            text(
-                "INSERT INTO certificate (issuer_id, serial, bucket, status, not_before, not_after, crl_shard,"
-                " origin_kind, origin_id, reserved_at, lease_until)"
-                " VALUES (:i, :s, 0, 'good', 0, 9999999999, 0, 'import', 'x', 0, 0)"
-            ),
-            {"i": issuer_id, "s": missing.to_bytes(19)},
-        )
-
-    lite.world.parts.db.write(Step.CERTIFICATE_RESERVE, take)
-    assert lite.ask(missing).certificate_status is GOOD
+    assert lite.ask(NEVER_ISSUED).certificate_status is UNKNOWN
+    lite.take(NEVER_ISSUED)
+    assert lite.ask(NEVER_ISSUED).certificate_status is GOOD
 
 
 def test_expired_certificates_are_still_answered(lite: PKI) -> None:

@@ -1,0 +1,142 @@
+"""What operators look at: the access log, /metrics, /healthz and /readyz."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+import pytest
+
+from pkiconf.endpoints.app import create_operations_app
+from pkiconf.model.revocation import RevocationReason
+from pkiconf.settings import ProcessSettings
+from tests.endpoints.client import Client, client_of
+from tests.revocation.pki import question
+from tests.world import OPERATOR
+
+
+def line(client: Client, capsys: pytest.CaptureFixture[str], method: str, target: str, **headers: str) -> str:
+    capsys.readouterr()
+    client.request(method, target, headers=headers)
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1, out
+    return out.rstrip("\n")
+
+
+# --- access log -----------------------------------------------------------------------------------------------------
+
+
+def test_no_log_unless_asked_for(lite: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    lite.get("/healthz")
+    assert capsys.readouterr().out == ""
+
+
+def test_text(lite: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    client = client_of(lite.pki, access_log="text")
+    assert re.fullmatch(r'192\.0\.2\.7 GET "/healthz" 200 \d+\.\d ms', line(client, capsys, "GET", "/healthz?token=x"))
+    assert re.fullmatch(r'192\.0\.2\.7 GET "/nothing" 404 \d+\.\d ms', line(client, capsys, "GET", "/nothing"))
+    assert re.match(r'192\.0\.2\.7 POST "/ocsp/nobody" 200', line(client, capsys, "POST", "/ocsp/nobody"))
+
+
+def test_json(lite: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    client = client_of(lite.pki, access_log="json", trusted_proxies=("192.0.2.0/24",))
+    told = json.loads(line(client, capsys, "GET", "/healthz?token=x", x_forwarded_for="203.0.113.9"))
+    assert {name: told[name] for name in ("client", "method", "path", "status", "octets")} == {
+        "client": "203.0.113.9", "method": "GET", "path": "/healthz", "status": 200, "octets": 3,
+    }  # fmt: skip
+    assert told["milliseconds"] >= 0
+
+
+def test_lines_cannot_be_forged(lite: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    forged = '/x%0a10.0.0.1%20GET%20"/admin"%20200%200.1%20ms%0d%0a%1b[2J%e2%80%a8%22'
+    for form in ("text", "json"):
+        client = client_of(lite.pki, access_log=form, trusted_proxies=("192.0.2.0/24",))
+        for headers in ({}, {"x_forwarded_for": '6.6.6.6" 200\n7.7.7.7 GET'}, {"x_forwarded_for": "fe80::1%\nforged"}):
+            text = line(client, capsys, "GET", forged, **headers)
+            assert text.isascii()
+            assert text.isprintable()
+            assert "10.0.0.1 GET" in text or "forged" not in text
+            assert text.startswith(("192.0.2.7 ", "fe80::1 ", '{"client": "192.0.2.7"', '{"client": "fe80::1"'))
+
+
+def test_lines_are_short(lite: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    client = client_of(lite.pki, access_log="json")
+    assert len(line(client, capsys, "GET", "/" + "x" * 8000)) < 2000
+
+
+def test_a_log_that_cannot_be_written_is_no_reason_not_to_answer(lite: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def write(self, _: str) -> int:
+            raise OSError("disk full")
+
+        def flush(self) -> None: ...
+
+    client = client_of(lite.pki, access_log="text")
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert client.get("/healthz").status == 200
+
+
+# --- metrics --------------------------------------------------------------------------------------------------------
+
+
+def metric(text: str, name: str, **labels: str) -> float:
+    for found in re.finditer(rf"^{name}(?:\{{(.*)\}})? (\S+)$", text, re.MULTILINE):
+        if dict(re.findall(r'(\w+)="([^"]*)"', found[1] or "")) == labels:
+            return float(found[2])
+    return 0.0
+
+
+def test_requests_are_counted_by_protocol(lite: Client) -> None:
+    labels = {"protocol": "ocsp", "method": "POST", "status": "200"}
+    before = metric(lite.get("/metrics").text, "pkiconf_requests_total", **labels)
+    for _ in range(3):
+        lite.post("/ocsp/issuing", question(lite.pki.issuer(), 5))
+    text = lite.get("/metrics").text
+    assert metric(text, "pkiconf_requests_total", **labels) == before + 3
+    assert metric(text, "pkiconf_request_seconds_count", protocol="ocsp") >= 3
+
+
+def test_clients_cannot_make_labels(lite: Client) -> None:
+    for number in range(20):
+        lite.get(f"/nothing-{number}")
+        lite.request(f"METHOD{number}", "/healthz")
+        lite.request("OPTIONS", "/healthz")
+    text = lite.get("/metrics").text
+    assert "nothing-" not in text
+    assert "METHOD" not in text
+    assert metric(text, "pkiconf_requests_total", protocol="none", method="GET", status="404") >= 20
+
+
+def test_what_the_database_says(client: Client) -> None:
+    issued = client.pki.issue()
+    client.get("/crl/issuing/1.crl")
+    client.pki.world.services.revocations.revoke(issued.id, RevocationReason.SUPERSEDED, OPERATOR)
+    text = client.get("/metrics").text
+    where = {"authority": "issuing", "generation": "1"}
+    assert metric(text, "pkiconf_certificates", **where, status="revoked") == 1
+    assert metric(text, "pkiconf_crl_epochs_behind", **where) == 1
+    assert metric(text, "pkiconf_crl_seconds_left", **where) == 7 * 86400
+    assert metric(text, "pkiconf_authority_seconds_left", **where) > 9 * 365 * 86400
+    assert metric(text, "pkiconf_jobs_overdue") >= 1
+    assert metric(text, "pkiconf_database_up") == 1
+    assert client.get("/metrics").headers["content-type"].startswith("text/plain; version=")
+
+
+# --- health, and where it is ----------------------------------------------------------------------------------------
+
+
+def test_health_and_readiness(client: Client) -> None:
+    assert client.get("/healthz").text == "ok\n"
+    assert client.get("/readyz").text == "ready: 3 authorities\n"
+    for target in ("/healthz", "/readyz", "/metrics"):
+        assert client.get(target).headers["cache-control"] == "no-store"
+
+
+def test_operations_on_their_own_listener(lite: Client) -> None:
+    public = client_of(lite.pki, operations_bind="127.0.0.1:9")
+    private = Client(create_operations_app(lite.pki.world.services, ProcessSettings()), lite.pki)
+    for target in ("/healthz", "/readyz", "/metrics"):
+        assert (public.get(target).status, private.get(target).status) == (404, 200)
+    for target in ("/crl/issuing/1.crl", "/ca/issuing/1.crt", "/ocsp/issuing"):
+        assert (public.get(target).status, private.get(target).status) == (200, 404)
