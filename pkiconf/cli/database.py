@@ -57,7 +57,7 @@ def upgrade() -> None:
         changed = run(db)
     finally:
         db.close()
-    click.echo(f"The database has {'now' if changed else 'already'} schema {REVISIONS[-1]} ({db.place}).")
+    click.echo(f"The database {'now' if changed else 'already'} has schema {REVISIONS[-1]} ({db.place}).")
 
 
 def _open() -> Database:
