@@ -23,7 +23,7 @@ from pkiconf.model.certificate import CertificateStatus
 from pkiconf.model.revocation import RevocationReason, RevokedEntry
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.spec.authority import AuthoritySpec
-from pkiconf.store import authorities, crls, inventory, keys
+from pkiconf.store import authorities, compromised_keys, crls, inventory, keys
 from pkiconf.store.certificates import CertificateRow
 from pkiconf.store.database import Connection
 
@@ -34,8 +34,11 @@ _SERIAL: Final = re.compile("[0-9A-Fa-f]{1,2}(?::[0-9A-Fa-f]{2})+|[0-9A-Fa-f]{1,
 
 @dataclass(frozen=True, slots=True)
 class Ends:
+    """`spki` is the certificate's key, where the certificate itself was brought along."""
+
     not_before: int
     not_after: int
+    spki: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,8 @@ def _check_issued(certificate: Certificate, own: Certificate) -> tuple[int, Ends
             f"import.issued: certificate {certificate.serial_number:x} was not issued by this authority",
             "Give only those that it has issued",
         ) from None
-    return certificate.serial_number, Ends(to_epoch(certificate.not_before), to_epoch(certificate.not_after))
+    ends = Ends(to_epoch(certificate.not_before), to_epoch(certificate.not_after), certificate.spki)
+    return certificate.serial_number, ends
 
 
 def record_imported(c: Connection, parts: Parts, issuer_id: int, past: Imported, actor: Actor) -> None:
@@ -156,6 +160,10 @@ def record_imported(c: Connection, parts: Parts, issuer_id: int, past: Imported,
     for row in rows:
         details: dict[str, object] = {"issuer": issuer_id, "serial": row.serial.hex(), "status": row.status}
         parts.record(c, actor, "certificate.import", f"certificate/{issuer_id}/{row.serial.hex()}", details)
+    for serial, entry in past.revoked.items():
+        spki = past.issued[serial].spki if serial in past.issued else None
+        if spki is not None and entry.reason in (RevocationReason.KEY_COMPROMISE, RevocationReason.CA_COMPROMISE):
+            compromised_keys.add(c, spki, now)
 
 
 def _row(issuer_id: int, serial: int, past: Imported, ends: Ends, now: int) -> CertificateRow:

@@ -19,9 +19,10 @@ from pkiconf.issuance.requests import SYSTEM_OWNER
 from pkiconf.model.actor import Actor
 from pkiconf.model.keys import get_key_algorithm
 from pkiconf.policy.authorization import Action, check_may
+from pkiconf.policy.keys import check_not_compromised
 from pkiconf.spec.authority import AuthoritySpec
 from pkiconf.steps import Step
-from pkiconf.store import authorities, keys, slugs, templates
+from pkiconf.store import authorities, compromised_keys, keys, slugs, templates
 from pkiconf.store.authorities import AuthorityRow
 from pkiconf.store.database import Connection
 
@@ -190,6 +191,7 @@ class Authorities:
     def _record_issuer(
         self, c: Connection, authority_id: int, generation: int, subject: bytes, key: NewKey, now: int
     ) -> int:
+        check_not_compromised(key.spki, compromised_keys.known(c, key.spki))
         return record_issuer(c, authority_id, generation, subject, key.record(c, now), key.spki, now)
 
     def _check_certifiable(self, spec: AuthoritySpec, subject: bytes, key: NewKey) -> None:

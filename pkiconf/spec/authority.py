@@ -29,6 +29,10 @@ from pkiconf.spec.values import (
 _CONSTRAINTS: Final = rfc("RFC 5280 §4.2.1.10")
 
 
+_LONGEST: Final = 7900 * 31_557_600
+"""Seconds of validity that still end before the year 10000, whenever they begin this century."""
+
+
 class AuthorityKeySpec(KeySpec):
     """The authority's own key."""
 
@@ -260,6 +264,9 @@ class AuthoritySpec(Declared):
     def _validity_misfits(self) -> Iterator[Misfit]:
         if self.validity is not None and self.not_after is not None:
             yield Misfit(("validity", "not_after"), "validity and not_after both give the end", "Keep one of them")
+        if self.validity is not None and self.validity.seconds > _LONGEST:
+            said = f"validity {self.validity} ends beyond the year 9999"
+            yield Misfit(("validity",), said, "Write less, such as 20y")
         if self.not_before and self.not_after and self.not_after <= self.not_before:
             yield Misfit(("not_after", "not_before"), "not_after does not lie after not_before")
 

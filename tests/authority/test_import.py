@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
 )
 from cryptography.x509 import ocsp
 
@@ -27,7 +28,8 @@ from pkiconf.model.secret import Secret
 from pkiconf.policy.authority import authority_defaults
 from pkiconf.policy.starters import starter_defaults
 from pkiconf.spec.template import TemplateSpec
-from pkiconf.store import inventory
+from pkiconf.steps import Step
+from pkiconf.store import compromised_keys, inventory
 from tests.authority.elsewhere import DAY, Elsewhere, everything, name, pem
 from tests.world import NOW, OPERATOR, World, make_csr
 
@@ -110,6 +112,23 @@ def test_its_past_goes_on(world: World, old: Elsewhere) -> None:
 
     leaf = x509.load_der_x509_certificate(world.issued("old/web-server", make_csr()).der)
     leaf.verify_directly_issued_by(old.certificate)
+
+
+def test_a_key_compromised_in_its_past_is_never_certified_again(sqlite_world: World, old: Elsewhere) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = old.certify(name("stolen"), key.public_key(), serial=REVOKED)
+    bring(sqlite_world, past(old, import__issued=pem(leaf)))
+    with pytest.raises(Refused, match="compromised"):
+        sqlite_world.services.requests.submit("old/web-server", make_csr(key=key), OPERATOR)
+
+
+def test_a_compromised_key_is_not_taken_over_for_an_authority(sqlite_world: World, old: Elsewhere) -> None:
+    spki = old.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    sqlite_world.parts.db.write(Step.CERTIFICATE_REVOKE, lambda c: compromised_keys.add(c, spki, 0))
+    before = everything(sqlite_world)
+    with pytest.raises(Refused, match="compromised"):
+        bring(sqlite_world, past(old))
+    assert everything(sqlite_world) == before
 
 
 @pytest.mark.row("F35")
