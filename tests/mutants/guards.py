@@ -512,6 +512,20 @@ GUARDS: tuple[Guard, ...] = (
         ("a responder is looked at again after a revocation", "known.epoch == epoch and ", ""),
     ),
     *_guards(
+        "pkiconf/endpoints/client_address.py",
+        ("tests/endpoints",),
+        (
+            "only trusted proxies say who the client is",
+            "            before = parse_address(hop) if self._is_trusted(client) else None",
+            "            before = parse_address(hop)",
+        ),
+    ),
+    *_guards(
+        "pkiconf/endpoints/middleware.py",
+        ("tests/endpoints",),
+        ("a body is not larger than it may be", "if (req.content_length or 0) > self._largest:"),
+    ),
+    *_guards(
         "pkiconf/spec/loader.py",
         ("tests/spec",),
         ("a YAML key stands once", "            elif key.text in node.entries:", "            elif False:"),
