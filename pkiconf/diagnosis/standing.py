@@ -38,7 +38,7 @@ def check_clock(c: Connection, now: datetime) -> Iterator[Finding]:
 def check_authorities(c: Connection, now: datetime) -> Iterator[Finding]:
     rows = authorities.list_authorities(c)
     found = [finding for row in rows for finding in (*_unfinished(row), *_ending(c, row, now))]
-    yield from found or [ok("authorities", f"{len(rows)} authorities")]
+    yield from found or [ok("authorities", ", ".join(row.name for row in rows) or "none yet")]
 
 
 def _unfinished(row: AuthorityRow) -> Iterator[Finding]:
@@ -105,7 +105,7 @@ def check_jobs(c: Connection, now: datetime) -> Iterator[Finding]:
     overdue = [job for job in queue if job.due_at < late and (job.claimed_until or 0) < late]
     if overdue:
         since = from_epoch(overdue[0].due_at).isoformat()
-        found.append(warning("jobs", f"{len(overdue)} jobs are overdue, the oldest since {since}", _WORKER))
+        found.append(warning("jobs", f"{_are(len(overdue), 'job')} overdue, the oldest since {since}", _WORKER))
     for job in queue:
         if job.last_error is not None and job.attempts >= FAILED_OFTEN:
             text = f"job {job.kind} {job.dedupe} has failed {job.attempts} times: {job.last_error}"
@@ -114,18 +114,22 @@ def check_jobs(c: Connection, now: datetime) -> Iterator[Finding]:
     if waiting.count:
         since = from_epoch(waiting.oldest or 0).isoformat()
         found.append(
-            warning("jobs", f"{waiting.count} certificates were begun and not finished, since {since}", _WORKER)
+            warning("jobs", f"{_are(waiting.count, 'certificate')} begun and not finished, since {since}", _WORKER)
         )
-    yield from found or [ok("jobs", f"{len(queue)} jobs wait for their time")]
+    yield from found or [ok("jobs", "none is late")]
 
 
 def check_audit(c: Connection, now: datetime) -> Iterator[Finding]:
     backlog = health.unsealed(c)
     if backlog.oldest is not None and from_epoch(backlog.oldest) < now - UNSEALED:
         since = from_epoch(backlog.oldest).isoformat()
-        yield warning("audit log", f"{backlog.count} records are not sealed yet, the oldest from {since}", _WORKER)
+        yield warning("audit log", f"{_are(backlog.count, 'record')} not sealed yet, the oldest from {since}", _WORKER)
     else:
-        yield ok("audit log", f"{backlog.count} records wait to be sealed")
+        yield ok("audit log", f"{_are(backlog.count, 'new record')} to be sealed")
+
+
+def _are(number: int, thing: str) -> str:
+    return f"{number} {thing} is" if number == 1 else f"{number} {thing}s are"
 
 
 def _serving(c: Connection) -> list[tuple[AuthorityRow, IssuerRow]]:

@@ -42,15 +42,8 @@ def url(pki: CommandLine) -> Iterator[str]:
 @pytest.mark.parametrize("words", [(), ("--method", "get", "--no-nonce"), ("--hash", "sha256"), ("--method", "get")])
 def test_asked_over_http(pki: CommandLine, url: str, words: tuple[str, ...]) -> None:
     serial = pki.issue()
-    asked = (
-        "ocsp",
-        "query",
-        pki.folder / "web.corp.example.pem",
-        "--url",
-        f"{url}/ocsp/corp-issuing",
-        "--json",
-        *words,
-    )
+    leaf = str(pki.folder / "web.corp.example.pem")
+    asked = ["ocsp", "query", leaf, "--url", f"{url}/ocsp/corp-issuing", "--json", *words]
     answer = pki.ok(*asked).json
     assert (answer["serial"], answer["status"]) == (serial, "good")
     assert "CN=Example Corp Issuing CA 1 OCSP Responder" in answer["responder"]
