@@ -32,7 +32,8 @@ local f = io.open("{request}", "rb"); wrk.body = f:read("*a"); f:close()
 local bad = 0
 function response(status, headers, body) if status ~= 200 or #body < 200 then bad = bad + 1 end end
 function done(summary, latency, requests)
-  io.write(string.format("p50 %.2f ms p99 %.2f ms errors %d\\n", latency:percentile(50)/1000, latency:percentile(99)/1000,
+  io.write(string.format("p50 %.2f ms p99 %.2f ms errors %d\\n",
+    latency:percentile(50)/1000, latency:percentile(99)/1000,
     summary.errors.status + summary.errors.read + summary.errors.timeout))
 end
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -58,7 +59,10 @@ def test_a_request_that_waits_already_is_not_signed(pki: World) -> None:
     assert all(isinstance(outcome, Rejected) for outcome in many)
     for number in waiting:
         assert pki.services.requests.get(number).row.state == "pending"
-        assert pki.parts.db.read(lambda c, n=number: certificates.find_by_origin(c, "request", str(n))) is None
+        assert (
+            pki.parts.db.read(partial(certificates.find_by_origin, origin_kind="request", origin_id=str(number)))
+            is None
+        )
 
 
 def test_an_interrupted_one_is_given_up_instead_of_resumed(pki: World, monkeypatch: pytest.MonkeyPatch) -> None:
