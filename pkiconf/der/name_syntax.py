@@ -7,8 +7,6 @@ import re
 import unicodedata
 from typing import Final
 
-import idna
-
 from pkiconf.errors import Refused
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
@@ -29,6 +27,8 @@ def to_a_labels(domain: str) -> str:
     """A domain name with its U-labels turned into A-labels (RFC 5891); ASCII is returned as it is. Raises Refused."""
     if domain.isascii():
         return domain
+    import idna  # here: its tables are large, and few names need them
+
     prefix = "*." if domain.startswith("*.") else ""
     try:
         return prefix + idna.encode(domain.removeprefix(prefix), uts46=True).decode("ascii")

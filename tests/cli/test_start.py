@@ -1,0 +1,78 @@
+"""Commands start quickly, because they import only what they use."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import QUICKSTART, CommandLine, clean_environment
+
+_LISTING = """
+import json, sys
+from pkiconf.cli.app import main
+code = main(sys.argv[1:])
+print(json.dumps([code, sorted(name for name in sys.modules)]), file=sys.stderr)
+"""
+
+
+def modules_of(*words: str | Path) -> set[str]:
+    """What a command has imported when it ends."""
+    command = [sys.executable, "-c", _LISTING, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, timeout=120, env=clean_environment(), check=True)
+    code, names = json.loads(done.stderr.splitlines()[-1])
+    assert code == 0, done.stderr
+    return set(names)
+
+
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("cert", "--help"), ("key", "new", "--help")])
+def test_help_needs_click_and_nothing_else(words: tuple[str, ...]) -> None:
+    heavy = {"sqlalchemy", "pydantic", "cryptography", "ruamel", "rich", "falcon", "gunicorn", "asyncio", "alembic"}
+    assert not heavy & modules_of(*words)
+
+
+def test_offline_commands_need_no_database(tmp_path: Path) -> None:
+    loaded = modules_of("key", "new", "--out", tmp_path / "a.key")
+    assert not {"sqlalchemy", "ruamel", "alembic", "falcon"} & loaded
+    assert not {"sqlalchemy", "ruamel"} & modules_of("validate", "--help")
+
+
+def test_an_apply_without_changes_leaves_the_rest_alone(pki: CommandLine) -> None:
+    loaded = modules_of("--state", pki.state, "apply", QUICKSTART, "--yes")
+    rest = {
+        "alembic", "asn1crypto", "falcon", "gunicorn", "http.client", "idna", "prometheus_client", "psycopg", "rich",
+        "sqlalchemy.dialects.postgresql", "watchfiles",
+    }  # fmt: skip
+    assert not rest & loaded
+
+
+def cpu_seconds(compiled: Path, *words: str | Path) -> float:
+    """Processor time of the quickest of four runs of Python, the first of which compiles what it imports."""
+    environment = {**clean_environment(), "PYTHONPYCACHEPREFIX": str(compiled)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    spent = []
+    for _ in range(4):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(
+            [sys.executable, *map(str, words)], capture_output=True, timeout=120, env=environment, check=True
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(spent)
+
+
+def test_help_within_a_blink(tmp_path: Path) -> None:
+    """0.3 s on the clock are asked for; a busy machine adds less to processor time."""
+    assert cpu_seconds(tmp_path, "-m", "pkiconf", "--help") < 0.3
+
+
+def test_an_apply_without_changes_costs_little_more_than_its_libraries(pki: CommandLine, tmp_path: Path) -> None:
+    """1.2 s are asked for on a quiet machine. On any machine most of it should be what cannot be helped."""
+    compiled = tmp_path / "compiled"
+    libraries = "import click, cryptography.x509, pydantic_settings, ruamel.yaml, sqlalchemy.dialects.sqlite"
+    whole = cpu_seconds(compiled, "-m", "pkiconf", "--state", pki.state, "apply", QUICKSTART, "--yes")
+    assert whole < 2.3 * cpu_seconds(compiled, "-c", libraries)
