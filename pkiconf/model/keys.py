@@ -101,9 +101,7 @@ def get_key_algorithm(name: str) -> KeyAlgorithm:
 
 def signature_algorithms_for(key: KeyAlgorithm) -> tuple[SignatureAlgorithm, ...]:
     """What a key can sign with, its default first: the hash that matches the curve's strength, PKCS#1 v1.5 for RSA."""
-    fitting = [
-        row for row in _SIGNATURES if row.key_type is key.type and row.key_bits in (None, key.bits)
-    ]
+    fitting = [row for row in _SIGNATURES if row.key_type is key.type and row.key_bits in (None, key.bits)]
     wanted = _DEFAULT_HASH.get((key.type.value, key.bits), Hash.SHA256)
     return tuple(sorted(fitting, key=lambda row: (row.padding is Padding.PSS, row.hash not in (wanted, None))))
 
