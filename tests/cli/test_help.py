@@ -141,3 +141,16 @@ def test_faults_of_our_own_are_one_paragraph(bare: CommandLine, monkeypatch: pyt
     monkeypatch.setenv("PKICONF_DEBUG", "1")
     with pytest.raises(RuntimeError, match="unexpected"):
         bare("doctor")
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, click.Abort])
+def test_an_interrupted_command(
+    bare: CommandLine, monkeypatch: pytest.MonkeyPatch, interrupt: type[BaseException]
+) -> None:
+    """One word, and the status that shells give to Ctrl-C."""
+
+    def interrupted(*_: object) -> None:
+        raise interrupt
+
+    monkeypatch.setattr("pkiconf.diagnosis.diagnose.diagnose", interrupted)
+    assert bare.refuses(130, "doctor").strip() == "interrupted"
