@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import text
 
+from pkiconf.authority.listener import ORIGIN as LISTENER
+from pkiconf.der.csr import parse_csr
 from pkiconf.errors import PkiconfError, Unverified
-from pkiconf.model.certificate import CertificateStatus
-from pkiconf.model.request import Issued, Overrides
+from pkiconf.issuance import pipeline
+from pkiconf.issuance.order import IssuanceOrder
+from pkiconf.issuance.requests import current_issuer, find_template
+from pkiconf.model.actor import SYSTEM
+from pkiconf.model.certificate import CertificateStatus, TBSCertificate
+from pkiconf.model.request import Issued, Overrides, Rejected, Wanted
+from pkiconf.policy.template import evaluate
 from pkiconf.signing.local import LocalSigner
 from pkiconf.signing.signer import Kind, SigningOrder
 from pkiconf.steps import Step
@@ -80,3 +90,36 @@ def test_no_error_of_a_batch_is_swallowed(pki: World) -> None:
     pki.services.requests.decline(number, "no", OPERATOR)
     ((_, outcome),) = pki.services.requests.sign_many([number], Overrides(), OPERATOR)
     assert isinstance(outcome, PkiconfError)
+
+
+def order_for(pki: World, csr: bytes) -> IssuanceOrder:
+    """What asks the pipeline without a request in between."""
+    parsed = parse_csr(csr)
+    template = pki.parts.db.read(lambda c: find_template(c, "root/web-server"))
+    issuer_id = pki.parts.db.read(lambda c: current_issuer(c, template.id))
+    wanted = Wanted(parsed.subject, parsed.spki, parsed.key, parsed.sans)
+    return IssuanceOrder(issuer_id, template.id, wanted, LISTENER, "1", "template/root/web-server", SYSTEM)
+
+
+def reserved(pki: World) -> object:
+    return pki.parts.db.read(lambda c: certificates.find_by_origin(c, LISTENER, "1"))
+
+
+def test_a_weak_key_is_refused_on_paths_without_a_request(pki: World) -> None:
+    weak = make_csr(key=rsa.generate_private_key(65537, 1024))
+    outcome = pki.services.pipeline.issue(order_for(pki, weak))
+    assert isinstance(outcome, Rejected)
+    assert "too short" in outcome.reason
+    assert reserved(pki) is None
+
+
+def test_what_fails_the_lints_is_not_even_reserved(pki: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should evaluating ever go wrong, what was encoded is looked at once more before the key works."""
+
+    def without_extensions(*arguments: Any) -> TBSCertificate:
+        return replace(evaluate(*arguments), extensions=())
+
+    monkeypatch.setattr(pipeline, "evaluate", without_extensions)
+    outcome = pki.services.pipeline.issue(order_for(pki, make_csr()))
+    assert isinstance(outcome, Rejected)
+    assert reserved(pki) is None
