@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.cli.conftest import CommandLine
+from tests.cli.conftest import QUICKSTART, CommandLine
 
 
 def crl_number(pki: CommandLine) -> int:
@@ -193,3 +193,28 @@ def test_exported_certificates_survive_everything(pki: CommandLine) -> None:
     assert x509.load_pem_x509_certificate(other.ok(*key, "authority", "export", "corp-root").raw) == before
     crl = x509.load_der_x509_crl(other.ok(*key, "crl", "fetch", "corp-root", "--local", "--format", "der").raw)
     assert crl.is_signature_valid(before.public_key())  # type: ignore[arg-type]
+
+
+def test_the_same_on_postgresql(bare: CommandLine, empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schema is made by `apply`; a backup goes from one kind of database into the other."""
+    monkeypatch.setenv("PKICONF_DATABASE_URL", empty_postgres_url)
+    assert bare("db", "status").code == 2
+    bare.ok("apply", QUICKSTART, "--yes")
+    assert bare.ok("db", "status", "--json").json["kind"] == "postgresql"
+    serial = bare.issue()
+    bare.ok("cert", "revoke", serial, "--reason", "superseded")
+    assert bare.ok("ocsp", "query", serial, "--local", "--json").json["status"] == "revoked"
+    bare.ok("keystore", "rekey")
+    bare.ok("worker", "--once")
+    assert "the log holds" in bare.ok("audit", "verify").out
+    assert bare.ok("doctor", "--json").json["errors"] == 0
+    assert not (bare.state / "pkiconf.db").exists()
+    archive = bare.folder / "backup.tar"
+    bare.ok("backup", archive)
+    monkeypatch.delenv("PKICONF_DATABASE_URL")
+    other = CommandLine(bare.folder / "elsewhere", bare.folder)
+    key = ("--master-key-file", str(bare.state / "master.key"))
+    other.ok(*key, "restore", archive)
+    assert other.ok(*key, "cert", "show", serial, "--json").json["status"] == "revoked"
+    assert other.ok(*key, "worker", "--once").code == 0
+    assert "the log holds" in other.ok(*key, "audit", "verify").out
