@@ -14,5 +14,5 @@ def read_body(req: falcon.Request, most: int) -> bytes:
     stream = req.stream if req.get_header("Transfer-Encoding") else req.bounded_stream
     try:
         return bytes(stream.read(most + 1))
-    except OSError:
+    except Exception:  # each server has its own, for what a client did wrong
         raise falcon.HTTPBadRequest(description="the body broke off, or is not chunked as it claims") from None
