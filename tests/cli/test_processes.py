@@ -17,7 +17,7 @@ from tests.cli.conftest import QUICKSTART, clean_environment
 from tests.sessions import free_port
 from tests.tools import find_tool
 
-PATIENCE = 60.0
+PATIENCE = 60.0  # seconds
 
 
 class Up:
@@ -31,7 +31,11 @@ class Up:
         self.log = folder / "up.log"
         # A person's shell: pkiconf is on the path, and nothing is said about state.
         scripts = str(Path(sys.executable).parent)
-        self.environment = clean_environment() | {"PATH": f"{scripts}:{os.environ['PATH']}"}
+        self.environment = clean_environment() | {
+            "PATH": f"{scripts}:{os.environ['PATH']}",
+            "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
+        }
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 ["pkiconf", "up", self.declaration.name, "--bind", f"127.0.0.1:{self.port}", "--workers", "1"],
@@ -56,7 +60,7 @@ class Up:
         """What a second terminal does, each line typed as it stands."""
         return subprocess.run(
             ["bash", "-e", "-c", script], cwd=self.folder, env=self.environment,
-            capture_output=True, text=True, timeout=PATIENCE,
+            capture_output=True, text=True, timeout=4 * PATIENCE,
         )  # fmt: skip
 
     def typed(self, script: str) -> str:
