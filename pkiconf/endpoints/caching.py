@@ -12,10 +12,6 @@ MAX_AGE: Final = 300
 """Seconds for which caches in front may repeat an answer: our promise about revocations ends at this server."""
 
 
-def entity_tag(body: bytes) -> str:
-    return f'"{hashlib.sha256(body).hexdigest()}"'
-
-
 def answer_cacheable(
     req: falcon.Request,
     resp: falcon.Response,
@@ -24,15 +20,17 @@ def answer_cacheable(
     *,
     ends: datetime | None = None,
     version: datetime | None = None,
+    digest: str | None = None,
 ) -> None:
     """Send `body` with validators, or 304 if the client has it.
 
     `ends` is when it stops being true (None: never). `version` is a moment that no other body under this URL has: it
     becomes Last-Modified, and only the very same moment in If-Modified-Since counts. A client may put there when it
-    last asked (RFC 9110 §13.1.3), and a revocation since then may have an earlier thisUpdate than that.
+    last asked (RFC 9110 §13.1.3), and a revocation since then may have an earlier thisUpdate than that. `digest`
+    stands for the body where its SHA-256 is known already.
     """
     age = MAX_AGE if ends is None else max(0, min(MAX_AGE, int((ends - now).total_seconds()) - 1))
-    tag = entity_tag(body)
+    tag = f'"{digest or hashlib.sha256(body).hexdigest()}"'
     resp.set_header("ETag", tag)
     resp.set_header("Cache-Control", f"max-age={age},public,no-transform,must-revalidate")
     if version is not None:

@@ -23,9 +23,10 @@ class CRLResource:
         parts = self._services.parts
         issuer = parts.db.read(lambda c: find_issuer(c, authority, generation))
         crl = self._services.crls.current(issuer.id)
-        body = crl.der if form == "crl" else pem_encode("X509 CRL", crl.der).encode()
         resp.content_type = "application/pkix-crl" if form == "crl" else "application/x-pem-file"
-        answer_cacheable(req, resp, body, parts.now(), ends=crl.next_update, version=crl.this_update)
+        body = crl.der if form == "crl" else pem_encode("X509 CRL", crl.der).encode()
+        digest = crl.digest if form == "crl" else f"{crl.digest}-pem"
+        answer_cacheable(req, resp, body, parts.now(), ends=crl.next_update, version=crl.this_update, digest=digest)
 
     on_head = on_get
 
