@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import text
 
 from pkiconf.authority.listener import ORIGIN as LISTENER
+from pkiconf.clock import to_epoch
 from pkiconf.der.csr import parse_csr
-from pkiconf.errors import PkiconfError, Unverified
+from pkiconf.errors import OutcomeUnknown, PkiconfError, Unverified
 from pkiconf.issuance import pipeline
 from pkiconf.issuance.order import IssuanceOrder
 from pkiconf.issuance.requests import current_issuer, find_template
@@ -24,6 +27,7 @@ from pkiconf.signing.local import LocalSigner
 from pkiconf.signing.signer import Kind, SigningOrder
 from pkiconf.steps import Step
 from pkiconf.store import certificates
+from pkiconf.store.database import Connection
 from tests.world import OPERATOR, World, make_csr
 
 PKI = "authorities: [{ name: root, key: { curve: p256 } }]"
@@ -123,3 +127,42 @@ def test_what_fails_the_lints_is_not_even_reserved(pki: World, monkeypatch: pyte
     outcome = pki.services.pipeline.issue(order_for(pki, make_csr()))
     assert isinstance(outcome, Rejected)
     assert reserved(pki) is None
+
+
+def test_a_template_that_changes_meanwhile_is_evaluated_again(pki: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate says what the template version says that it points to, never what stood a moment before."""
+    reservation = pipeline.Pipeline._reservation
+
+    def meanwhile(self: pipeline.Pipeline, draft: pipeline.Draft) -> Callable[[Connection], None]:
+        with monkeypatch.context() as patched:
+            patched.setattr(pipeline.Pipeline, "_reservation", reservation)
+            assert pki.apply(PKI + "\ntemplates: [{ name: web-server, authority: root, validity: 7d }]").exit_code == 0
+        monkeypatch.setattr(pipeline.Pipeline, "_reservation", reservation)
+        return reservation(self, draft)
+
+    monkeypatch.setattr(pipeline.Pipeline, "_reservation", meanwhile)
+    issued = pki.issued("root/web-server", make_csr())
+    leaf = x509.load_der_x509_certificate(issued.der)
+    assert leaf.not_valid_after_utc - leaf.not_valid_before_utc < timedelta(days=8)
+
+
+def test_an_intent_that_another_process_has_taken_is_left_to_it(pki: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = pki.services.requests.submit("root/web-server", make_csr(), OPERATOR)
+
+    def unknown(self: LocalSigner, order: object) -> bytes:
+        raise OutcomeUnknown("the connection broke")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalSigner, "sign", unknown)
+        pki.services.requests.sign(number, Overrides(), OPERATOR)
+    pki.pass_time(timedelta(minutes=2))
+    now = to_epoch(pki.clock.now())
+    (stale,) = pki.parts.db.read(lambda c: certificates.list_reserved(c, lease_before=now))
+    pki.parts.db.write(
+        Step.CERTIFICATE_RESERVE,
+        lambda c: certificates.renew_lease(c, stale.issuer_id, stale.serial, stale.lease_until, now + 60),
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(certificates, "list_reserved", lambda c, lease_before: [stale])  # as it was read before that
+        assert pki.services.intents.sweep() == 0
+    assert pki.services.requests.get(number).row.state == "approved"
