@@ -10,7 +10,7 @@ from pkiconf.errors import Conflict, PkiconfError, Refused
 class ExitCode(IntEnum):
     DONE = 0
     ERROR = 1
-    CHANGES = 2  # `plan`, `apply --check`: there is something to do
+    CHANGES = 2  # `plan`, `apply --check`, `db status`: there is something to do
     WAITING = 3  # for a certificate, a node, an approval
     REFUSED = 4  # consent missing, plan out of date, policy
     USAGE = 64

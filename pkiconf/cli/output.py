@@ -37,7 +37,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*columns, header_style="bold", box=None, pad_edge=False)
+        table = Table(header_style="bold", box=None, pad_edge=False)
+        for number, column in enumerate(columns):
+            table.add_column(column, no_wrap=number == 0)  # what names a row is copied from here
         for row in texts:
             table.add_row(*(Text(value) for value in row))
         Console().print(table)
