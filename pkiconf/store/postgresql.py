@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from sqlalchemy import create_engine, event
@@ -37,6 +39,7 @@ class PostgreSQLDatabase(Database):
         self._engine = _engine(url, timeout)
         self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._idle: deque[Connection] = deque()
         try:
             self.read(lambda c: c.exec_driver_sql("SELECT 1").scalar())
         except BaseException:
@@ -49,13 +52,43 @@ class PostgreSQLDatabase(Database):
 
     def look(self, fn: Callable[[Connection], T]) -> T:
         self._check_usable()
-        return self._again(lambda: self._once(self._single, None, fn))
+        return self._again(lambda: self._glance(fn))
+
+    def _glance(self, fn: Callable[[Connection], T]) -> T:
+        """On a connection that is kept for this: taking one from the pool costs more than the statement."""
+        try:
+            c = self._idle.pop()
+        except IndexError:
+            c = self._single.connect()
+            c.exec_driver_sql("SET default_transaction_read_only = on")  # it never goes back to the pool
+        try:
+            with self._closure():
+                result = fn(c)
+        except BaseException:
+            # Where one has broken the others have too; each run again would meet the next of them.
+            for kept in (c, *self._take_idle()):
+                kept.invalidate()
+                kept.close()
+            raise
+        self._idle.append(c)
+        if self._closed:
+            self.close()
+        return result
+
+    def _take_idle(self) -> list[Connection]:
+        taken = []
+        with suppress(IndexError):
+            while True:
+                taken.append(self._idle.pop())
+        return taken
 
     def write(self, step: Step, fn: Callable[[Connection], T]) -> T:
         self._check_usable()
         return self._again(lambda: self._once(self._engine, step, fn))
 
     def close(self) -> None:
+        for c in self._take_idle():
+            c.close()
         if not self._closed:
             self._closed = True
             self._engine.dispose()

@@ -116,6 +116,44 @@ def test_read_cannot_write(database: Database) -> None:
     assert things(database) == set()
 
 
+def test_look_is_a_read_of_one_statement(database: Database) -> None:
+    count = lambda c: len(jobs.list_jobs(c))  # noqa: E731
+    assert database.look(count) == 0
+    database.write(STEP, lambda c: queue(c, "a"))
+    assert database.look(count) == 1
+    with pytest.raises(Unavailable):
+        database.look(lambda c: queue(c, "b"))
+    with pytest.raises(RuntimeError, match="inside a closure"):
+        database.look(lambda c: database.look(count))
+    with pytest.raises(KeyError):
+        database.look(lambda c: dict[str, int]()["a bug"])
+
+    def interrupted(c: Connection) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        database.look(interrupted)
+    assert database.look(count) == 1
+    database.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        database.look(count)
+
+
+def test_look_by_many_threads_at_once(database: Database) -> None:
+    seen: list[int] = []
+
+    def look() -> None:
+        for _ in range(20):
+            seen.append(database.look(lambda c: len(jobs.list_jobs(c))))
+
+    threads = [threading.Thread(target=look) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert seen == [0] * 160
+
+
 def test_read_sees_one_unchanging_view(database: Database) -> None:
     looked, written = threading.Event(), threading.Event()
 

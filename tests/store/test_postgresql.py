@@ -147,6 +147,25 @@ def test_connection_lost_while_idle_is_replaced(postgres_database: Database, ter
     assert things(postgres_database) == {"a"}
 
 
+def test_looking_finds_a_restarted_server_again(postgres_database: Database, terminate: Callable[[int], None]) -> None:
+    meeting = threading.Barrier(6, timeout=30)
+    pids: list[int] = []
+
+    def look(c: Connection) -> None:
+        pids.append(pid(c))
+        meeting.wait()
+
+    threads = [threading.Thread(target=postgres_database.look, args=(look,)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert postgres_database.look(pid) in pids  # kept
+    for process in pids:
+        terminate(process)
+    assert postgres_database.look(pid) not in pids
+
+
 def test_restarted_server_is_found_again_at_once(postgres_database: Database, terminate: Callable[[int], None]) -> None:
     """All idle connections are dead, and there are more of them than attempts."""
     meeting = threading.Barrier(6, timeout=30)
