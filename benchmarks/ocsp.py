@@ -1,4 +1,4 @@
-"""OCSP over HTTP on two workers, every answer signed on the spot; wrk (Debian) makes the load."""
+"""OCSP alone and over HTTP on two workers; wrk (Debian) makes the load."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from benchmarks.measure import run, show
 from benchmarks.prepared import OPERATOR, prepared
 from pkiconf.cli.listening import wait_for_listener
 from pkiconf.model.request import Issued, Overrides
+from pkiconf.services import Services
 from tests.world import make_csr
 
 _BIND = "127.0.0.1:18080"
@@ -45,45 +47,52 @@ def ocsp() -> None:
         issued = services.requests.sign(number, Overrides(), OPERATOR)
         assert isinstance(issued, Issued)
         leaf, issuer = (x509.load_der_x509_certificate(der) for der in (issued.der, issued.chain[0]))
-        request = OCSPRequestBuilder().add_certificate(leaf, issuer, hashes.SHA1()).build().public_bytes(Encoding.DER)
-        now = services.parts.now()
-        alone = run(lambda _: services.ocsp.answer("issuing", request, now), 2000)
-        show("OCSP answer, function alone, signed P-256", alone, "")
+        asked = OCSPRequestBuilder().add_certificate(leaf, issuer, hashes.SHA1())
+        with_nonce = asked.add_extension(x509.OCSPNonce(bytes(16)), critical=False)
+        requests = {
+            "signed on the spot (nonce)": with_nonce.build().public_bytes(Encoding.DER),
+            "status looked up, given again": asked.build().public_bytes(Encoding.DER),
+        }
+        for what, request in requests.items():
+            alone = run(partial(_answer, services, request), 2000)
+            show(f"OCSP alone, {what}", alone, "")
         if shutil.which("wrk") is None:
             print("    wrk is not installed (Debian: wrk): the figure over HTTP was not taken")
             return
-        _over_http(services.parts.state, request)
+        _over_http(services.parts.state, requests)
 
 
-def _over_http(state: Path, request: bytes) -> None:
+def _answer(services: Services, request: bytes, _: int) -> object:
+    return services.ocsp.answer("issuing", request, services.parts.now())
+
+
+def _over_http(state: Path, requests: dict[str, bytes]) -> None:
     environment = {**os.environ, "PKICONF_STATE": str(state)}
     command = [sys.executable, "-m", "pkiconf", "serve", "--bind", _BIND, "--workers", "2"]
     server = subprocess.Popen(command, env=environment)
     try:
         assert wait_for_listener(_BIND)
         time.sleep(2)
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "request.der").write_bytes(request)
-            script = Path(folder) / "post.lua"
-            script.write_text(_SCRIPT.format(request=Path(folder) / "request.der"))
-            before = _tree_cpu(server.pid)
-            url = f"http://{_BIND}/ocsp/issuing"
-            output = subprocess.run(
-                ["wrk", "-t1", "-c8", "-d8s", "-s", str(script), url], capture_output=True, text=True, check=True
-            ).stdout
-            cpu = _tree_cpu(server.pid) - before
-        total = int(_found(r"(\d+) requests in", output))
-        rate = float(_found(r"Requests/sec:\s+([\d.]+)", output))
-        tail = _found(r"(p50 .*)", output)
-        show(
-            "OCSP over HTTP, 2 workers, signed on the spot",
-            f"{rate:9,.0f}/s   {cpu / total * 1000:7.3f} ms CPU each",
-            "≥ 4,000/s",
-            tail,
-        )
+        for what, request in requests.items():
+            _load(what, request, server.pid)
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(20)
+
+
+def _load(what: str, request: bytes, server: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "request.der").write_bytes(request)
+        script = Path(folder) / "post.lua"
+        script.write_text(_SCRIPT.format(request=Path(folder) / "request.der"))
+        before = _tree_cpu(server)
+        command = ["wrk", "-t1", "-c8", "-d8s", "-s", str(script), f"http://{_BIND}/ocsp/issuing"]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        cpu = _tree_cpu(server) - before
+    total = int(_found(r"(\d+) requests in", output))
+    rate = float(_found(r"Requests/sec:\s+([\d.]+)", output))
+    figure = f"{rate:9,.0f}/s   {cpu / total * 1000:7.3f} ms CPU each"
+    show(f"OCSP over HTTP, 2 workers, {what}", figure, "≥ 4,000/s", _found(r"(p50 .*)", output))
 
 
 def _found(pattern: str, text: str) -> str:

@@ -39,8 +39,13 @@ class Element(NamedTuple):
 
 def encode_tlv(tag: int, content: bytes) -> bytes:
     size = len(content)
+    # One formatting for each of the usual lengths: nothing else in a certificate or an answer is done so often.
     if size < 0x80:
-        return bytes((tag, size)) + content
+        return b"%c%c%b" % (tag, size, content)
+    if size < 0x100:
+        return b"%c\x81%c%b" % (tag, size, content)
+    if size < 0x10000:
+        return b"%c\x82%c%c%b" % (tag, size >> 8, size & 0xFF, content)
     length = size.to_bytes((size.bit_length() + 7) // 8, "big")
     return bytes((tag, 0x80 | len(length))) + length + content
 
