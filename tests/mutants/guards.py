@@ -459,8 +459,8 @@ GUARDS: tuple[Guard, ...] = (
         ("a change needs the lease", "        leases.check_fencing(c, NAME, self._fencing)", "        pass"),
         (
             "an apply that is alive keeps its lease",
-            "    except ProcessLookupError:\n        return True",
-            "    except ProcessLookupError:\n        return True\n    return True",
+            "    except OSError:\n        return False\n    return False",
+            "    except OSError:\n        return False\n    return True",
         ),
     ),
     *_guards(
