@@ -154,6 +154,27 @@ def test_another_master_key_from_a_variable_or_a_command(copy: Copy) -> None:
     assert every_file(place) == before
 
 
+@pytest.mark.parametrize("name", ["submit", "revoke", "apply"])
+def test_a_master_key_that_opens_only_a_part_says_so_before_anything_is_done(copy: Copy, name: str) -> None:
+    """A rekey was cut off, and somebody took the old key out of the file: what the program made for itself opens,
+    the authorities' keys do not. Commands that need no such key do not begin either."""
+    place = copy("running")
+    place.killed("keystore", "rekey", at="keystore.rewrap:after")
+    place.here("cert", "list")  # folds what the killed process left of its log into the database's file
+    file = place.state / "master.key"
+    new, old = (line for line in file.read_text().splitlines() if not line.startswith("#"))
+    file.write_text(new + "\n")
+    before = every_file(place)
+    words, well = WRITING[name]
+    code, said = run_in(place, all_is_well, *words)
+    assert code == 1
+    assert "sealed under master key" in said
+    assert every_file(place) == before
+    file.write_text(f"{new}\n{old}\n")
+    _does_its_work(place, words, well)
+    _does_its_work(place, *WRITING["rekey"])
+
+
 @pytest.mark.parametrize("name", ["apply", "sign", "revoke", "rekey"])
 def test_another_master_key_touches_nothing_on_postgresql(copy_on_postgresql: Copy, name: str) -> None:
     place = copy_on_postgresql("running")

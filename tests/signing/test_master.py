@@ -13,6 +13,7 @@ import pytest
 from pkiconf.entropy import SystemEntropy
 from pkiconf.errors import Conflict, PkiconfError, Unavailable
 from pkiconf.model.secret import Secret
+from pkiconf.signing import private_file
 from pkiconf.signing.master import (
     CommandSource,
     EnvironmentSource,
@@ -171,6 +172,22 @@ def test_a_file_that_exists_is_never_overwritten(tmp_path: Path, kind: str) -> N
         create_master_key_file(path, SystemEntropy())
     assert not (tmp_path / "nowhere").exists()
     assert kind == "dangling" or path.read_text() == "precious"
+
+
+def test_a_file_that_appears_meanwhile_is_never_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who does not heed our lock puts a key there between looking and placing."""
+    path = tmp_path / "master.key"
+    write = private_file._write_new
+
+    def meanwhile(temporary: Path, content: bytes) -> None:
+        write(temporary, content)
+        path.write_bytes(b"somebody else's")
+
+    monkeypatch.setattr(private_file, "_write_new", meanwhile)
+    with pytest.raises(Conflict, match="exists already"):
+        create_master_key_file(path, SystemEntropy())
+    assert path.read_bytes() == b"somebody else's"
+    assert sorted(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

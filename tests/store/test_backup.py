@@ -22,13 +22,13 @@ from pkiconf.errors import Conflict, Malformed, PkiconfError, Unavailable, Unver
 from pkiconf.model.actor import SYSTEM
 from pkiconf.model.secret import Secret
 from pkiconf.steps import KILL_VARIABLE, Step
-from pkiconf.store import checkpoints, keys, tables
+from pkiconf.store import checkpoints, keys, migrate, tables
 from pkiconf.store.archive import open_archive
 from pkiconf.store.audit import MAC_NAME, AuditLog, list_events
 from pkiconf.store.audit_verify import verify
 from pkiconf.store.backup import backup
 from pkiconf.store.database import Connection, Database, open_database
-from pkiconf.store.portable import TABLES, count_rows
+from pkiconf.store.portable import TABLES, count_rows, dump
 from pkiconf.store.restore import RestoreReport, past, restore
 from pkiconf.store.sealer import Sealer
 from pkiconf.store.wrapping import SealedRow
@@ -288,6 +288,27 @@ def test_a_database_in_use_is_not_restored_into(
     assert list(state.iterdir()) == []
 
 
+def test_a_database_that_is_taken_into_use_meanwhile_is_not_restored_into(
+    sqlite_archive: Path, tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the first look and the writing another process sets up a PKI of its own there."""
+    db = open_database(None, tmp_path / "restored")
+    upgrade = migrate.upgrade
+
+    def meanwhile(target: Database) -> bool:
+        done = upgrade(target)
+        if target is db:
+            target.write(Step.KEYSTORE_CREATE, lambda c: keys.add_secret(c, MAC_NAME, b"another's", "current"))
+        return done
+
+    monkeypatch.setattr(migrate, "upgrade", meanwhile)
+    with pytest.raises(Conflict):
+        bring_back(sqlite_archive, db, state)
+    assert db.read(keys.list_keys) == []
+    assert db.read(lambda c: keys.get_secret(c, MAC_NAME)).sealed == b"another's"
+    db.close()
+
+
 def test_a_state_folder_in_use_is_not_restored_into(sqlite_archive: Path, tmp_path: Path, state: Path) -> None:
     (state / checkpoints.FILE_NAME).write_text("")
     db = open_database(None, tmp_path / "restored")
@@ -414,6 +435,22 @@ def test_a_backup_never_replaces_a_file(sqlite_database: Database, tmp_path: Pat
         backup(sqlite_database, target, audit=LOG, actor=SYSTEM, now=NOW)
     assert target.read_text() == "precious"
     assert "database.backup" not in list_events_of(sqlite_database)
+
+
+def test_a_backup_never_replaces_a_file_that_appears_meanwhile(
+    sqlite_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqlite_database.write(Step.MIGRATE, fill)
+    target = tmp_path / "backup.tar"
+
+    def meanwhile(db: Database, copy: Path) -> None:
+        dump(db, copy)
+        target.write_bytes(b"somebody else's")
+
+    monkeypatch.setattr("pkiconf.store.backup.dump", meanwhile)
+    with pytest.raises(Conflict, match="exists already"):
+        backup(sqlite_database, target, audit=LOG, actor=SYSTEM, now=NOW)
+    assert target.read_bytes() == b"somebody else's"
 
 
 def test_a_backup_into_nowhere(sqlite_database: Database, tmp_path: Path) -> None:
