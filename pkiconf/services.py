@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pkiconf.acme.bag import ACME, make_acme
+from pkiconf.acme.origin import ORIGIN as ACME_ORIGIN
+from pkiconf.acme.origin import OrderOrigin
 from pkiconf.authority.destroy import Destruction
 from pkiconf.authority.establish import ORIGIN as CA_ORIGIN
 from pkiconf.authority.establish import CAOrigin, Establisher
@@ -54,6 +57,7 @@ class Services:
     ocsp: OCSPResponder
     whereabouts: WhereaboutsLookup
     sealer: Sealer
+    acme: ACME
 
 
 def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes]) -> Services:
@@ -63,10 +67,12 @@ def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes]) -> Se
         CA_ORIGIN: CAOrigin(parts),
         SERVICE_ORIGIN: ServiceOrigin(parts),
         LISTENER_ORIGIN: ListenerOrigin(),
+        ACME_ORIGIN: OrderOrigin(),
     }
     intents = Intents(parts, origins)
     pipeline = Pipeline(parts, intents)
     service_certificates = ServiceCertificates(parts, pipeline)
+    revocations = Revocations(parts)
     establisher = Establisher(parts, pipeline, service_certificates)
     return Services(
         parts=parts,
@@ -84,9 +90,10 @@ def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes]) -> Se
         listener=ListenerCertificates(parts, pipeline),
         settings=DeclaredSettings(parts),
         service_certificates=service_certificates,
-        revocations=Revocations(parts),
+        revocations=revocations,
         crls=CRLs(parts),
         ocsp=OCSPResponder(parts, service_certificates),
         whereabouts=WhereaboutsLookup(parts),
         sealer=Sealer(parts.db, parts.audit, sign_checkpoint, parts.state),
+        acme=make_acme(parts, pipeline, revocations),
     )

@@ -42,6 +42,14 @@ class Step(StrEnum):
     TEMPLATE_WRITE = "template.write"
     TEMPLATE_RETIRE = "template.retire"
     SETTINGS_WRITE = "settings.write"
+    # ACME
+    ACME_POLICY_WRITE = "acme.policy-write"
+    ACME_BINDING_WRITE = "acme.binding-write"
+    ACME_ACCOUNT_WRITE = "acme.account-write"
+    ACME_ORDER_CREATE = "acme.order-create"
+    ACME_ORDER_WRITE = "acme.order-write"
+    ACME_CHALLENGE_ACCEPT = "acme.challenge-accept"
+    ACME_VALIDATED = "acme.validated"
     # reconciler
     APPLY_LEASE = "apply.lease"
     APPLY_RECORD = "apply.record"

@@ -59,6 +59,21 @@ class Action(StrEnum):
     CRL_READ = "crl.read"
     CRL_MAKE = "crl.make"
 
+    ACME_READ = "acme.read"
+    ACME_POLICY_CREATE = "acme-policy.create"
+    ACME_POLICY_UPDATE = "acme-policy.update"
+    ACME_POLICY_RETIRE = "acme-policy.retire"
+    ACME_BINDING_CREATE = "eab.create"
+    ACME_BINDING_UPDATE = "eab.update"
+    ACME_BINDING_ROTATE = "eab.rotate"
+    ACME_BINDING_DELETE = "eab.delete"
+    ACME_ACCOUNT_CREATE = "acme-account.create"
+    ACME_ACCOUNT_UPDATE = "acme-account.update"
+    ACME_ACCOUNT_DEACTIVATE = "acme-account.deactivate"
+    ACME_ORDER_CREATE = "acme-order.create"
+    ACME_ORDER_FINALIZE = "acme-order.finalize"
+    ACME_VALIDATE = "acme-authorization.validate"
+
     KEYSTORE_REKEY = "keystore.rekey"
     AUDIT_READ = "audit.read"
     AUDIT_SEAL = "audit.seal"
@@ -78,6 +93,8 @@ _NEEDS_A_PERSON: Final = frozenset(
         Action.AUTHORITY_EXPORT,
         Action.TEMPLATE_RETIRE,
         Action.TEMPLATE_DELETE,
+        Action.ACME_POLICY_RETIRE,
+        Action.ACME_BINDING_DELETE,
         Action.REQUEST_SIGN,
         Action.REQUEST_DECLINE,
         Action.CERTIFICATE_HOLD,
@@ -93,6 +110,17 @@ MAY: Final[Mapping[str, frozenset[Action]]] = MappingProxyType(
         "operator": frozenset(Action),
         # Our own processes: worker, watcher, supervisor.
         "system": frozenset(Action) - _NEEDS_A_PERSON,
+        # An ACME account, for what is its own: whose it is decides the room that keeps it.
+        "acme": frozenset(
+            {
+                Action.ACME_ACCOUNT_CREATE,
+                Action.ACME_ACCOUNT_UPDATE,
+                Action.ACME_ACCOUNT_DEACTIVATE,
+                Action.ACME_ORDER_CREATE,
+                Action.ACME_ORDER_FINALIZE,
+                Action.CERTIFICATE_REVOKE,
+            }
+        ),
     }
 )
 """Actor kind → what it may do, to any address. A kind that has no row may do nothing."""

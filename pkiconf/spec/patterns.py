@@ -17,7 +17,7 @@ _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S*")
 _MAILBOX: Final = re.compile(r"[^\s@]+@[^\s@]+")
 
 
-def _dns(text: str) -> str:
+def check_dns_pattern(text: str) -> str:
     if text == ANY or _LABELS.fullmatch(text.removeprefix("*.")):
         return text
     raise Advised(f"{text!r} is no pattern of DNS names", f"Write a name, *.domain or *{_host_in(text)}")
@@ -29,7 +29,7 @@ def _common_name(text: str) -> str:
     return text
 
 
-def _network(text: str) -> str:
+def check_network(text: str) -> str:
     try:
         ipaddress.ip_network(text)
     except ValueError:
@@ -37,8 +37,24 @@ def _network(text: str) -> str:
     return text
 
 
+def parse_resolver(text: str) -> tuple[str, int]:
+    """Address and port of a DNS server: `10.0.0.53`, `10.0.0.53:5353`, `2001:db8::53`, `[2001:db8::53]:53`.
+
+    Raises ValueError.
+    """
+    host, port = text, "53"
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") or port
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{port!r} is not a port")
+    return str(ipaddress.ip_address(host)), int(port)
+
+
 def _network_or_any(text: str) -> str:
-    return text if text == ANY else _network(text)
+    return text if text == ANY else check_network(text)
 
 
 def _no_network(text: str) -> Advised:
@@ -115,7 +131,7 @@ def _host_in(text: str) -> str:
     return f", here {found[1]}" if found else ""
 
 
-DNSPattern = Annotated[str, AfterValidator(_dns), Said("a DNS name, *.domain or *")]
+DNSPattern = Annotated[str, AfterValidator(check_dns_pattern), Said("a DNS name, *.domain or *")]
 CommonNamePattern = Annotated[str, AfterValidator(_common_name), Said("a common name, *.domain or *")]
 NetworkPattern = Annotated[
     str, AfterValidator(_network_or_any), Said("an IP address, a network such as 10.0.0.0/8, or *")
@@ -128,7 +144,7 @@ DirectoryPattern = Annotated[
 ]
 
 DNSSubtree = Annotated[str, AfterValidator(_subtree_domain), Said("a domain")]
-Network = Annotated[str, AfterValidator(_network), Said("a network such as 10.0.0.0/8")]
+Network = Annotated[str, AfterValidator(check_network), Said("a network such as 10.0.0.0/8")]
 EmailSubtree = Annotated[str, AfterValidator(_subtree_email), Said("a mailbox, a host or .domain")]
 URISubtree = Annotated[str, AfterValidator(_subtree_uri), Said("a host or .domain")]
 DirectorySubtree = Annotated[str, AfterValidator(_directory), Said("RFC 4514 text such as O=Example Corp,C=NL")]

@@ -48,9 +48,9 @@ def _reference(name: str, target: str, nullable: bool = False) -> Column[int]:
     return Column(name, BigInteger, ForeignKey(target), nullable=nullable)
 
 
-def _partial(name: str, *columns: str, where: ColumnElement[bool]) -> Index:
+def _partial(name: str, *columns: str, where: ColumnElement[bool], unique: bool = False) -> Index:
     """An index of some of the rows."""
-    return Index(name, *columns, sqlite_where=where, info={"where": where})
+    return Index(name, *columns, unique=unique, sqlite_where=where, info={"where": where})
 
 
 @event.listens_for(metadata, "before_create")
@@ -344,6 +344,131 @@ job = Table(
     UniqueConstraint("kind", "dedupe"),
     Index("ix_job_due", "due_at"),
     **_NEVER_REUSED,
+)
+
+acme_policy = Table(
+    "acme_policy",
+    metadata,
+    _id(),
+    Column("slug", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("owner", Text, nullable=False),
+    Column("lifecycle", Text, nullable=False),  # active | retired
+    Column("spec", Text, nullable=False),  # the resolved declaration
+    Column("spec_digest", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    **_NEVER_REUSED,
+)
+
+acme_binding = (
+    Table(  # an external account binding (RFC 8555 §7.3.4); a deleted one stays, for its accounts and the audit
+        "acme_binding",
+        metadata,
+        _id(),
+        _reference("policy_id", "acme_policy.id"),
+        Column("name", Text, nullable=False),
+        Column("owner", Text, nullable=False),
+        Column("lifecycle", Text, nullable=False),  # active | deleted
+        Column("key_id", Text, nullable=False, unique=True),  # what clients send as kid
+        Column("sealed", LargeBinary),  # the HMAC key, sealed; NULL once deleted
+        Column("wrapping_key_id", Text),
+        Column("spec", Text, nullable=False),
+        Column("spec_digest", Text, nullable=False),
+        Column("generation", BigInteger, nullable=False),
+        Column("accounts", BigInteger, nullable=False, server_default="0"),  # how many registered with it
+        Column("created_at", BigInteger, nullable=False),
+        _partial(
+            "ix_acme_binding_active", "policy_id", "name", where=Column("lifecycle", Text) == "active", unique=True
+        ),
+        **_NEVER_REUSED,
+    )
+)
+
+acme_account = Table(
+    "acme_account",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),  # in its URL: random, never given again
+    _reference("policy_id", "acme_policy.id"),
+    Column("binding_id", BigInteger, ForeignKey("acme_binding.id")),  # NULL where the policy asks for none
+    Column("thumbprint", Text, nullable=False, unique=True),  # RFC 7638, SHA-256, base64url
+    Column("jwk", Text, nullable=False),  # canonical, public members only
+    Column("status", Text, nullable=False),  # valid | deactivated | revoked
+    Column("contacts", Text, nullable=False),  # JSON array
+    Column("terms_agreed_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_from", Text, nullable=False),  # the client's address
+    Index("ix_acme_account_policy_id", "policy_id"),
+    Index("ix_acme_account_binding_id", "binding_id"),
+    **_NEVER_REUSED,
+)
+
+acme_order = Table(
+    "acme_order",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    _reference("account_id", "acme_account.id"),
+    _reference("template_id", "template.id"),
+    Column("status", Text, nullable=False),  # pending | ready | processing | valid | invalid
+    Column("identifiers", Text, nullable=False),  # JSON array of type:value, a wildcard with its "*."
+    Column("profile", Text, nullable=False),
+    Column("not_before", BigInteger),
+    Column("not_after", BigInteger),
+    Column("replaces", Text),  # RFC 9773 certificate identifier
+    Column("error", Text),  # JSON problem
+    Column("issuer_id", BigInteger),  # with serial: the certificate, from reserve on
+    Column("serial", LargeBinary),
+    Column("spki_sha256", LargeBinary),  # of the key that it was finalized with
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("ix_acme_order_account_id", "account_id", "id"),
+    _partial("ix_acme_order_replaces", "replaces", where=Column("replaces", Text).is_not(None)),
+    **_NEVER_REUSED,
+)
+
+acme_authorization = Table(
+    "acme_authorization",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    _reference("account_id", "acme_account.id"),
+    Column("kind", Text, nullable=False),  # dns | ip
+    Column("value", Text, nullable=False),  # lower case, A-labels, never with "*."
+    Column("wildcard", Integer, nullable=False),  # 1: for "*." of the value
+    Column("status", Text, nullable=False),  # pending | valid | invalid | deactivated | revoked
+    Column("token", Text, nullable=False),  # of all its challenges
+    Column("offered", Text, nullable=False),  # challenge types, separated by commas; empty when pre-approved
+    Column("accepted", Text),  # the challenge type that the client chose
+    Column("accepted_at", BigInteger),
+    Column("validated_at", BigInteger),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("error", Text),  # JSON problem of the last attempt
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("ix_acme_authorization_account_id", "account_id", "value", "kind"),
+    **_NEVER_REUSED,
+)
+
+acme_order_authorization = Table(
+    "acme_order_authorization",
+    metadata,
+    _reference("order_id", "acme_order.id"),
+    _reference("authorization_id", "acme_authorization.id"),
+    PrimaryKeyConstraint("order_id", "authorization_id"),
+    Index("ix_acme_order_authorization_authorization_id", "authorization_id"),
+    sqlite_with_rowid=False,
+)
+
+acme_issued_name = Table(  # insert-only, written with a completed order: what limits by name count
+    "acme_issued_name",
+    metadata,
+    Column("value", Text, nullable=False),  # type:value
+    Column("at", BigInteger, nullable=False),
+    _reference("order_id", "acme_order.id"),
+    PrimaryKeyConstraint("value", "at", "order_id"),
+    sqlite_with_rowid=False,
 )
 
 lease = Table(

@@ -16,4 +16,10 @@ def test_partial_indexes_are_partial_on_postgresql_too(empty_postgres_url: str) 
     query = "SELECT indexname FROM pg_indexes WHERE schemaname = 'public' AND indexdef LIKE '%% WHERE %%'"
     found = {str(name) for (name,) in db.read(lambda c: c.exec_driver_sql(query).all())}
     db.close()
-    assert found == {"ix_ca_certificate_preferred", "ix_certificate_revoked", "ix_certificate_reserved"}
+    assert found == {
+        "ix_acme_binding_active",
+        "ix_acme_order_replaces",
+        "ix_ca_certificate_preferred",
+        "ix_certificate_reserved",
+        "ix_certificate_revoked",
+    }

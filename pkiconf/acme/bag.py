@@ -1,0 +1,43 @@
+"""Everything of ACME in one frozen value, for endpoints, worker and command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pkiconf.acme.accounts import Accounts
+from pkiconf.acme.authorizations import Authorizations
+from pkiconf.acme.bindings import Bindings
+from pkiconf.acme.orders import Orders
+from pkiconf.acme.policies import Policies
+from pkiconf.acme.renewals import Renewals
+from pkiconf.acme.revocations import ACMERevocations
+from pkiconf.acme.validation import Validations
+from pkiconf.issuance.parts import Parts
+from pkiconf.issuance.pipeline import Pipeline
+from pkiconf.revocation.revoke import Revocations
+
+
+@dataclass(frozen=True)
+class ACME:
+    policies: Policies
+    bindings: Bindings
+    accounts: Accounts
+    orders: Orders
+    authorizations: Authorizations
+    validations: Validations
+    revocations: ACMERevocations
+    renewals: Renewals
+
+
+def make_acme(parts: Parts, pipeline: Pipeline, revocations: Revocations) -> ACME:
+    authorizations = Authorizations(parts)
+    return ACME(
+        policies=Policies(parts),
+        bindings=Bindings(parts),
+        accounts=Accounts(parts),
+        orders=Orders(parts, pipeline, authorizations),
+        authorizations=authorizations,
+        validations=Validations(parts),
+        revocations=ACMERevocations(parts, revocations),
+        renewals=Renewals(parts),
+    )
