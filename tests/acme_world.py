@@ -41,7 +41,7 @@ def challenge_responder(tokens: Mapping[str, str]) -> Iterator[int]:
         thread.join(10)
 
 
-class Names(BaseResolver):
+class Names(BaseResolver):  # type: ignore[misc]
     """Every name is a host at `address`; TXT records are those of `texts`, by name without the last dot."""
 
     def __init__(self, texts: Mapping[str, list[str]], address: str = "127.0.0.1") -> None:
