@@ -1,7 +1,11 @@
-"""Certificates (RFC 5280 §4.1): where their bytes are made, and read."""
+"""Certificates (RFC 5280 §4.1): where their bytes are made, and read.
+
+Nearly all of a certificate is octets already when it is made, so they are joined; what is read is declared.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -10,15 +14,27 @@ from typing import Annotated, Final
 from cryptography import x509
 from cryptography.hazmat import asn1
 
-from pkiconf.der import oids
 from pkiconf.der.algorithms import encode_algorithm, parse_algorithm
-from pkiconf.der.tlv import decode
+from pkiconf.der.extension_list import encode_extension
+from pkiconf.der.times import encode_time
+from pkiconf.der.tlv import (
+    BIT_STRING,
+    CONSTRUCTED,
+    CONTEXT,
+    INTEGER,
+    decode,
+    encode_sequence,
+    encode_tlv,
+    read_element,
+)
 from pkiconf.errors import Malformed, Refused
 from pkiconf.model.certificate import Extension, TBSCertificate
 from pkiconf.model.keys import SignatureAlgorithm
 
 SERIAL_OCTETS_LIMIT: Final = 20  # RFC 5280 §4.1.2.2
 _V1, _V3 = 0, 2
+_VERSION_3: Final = b"\xa0\x03\x02\x01\x02"
+_EXTENSIONS: Final = CONTEXT | CONSTRUCTED | 3
 
 
 @asn1.sequence
@@ -87,61 +103,49 @@ def encode_tbs_certificate(tbs: TBSCertificate) -> bytes:
         raise Refused("a serial number must be positive and have at most 20 octets (RFC 5280 §4.1.2.2)")
     if len({extension.oid for extension in tbs.extensions}) != len(tbs.extensions):
         raise Refused("a certificate must not hold an extension twice (RFC 5280 §4.2)")
-    return asn1.encode_der(
-        _TBSCertificate(
-            version=_V3,
-            serial_number=tbs.serial_number,
-            signature=_algorithm_element(tbs.signature),
-            issuer=_issuer_element(tbs.issuer),
-            validity=_Validity(not_before=_time_element(tbs.not_before), not_after=_time_element(tbs.not_after)),
-            subject=decode(asn1.TLV, tbs.subject, "a subject"),
-            subject_public_key_info=decode(asn1.TLV, tbs.spki, "a SubjectPublicKeyInfo"),
-            issuer_unique_id=None,
-            subject_unique_id=None,
-            extensions=[
-                _Extension(
-                    extn_id=oids.object_identifier(extension.oid),
-                    critical=extension.critical,
-                    extn_value=extension.value,
-                )
-                for extension in tbs.extensions
-            ]
-            or None,
+    return encode_sequence(
+        (
+            _VERSION_3,
+            _encode_positive(tbs.serial_number),
+            encode_algorithm(tbs.signature),
+            read_element(tbs.issuer, "an issuer").der,
+            encode_sequence((_checked_time(tbs.not_before), _checked_time(tbs.not_after))),
+            read_element(tbs.subject, "a subject").der,
+            read_element(tbs.spki, "a SubjectPublicKeyInfo").der,
+            *_extensions_field(tbs.extensions),
         )
     )
 
 
-@lru_cache(maxsize=64)
-def _algorithm_element(algorithm: SignatureAlgorithm) -> asn1.TLV:
-    return decode(asn1.TLV, encode_algorithm(algorithm), "an algorithm")
+def _encode_positive(number: int) -> bytes:
+    # One bit more than it has: the highest of an INTEGER is its sign.
+    return encode_tlv(INTEGER, number.to_bytes(number.bit_length() // 8 + 1))
 
 
-@lru_cache(maxsize=64)
-def _issuer_element(name: bytes) -> asn1.TLV:
-    """Thousands of certificates have one issuer."""
-    return decode(asn1.TLV, name, "an issuer")
+def _extensions_field(extensions: Sequence[Extension]) -> tuple[bytes, ...]:
+    """Left out where there are none: the list must not be empty."""
+    if not extensions:
+        return ()
+    return (encode_tlv(_EXTENSIONS, encode_sequence(map(_encode_extension, extensions))),)
 
 
-def _time_element(moment: datetime) -> asn1.UTCTime | asn1.GeneralizedTime:
+# All but two extensions of a certificate stand in thousands of others.
+_encode_extension = lru_cache(maxsize=1024)(encode_extension)
+
+
+def _checked_time(moment: datetime) -> bytes:
     """RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050. Raises Refused."""
     if moment.tzinfo is None or moment.microsecond:
         raise Refused("a time in a certificate must be aware and in whole seconds")
-    if moment.tzinfo is not UTC:
-        moment = moment.astimezone(UTC)
-    if moment.year < 1950:
+    if moment.astimezone(UTC).year < 1950:
         raise Refused("a time in a certificate must not lie before 1950")
-    return asn1.UTCTime(moment) if moment.year < 2050 else asn1.GeneralizedTime(moment)
+    return encode_time(moment)
 
 
 def assemble_certificate(tbs: bytes, algorithm: SignatureAlgorithm, signature: bytes) -> bytes:
     """The Certificate over `tbs`, which is copied byte for byte."""
-    return asn1.encode_der(
-        _Certificate(
-            tbs_certificate=decode(asn1.TLV, tbs, "a TBSCertificate"),
-            signature_algorithm=_algorithm_element(algorithm),
-            signature_value=asn1.BitString(signature, 0),
-        )
-    )
+    signed = read_element(tbs, "a TBSCertificate").der
+    return encode_sequence((signed, encode_algorithm(algorithm), encode_tlv(BIT_STRING, b"\0" + signature)))
 
 
 def parse_certificate(der: bytes) -> Certificate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from pkiconf.der import oids
@@ -111,6 +112,7 @@ def _string_tag(attribute: Attribute) -> int:
     return UTF8_STRING
 
 
+@lru_cache(maxsize=64)  # a subject is read in a request, and again in the certificate that is made of it
 def parse_name(der: bytes) -> Name:
     """Raises Malformed for anything that is not the DER of an RDNSequence of strings. Values may be longer or
     have other string types than RFC 5280 allows: many do, and `encode_name` is where that is refused."""

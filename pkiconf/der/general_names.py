@@ -97,6 +97,7 @@ def encode_general_names(names: Iterable[GeneralName]) -> bytes:
     return encode_sequence(encoded)
 
 
+@lru_cache(maxsize=64)  # those of a request are read again in the certificate that is made of it
 def parse_general_names(der: bytes) -> tuple[GeneralName, ...]:
     """GeneralNames. Raises Malformed, also for an empty list and for the two kinds that nobody uses (x400Address,
     ediPartyName). Only the form is checked here, not whether a DNS name is one: see `check_general_name`."""

@@ -98,5 +98,6 @@ def object_identifier(dotted: str) -> x509.ObjectIdentifier:
     return oid
 
 
+@lru_cache(maxsize=1024)
 def decode_oid(der: bytes, what: str) -> str:
     return tlv.decode(x509.ObjectIdentifier, der, what).dotted_string

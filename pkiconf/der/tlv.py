@@ -6,7 +6,8 @@ occur in no structure of ours and are refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 from cryptography.hazmat import asn1
@@ -37,6 +38,10 @@ class Element(NamedTuple):
     der: bytes
 
 
+# What `Element(…)` does in the end, without its detour over keyword arguments: one request holds sixty of them.
+_element: Final[Callable[[tuple[int, bytes, bytes]], Element]] = partial(tuple.__new__, Element)
+
+
 def encode_tlv(tag: int, content: bytes) -> bytes:
     size = len(content)
     # One formatting for each of the usual lengths: nothing else in a certificate or an answer is done so often.
@@ -61,11 +66,12 @@ def encode_set(parts: Iterable[bytes]) -> bytes:
 
 def read_header(data: bytes, at: int, what: str) -> tuple[int, int]:
     """Where the content of the element at `at` begins and ends."""
-    if at + 2 > len(data):
+    start = at + 2
+    if start > len(data):
         raise Malformed(f"{what} ends in the middle of an element")
     if data[at] & 0x1F == 0x1F:
         raise Malformed(f"{what} holds a tag number above 30")
-    first, start = data[at + 1], at + 2
+    first = data[at + 1]
     if first < 0x80:
         return start, start + first
     count = first & 0x7F
@@ -80,26 +86,28 @@ def read_header(data: bytes, at: int, what: str) -> tuple[int, int]:
 def read_elements(content: bytes, what: str) -> list[Element]:
     """All elements of `content`, which they fill exactly."""
     elements = []
-    at = 0
-    while at < len(content):
+    at, size = 0, len(content)
+    while at < size:
         start, end = read_header(content, at, what)
-        if end > len(content):
+        if end > size:
             raise Malformed(f"{what} ends in the middle of an element")
-        elements.append(Element(content[at], content[start:end], content[at:end]))
+        elements.append(_element((content[at], content[start:end], content[at:end])))
         at = end
     return elements
 
 
 def read_element(der: bytes, what: str, tag: int | None = None) -> Element:
     """The one element that `der` is, of the given tag; anything behind it is refused."""
-    elements = read_elements(der, what)
-    if len(elements) != 1:
-        raise Malformed(
-            f"{what} is followed by {len(der) - len(elements[0].der)} more octets" if elements else f"{what} is empty"
-        )
-    if tag is not None and elements[0].tag != tag:
-        raise Malformed(f"{what} has ASN.1 tag 0x{elements[0].tag:02x} where 0x{tag:02x} belongs")
-    return elements[0]
+    if not der:
+        raise Malformed(f"{what} is empty")
+    start, end = read_header(der, 0, what)
+    if end > len(der):
+        raise Malformed(f"{what} ends in the middle of an element")
+    if end < len(der):
+        raise Malformed(f"{what} is followed by {len(der) - end} more octets")
+    if tag is not None and der[0] != tag:
+        raise Malformed(f"{what} has ASN.1 tag 0x{der[0]:02x} where 0x{tag:02x} belongs")
+    return _element((der[0], der[start:end], der))
 
 
 def read_sequence(der: bytes, what: str) -> list[Element]:

@@ -18,6 +18,7 @@ from pkiconf.model.keys import Hash, KeyType, Padding, SignatureAlgorithm
 _HASHES: Final[Mapping[Hash, hashes.HashAlgorithm]] = MappingProxyType(
     {Hash.SHA256: hashes.SHA256(), Hash.SHA384: hashes.SHA384(), Hash.SHA512: hashes.SHA512()}
 )
+_ECDSA: Final = {name: ec.ECDSA(algorithm) for name, algorithm in _HASHES.items()}
 _FixedKey = (
     ed25519.Ed25519PublicKey
     | ed448.Ed448PublicKey
@@ -44,10 +45,11 @@ def verify_signature(spki: bytes, algorithm: SignatureAlgorithm, message: bytes,
     """
     key = load_public_key(spki)
     try:
-        if isinstance(key, rsa.RSAPublicKey) and algorithm.key_type is KeyType.RSA:
+        if algorithm.key_type is KeyType.RSA and isinstance(key, rsa.RSAPublicKey):
             key.verify(signature, message, _padding(algorithm), _hash(algorithm))
-        elif isinstance(key, ec.EllipticCurvePublicKey) and algorithm.key_type is KeyType.EC:
-            key.verify(signature, message, ec.ECDSA(_hash(algorithm)))
+        elif algorithm.key_type is KeyType.EC and isinstance(key, ec.EllipticCurvePublicKey):
+            assert algorithm.hash is not None
+            key.verify(signature, message, _ECDSA[algorithm.hash])
         elif isinstance(key, _FixedKey) and isinstance(key, _FIXED.get(algorithm.name, ())):
             key.verify(signature, message)
         else:

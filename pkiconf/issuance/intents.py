@@ -60,10 +60,7 @@ class Signed:
     intent: Intent
     signature: bytes
     chain: tuple[bytes, ...]
-
-    @property
-    def der(self) -> bytes:
-        return assemble_certificate(self.intent.tbs, self.intent.algorithm, self.signature)
+    der: bytes
 
 
 class Intents:
@@ -128,7 +125,7 @@ class Intents:
         except SigningUnavailable:
             return Pending(f"{intent.origin_kind}/{intent.origin_id}", retry_after=int(SIGNING_TIME.total_seconds()))
         verify_signature(issuer_spki, intent.algorithm, intent.tbs, signature)
-        return Signed(intent, signature, chain)
+        return Signed(intent, signature, chain, assemble_certificate(intent.tbs, intent.algorithm, signature))
 
     def completion(self, signed: Signed) -> Callable[[Connection], None]:
         """Transaction 2. It raises NotReserved when another process was first."""

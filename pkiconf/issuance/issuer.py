@@ -160,16 +160,23 @@ class IssuingContext:
     template_version_id: int
     chain: tuple[bytes, ...]
     key: keys.KeyRow
+    own_certificate: bool
+    """For what the issuer signs for its own key."""
 
 
 class IssuingContexts:
-    """Contexts of this process, looked up by one cheap statement and rebuilt when a row behind them has changed."""
+    """Contexts of this process, rebuilt when a row behind them has changed."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int, bool], IssuingContext] = {}
 
+    def find(self, issuer_id: int, template_id: int, *, own_certificate: bool) -> IssuingContext | None:
+        """The one used last, which may have been overtaken. Good enough to prepare a certificate with, since the
+        reservation looks at the stamp in its own transaction; not to refuse one."""
+        return self._known.get((issuer_id, template_id, own_certificate))
+
     def load(self, c: Connection, issuer_id: int, template_id: int, *, own_certificate: bool) -> IssuingContext:
-        """Raises NotFound for a row that is gone, Conflict for an issuer without a certificate."""
+        """As the rows say now. Raises NotFound for a row that is gone, Conflict for an issuer without a certificate."""
         stamp = templates.issuing_stamp(c, template_id, issuer_id)
         place = (issuer_id, template_id, own_certificate)
         known = self._known.get(place)
@@ -188,4 +195,5 @@ def _build(c: Connection, stamp: templates.IssuingStamp, issuer_id: int, own_cer
         template_version_id=version.id,
         chain=chain_of(c, issuer_id),
         key=keys.get_key(c, issuer.key_id),
+        own_certificate=own_certificate,
     )

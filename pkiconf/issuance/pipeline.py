@@ -70,11 +70,12 @@ class Pipeline:
         Pending when the key gives no answer now: the intent stands and is resumed.
         Raises NotFound, Conflict (the origin may not be served), Unavailable (database, master key).
         """
+        draft = self._draft
         for _ in range(3):
             try:
-                return self._issue(order)
+                return self._issue(draft(order))
             except DeclarationMoved:
-                continue
+                draft = self._draft_anew
             except Refused as ex:
                 return Rejected(str(ex))
         raise Conflict(f"{order.address} keeps changing while a certificate is being issued", "Try again")
@@ -90,12 +91,11 @@ class Pipeline:
             for outcome in self._issue_batch(orders[first : first + BATCH])
         ]
 
-    def _issue(self, order: IssuanceOrder) -> Outcome:
-        draft = self._draft(order)
+    def _issue(self, draft: Draft) -> Outcome:
         try:
             self._parts.db.write(Step.CERTIFICATE_RESERVE, self._reservation(draft))
         except certificates.OriginTaken:
-            return self._served_before(order)
+            return self._served_before(draft.order)
         return self.intents.finish(draft.intent, draft.signer, draft.context.facts.spki, draft.context.chain)
 
     def _issue_batch(self, orders: Sequence[IssuanceOrder]) -> list[Outcome | PkiconfError]:
@@ -144,11 +144,31 @@ class Pipeline:
             return ex
 
     def _draft(self, order: IssuanceOrder) -> Draft:
-        """Authorize, evaluate, encode, lint. Raises Refused, NotFound, Conflict, Unavailable; records nothing."""
-        own = order.origin_kind == "ca" and order.wanted.spki == self._spki_of(order.issuer_id)
+        """Authorize, evaluate, encode, lint. Raises Refused, NotFound, Conflict, Unavailable; records nothing.
+
+        What was read for the last certificate serves for this one, and the reservation finds out if it has moved. A
+        refusal is only given on what stands now.
+        """
+        kept = self._contexts.find(order.issuer_id, order.template_id, own_certificate=self._is_own(order))
+        if kept is None:
+            return self._draft_anew(order)
+        try:
+            return self._draft_with(order, kept)
+        except PkiconfError:
+            return self._draft_anew(order)
+
+    def _draft_anew(self, order: IssuanceOrder) -> Draft:
+        own = self._is_own(order)
         context = self._parts.db.read(
             lambda c: self._contexts.load(c, order.issuer_id, order.template_id, own_certificate=own)
         )
+        return self._draft_with(order, context)
+
+    def _is_own(self, order: IssuanceOrder) -> bool:
+        """Whether an issuer signs this for its own key, as a root does."""
+        return order.origin_kind == "ca" and order.wanted.spki == self._spki_of(order.issuer_id)
+
+    def _draft_with(self, order: IssuanceOrder, context: IssuingContext) -> Draft:
         if context.stamp.template_lifecycle != "active":
             raise Refused(f"{order.address}: the template is retired", "Declare it again, or choose another")
         if not order.beyond_service:
@@ -157,7 +177,7 @@ class Pipeline:
         check_public_key(order.wanted.spki, order.wanted.key)
         tbs = self._evaluate(order, context)
         encoded = encode_tbs_certificate(tbs)
-        check_lints(encoded, LintContext(issuer=context.facts, self_issued=own))
+        check_lints(encoded, LintContext(issuer=context.facts, self_issued=context.own_certificate))
         return Draft(order, context, signer, tbs, encoded)
 
     def _served_before(self, order: IssuanceOrder) -> Outcome:

@@ -32,11 +32,8 @@ canonical: Final = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False, allow_nan=False
 ).encode
 
-_INSERT: Final[Prepared[tuple[int]]] = Prepared(
-    insert(audit_event)
-    .values(at=bindparam("at"), body=bindparam("body"), mac=bindparam("mac"))
-    .returning(audit_event.c.id)
-)
+_EVENT_ROW: Final = insert(audit_event).values(at=bindparam("at"), body=bindparam("body"), mac=bindparam("mac"))
+_INSERT: Final = Prepared(_EVENT_ROW.returning(audit_event.c.id), sqlite=_EVENT_ROW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,7 @@ class AuditLog:
                 "proved_by": actor.proved_by,
             }
         )
-        return int(_INSERT.scalar(c, {"at": epoch, "body": body, "mac": self.mac(_EVENT, body.encode())}))
+        return _INSERT.added(c, {"at": epoch, "body": body, "mac": self.mac(_EVENT, body.encode())})
 
     def is_genuine(self, event: AuditEventRow) -> bool:
         """Whether the body is one that this log wrote, at the time its row says."""

@@ -15,11 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
+from sqlalchemy import text
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
 from pkiconf.errors import Malformed, PkiconfError
 from pkiconf.steps import Step
+from pkiconf.store.prepared import Prepared
 
 __all__ = ["DATABASE_FILE", "TIMEOUT", "Connection", "Database", "database_file", "open_database"]
 
@@ -28,6 +30,10 @@ T = TypeVar("T")
 DATABASE_FILE: Final = "pkiconf.db"
 TIMEOUT: Final = 10.0
 """Seconds that a read or a write waits for others before it is Unavailable."""
+
+_SAVEPOINT: Final = Prepared(text("SAVEPOINT one_of_many"))
+_ROLLBACK: Final = Prepared(text("ROLLBACK TO SAVEPOINT one_of_many"))
+_RELEASE: Final = Prepared(text("RELEASE SAVEPOINT one_of_many"))
 
 
 class Database(ABC):
@@ -99,14 +105,14 @@ class Database(ABC):
 
 
 def _tried(c: Connection, fn: Callable[[Connection], None]) -> PkiconfError | None:
-    c.exec_driver_sql("SAVEPOINT one_of_many")
+    _SAVEPOINT.count(c)
     refused: PkiconfError | None = None
     try:
         fn(c)
     except PkiconfError as error:
         refused = error
-        c.exec_driver_sql("ROLLBACK TO SAVEPOINT one_of_many")
-    c.exec_driver_sql("RELEASE SAVEPOINT one_of_many")
+        _ROLLBACK.count(c)
+    _RELEASE.count(c)
     return refused
 
 
