@@ -32,7 +32,7 @@ docs: .venv/docs.stamp
 	$(BIN)/python -m docs.reference
 	$(BIN)/mkdocs build --strict
 
-# Programs of others that tests judge with: openssl, GnuTLS. Says plainly what it could not install.
+# Programs of others that tests judge with, or serve: openssl, GnuTLS, curl, lego. Says plainly what it could not install.
 .PHONY: system-packages
 system-packages:
 	@sh scripts/system-packages.sh
@@ -45,7 +45,7 @@ system-packages:
 	@touch $@
 
 .venv/test.stamp: .venv/bin/python pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,clients]'
 	@touch $@ .venv/run.stamp
 
 .venv/docs.stamp: .venv/test.stamp

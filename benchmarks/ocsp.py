@@ -21,6 +21,7 @@ from cryptography.x509.ocsp import OCSPRequestBuilder
 
 from benchmarks.measure import run, show
 from benchmarks.prepared import OPERATOR, prepared
+from benchmarks.processes import tree_cpu
 from pkiconf.cli.listening import wait_for_listener
 from pkiconf.model.request import Issued, Overrides
 from pkiconf.services import Services
@@ -85,10 +86,10 @@ def _load(what: str, request: bytes, server: int) -> None:
         (Path(folder) / "request.der").write_bytes(request)
         script = Path(folder) / "post.lua"
         script.write_text(_SCRIPT.format(request=Path(folder) / "request.der"))
-        before = _tree_cpu(server)
+        before = tree_cpu(server)
         command = ["wrk", "-t1", "-c8", "-d8s", "-s", str(script), f"http://{_BIND}/ocsp/issuing"]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        cpu = _tree_cpu(server) - before
+        cpu = tree_cpu(server) - before
     total = int(_found(r"(\d+) requests in", output))
     rate = float(_found(r"Requests/sec:\s+([\d.]+)", output))
     figure = f"{rate:9,.0f}/s   {cpu / total * 1000:7.3f} ms CPU each"
@@ -98,22 +99,3 @@ def _load(what: str, request: bytes, server: int) -> None:
 def _found(pattern: str, text: str) -> str:
     matched: Any = re.search(pattern, text)
     return str(matched[1])
-
-
-def _tree_cpu(root: int) -> float:
-    """User and system seconds of a process and all its descendants, so far."""
-    parents, seconds = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            parents[int(entry.name)] = int(fields[1])
-            seconds[int(entry.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    tree, grown = {root}, True
-    while grown:
-        more = {child for child, parent in parents.items() if parent in tree} - tree
-        tree |= more
-        grown = bool(more)
-    return sum(seconds.get(process, 0.0) for process in tree)

@@ -103,6 +103,12 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     yield from _fresh(postgres_server, _TEMPLATE)
 
 
+@pytest.fixture(scope="session")
+def lasting_postgres_url(postgres_server: str) -> Iterator[str]:
+    """A migrated database for one installation that many tests share."""
+    yield from _fresh(postgres_server, _TEMPLATE)
+
+
 @pytest.fixture
 def empty_postgres_url(postgres_server: str) -> Iterator[str]:
     yield from _fresh(postgres_server, "template1")

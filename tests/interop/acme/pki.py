@@ -1,0 +1,136 @@
+"""A PKI that is really running, for strangers' ACME clients: server, worker and watcher as `pkiconf up` starts them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.interop.acme.names import Names, serving_names
+from tests.serving.running import Installation, Running, Server, eventually, free_port
+from tests.tools import accepted, find_tool, run_tool
+
+DECLARATION = """
+settings:
+  base_url: http://127.0.0.1:{port}
+  validation:
+    resolvers: ["127.0.0.1:{dns}"]
+    allowed_networks: [127.0.0.0/8]
+    http_port: {http}
+    tls_port: {tls}
+authorities:
+  - {{ name: root, subject: {{ common_name: Interop Root }}, key: {{ type: ec, curve: p256 }} }}
+  - {{ name: issuing, issuer: root, subject: {{ common_name: Interop Issuing }}, key: {{ type: ec, curve: p256 }} }}
+templates:
+  - name: web-server
+    authority: issuing
+    starter: web-server
+    validity: 90d
+    names: {{ allow: {{ dns: ["*.corp.example", "*.known.example", "*.internal", intranet] }} }}
+  - name: brief
+    authority: issuing
+    starter: web-server
+    validity: 1m
+    names: {{ allow: {{ dns: ["*.corp.example"] }} }}
+acme_policies:
+  - name: internal
+    profiles: {{ usual: issuing/web-server, brief: issuing/brief }}
+    default_profile: usual
+    preapproved_domains: ["*.known.example"]
+    external_account_bindings:
+      - {{ name: clients, max_accounts: null, key_id: {kid}, hmac_key: !env INTEROP_HMAC_KEY }}
+  - name: brief
+    template: issuing/brief
+    external_account_bindings:
+      - {{ name: clients, max_accounts: null, key_id: brief, hmac_key: !env INTEROP_HMAC_KEY }}
+"""
+
+
+@dataclass(frozen=True)
+class PKI:
+    """`http` and `tls` are the ports that challenges are looked for at; `hmac_key` is unpadded base64url."""
+
+    installation: Installation
+    tree: Running
+    server: Server
+    names: Names
+    http: int
+    tls: int
+    kid: str
+    hmac_key: str
+    root: Path
+    issuing: Path
+
+    @property
+    def directory(self) -> str:
+        return f"{self.server.url}/acme/directory"
+
+    def command(self, *words: str | Path) -> str:
+        """What a command of ours prints."""
+        return self.installation.run(*words).stdout
+
+    def verified(self, leaf: Path, chain: Path | None = None, name: str = "") -> str:
+        """Openssl's judgement of a certificate, and everything that it reads in it."""
+        accepted(run_tool(
+            "openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", self.root,
+            "-untrusted", chain or leaf, *(("-verify_hostname", name) if name else ()), leaf,
+        ))  # fmt: skip
+        return accepted(run_tool("openssl", "x509", "-in", leaf, "-noout", "-text"))
+
+    def is_revoked(self, leaf: Path, name: str) -> bool:
+        """As OCSP says."""
+        said = run_tool(
+            "openssl", "ocsp", "-issuer", self.issuing, "-cert", leaf, "-CAfile", self.root, "-no_nonce",
+            "-verify_other", self.issuing, "-url", f"{self.server.url}/ocsp/issuing",
+        )  # fmt: skip
+        text = accepted(said)
+        assert "Response verify OK" in text
+        return f"{leaf}: revoked" in text
+
+    def orders(self) -> list[dict[str, object]]:
+        return list(json.loads(self.command("acme", "order", "list", "--json")))
+
+
+@contextmanager
+def running_pki(folder: Path, database_url: str | None) -> Iterator[PKI]:
+    """`database_url` is None for SQLite in the state folder."""
+    port, dns, http, tls = free_port(), free_port(), free_port(), free_port()
+    key = base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
+    settings = {"INTEROP_HMAC_KEY": key, **({"PKICONF_DATABASE_URL": database_url} if database_url else {})}
+    installation = Installation(folder, settings)
+    declaration = folder / "pki.yaml"
+    declaration.write_text(DECLARATION.format(port=port, dns=dns, http=http, tls=tls, kid="clients"))
+    with serving_names(folder / "names", dns) as names:
+        with installation.running("up", declaration, "--bind", f"127.0.0.1:{port}") as tree:
+            server = Server(port, tree)
+            eventually(lambda: tree.process.poll() is not None or server.answers(), 90)
+            assert tree.process.poll() is None, tree.text
+            eventually(lambda: len(tree.processes("pkiconf worker")) > 0)
+            yield PKI(
+                installation, tree, server, names, http, tls, "clients", key,
+                installation.export("root"), installation.export("issuing"),
+            )  # fmt: skip
+            assert "Traceback" not in tree.text, tree.text
+
+
+def run_client(
+    pki: PKI, *words: str | Path, seconds: float = 90, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """A client to its end, whatever it says; its standard output and error in one."""
+    program = find_tool(str(words[0]))
+    return subprocess.run(
+        [program, *map(str, words[1:])], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, timeout=seconds, cwd=pki.installation.folder,
+        env={**os.environ, "HOME": str(pki.installation.folder), **environment},
+    )  # fmt: skip
+
+
+def fetched(url: str) -> dict[str, object]:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return dict(json.load(answer))
