@@ -1,16 +1,17 @@
-"""`python -m benchmarks [commands issuance ocsp crl]`."""
+"""`python -m benchmarks [commands issuance ocsp crl acme acme-memory]`."""
 
 from __future__ import annotations
 
 import sys
 
+from benchmarks.acme import acme, acme_memory
 from benchmarks.commands import commands
 from benchmarks.crl import crl
 from benchmarks.issuance import issuance
 from benchmarks.measure import raw_signing, show
 from benchmarks.ocsp import ocsp
 
-ALL = {"commands": commands, "issuance": issuance, "ocsp": ocsp, "crl": crl}
+ALL = {"commands": commands, "issuance": issuance, "ocsp": ocsp, "crl": crl, "acme": acme, "acme-memory": acme_memory}
 
 
 def main() -> None:

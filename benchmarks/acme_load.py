@@ -1,5 +1,5 @@
-"""Load for `benchmarks.acme`, in a process of its own: many ACME clients (RFC 8555) in one thread, with a DNS server and
-an http-01 responder beside them, and nothing of the program that is measured.
+"""Load for `benchmarks.acme`, in a process of its own: many ACME clients (RFC 8555) in one thread, with a DNS server
+and an http-01 responder beside them, and nothing of the program that is measured.
 
 Reads one JSON object from standard input (see `Wish`), gets ready, prints a line, waits for a line, works, and prints
 one JSON object with what it saw. Clients are generators that give requests, or seconds to sleep; one loop serves all.

@@ -7,12 +7,13 @@ import json
 import os
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.interop.acme.names import Names, serving_names
+from tests.acme_world import name_server
+from tests.interop.acme.records import Records
 from tests.serving.running import Installation, Running, Server, eventually, free_port
 from tests.tools import accepted, find_tool, run_tool
 
@@ -59,7 +60,8 @@ class PKI:
     installation: Installation
     tree: Running
     server: Server
-    names: Names
+    records: Path
+    dns: int
     http: int
     tls: int
     kid: str
@@ -100,34 +102,33 @@ class PKI:
 @contextmanager
 def running_pki(folder: Path, database_url: str | None) -> Iterator[PKI]:
     """`database_url` is None for SQLite in the state folder."""
-    port, dns, http, tls = free_port(), free_port(), free_port(), free_port()
+    port, http, tls = free_port(), free_port(), free_port()
     key = base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
     settings = {"INTEROP_HMAC_KEY": key, **({"PKICONF_DATABASE_URL": database_url} if database_url else {})}
-    installation = Installation(folder, settings)
-    declaration = folder / "pki.yaml"
-    declaration.write_text(DECLARATION.format(port=port, dns=dns, http=http, tls=tls, kid="clients"))
-    with serving_names(folder / "names", dns) as names:
+    installation, declaration, records = Installation(folder, settings), folder / "pki.yaml", folder / "records"
+    with name_server(Records(records)) as dns:
+        declaration.write_text(DECLARATION.format(port=port, dns=dns, http=http, tls=tls, kid="clients"))
         with installation.running("up", declaration, "--bind", f"127.0.0.1:{port}") as tree:
             server = Server(port, tree)
             eventually(lambda: tree.process.poll() is not None or server.answers(), 90)
             assert tree.process.poll() is None, tree.text
             eventually(lambda: len(tree.processes("pkiconf worker")) > 0)
             yield PKI(
-                installation, tree, server, names, http, tls, "clients", key,
+                installation, tree, server, records, dns, http, tls, "clients", key,
                 installation.export("root"), installation.export("issuing"),
             )  # fmt: skip
             assert "Traceback" not in tree.text, tree.text
 
 
 def run_client(
-    pki: PKI, *words: str | Path, seconds: float = 90, **environment: str
+    pki: PKI, *words: str | Path, seconds: float = 90, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """A client to its end, whatever it says; its standard output and error in one."""
     program = find_tool(str(words[0]))
     return subprocess.run(
         [program, *map(str, words[1:])], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, timeout=seconds, cwd=pki.installation.folder,
-        env={**os.environ, "HOME": str(pki.installation.folder), **environment},
+        env={**os.environ, "HOME": str(pki.installation.folder), **(environment or {})},
     )  # fmt: skip
 
 

@@ -98,7 +98,7 @@ def test_a_revoked_certificate_is_renewed_by_ari_and_a_young_one_is_left(certbot
 
 def test_a_wildcard_by_dns(certbot: Certbot) -> None:
     certbot.register()
-    records = certbot.pki.names.folder
+    records = certbot.pki.records
     file = f'{records}/_acme-challenge."$CERTBOT_DOMAIN"'
     said = certbot.run(
         "certonly", "--manual", "--preferred-challenges", "dns",

@@ -20,7 +20,7 @@ class Lego:
         done = run_client(
             self.pki, "lego", "--server", self.pki.directory, "--accept-tos", "--email", "ops@corp.example",
             "--path", self.folder, "--eab", "--kid", self.pki.kid, "--hmac", self.pki.hmac_key, "--key-type", key,
-            *wanted, *words, **more,
+            *wanted, *words, environment=more,
         )  # fmt: skip
         assert not check or done.returncode == 0, done.stdout
         return done.stdout
@@ -67,13 +67,13 @@ def test_a_wildcard_by_dns(lego: Lego) -> None:
     program = lego.folder / "records.sh"
     program.write_text(
         "#!/bin/sh\nset -eu\n"
-        f'file="{lego.pki.names.folder}/${{2%.}}"\n'
+        f'file="{lego.pki.records}/${{2%.}}"\n'
         'case "$1" in present) echo "$3" >> "$file" ;; cleanup) rm -f "$file" ;; esac\n'
     )
     program.chmod(0o755)
     names = ("*.lego-wild.corp.example", "lego-wild.corp.example")
     said = lego.run(
-        "--dns", "exec", "--dns.disable-cp", "--dns.resolvers", f"127.0.0.1:{lego.pki.names.port}", "run",
+        "--dns", "exec", "--dns.disable-cp", "--dns.resolvers", f"127.0.0.1:{lego.pki.dns}", "run",
         names=names, key="rsa2048", EXEC_PATH=str(program),
     )  # fmt: skip
     assert "use dns-01 solver" in said
