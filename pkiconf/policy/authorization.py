@@ -72,6 +72,9 @@ class Action(StrEnum):
     ACME_ACCOUNT_DEACTIVATE = "acme-account.deactivate"
     ACME_ORDER_CREATE = "acme-order.create"
     ACME_ORDER_FINALIZE = "acme-order.finalize"
+    ACME_AUTHORIZATION_CREATE = "acme-authorization.create"
+    ACME_AUTHORIZATION_DEACTIVATE = "acme-authorization.deactivate"
+    ACME_CHALLENGE_RESPOND = "acme-authorization.respond"
     ACME_VALIDATE = "acme-authorization.validate"
 
     KEYSTORE_REKEY = "keystore.rekey"
@@ -118,6 +121,9 @@ MAY: Final[Mapping[str, frozenset[Action]]] = MappingProxyType(
                 Action.ACME_ACCOUNT_DEACTIVATE,
                 Action.ACME_ORDER_CREATE,
                 Action.ACME_ORDER_FINALIZE,
+                Action.ACME_AUTHORIZATION_CREATE,
+                Action.ACME_AUTHORIZATION_DEACTIVATE,
+                Action.ACME_CHALLENGE_RESPOND,
                 Action.CERTIFICATE_REVOKE,
             }
         ),

@@ -1,0 +1,188 @@
+"""Finalizing (RFC 8555 §7.4): from a ready order and a CSR to a certificate, once, whatever happens in between."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from pkiconf.acme.accounts import account_actor
+from pkiconf.acme.context import AccountTerms, Issuing, check_issuable, unauthorized
+from pkiconf.acme.limits import count_certificate
+from pkiconf.acme.order_view import get_own, identifiers_of, view
+from pkiconf.acme.origin import ORIGIN
+from pkiconf.acme.settle import identifier_of
+from pkiconf.clock import to_epoch
+from pkiconf.der.csr import parse_csr
+from pkiconf.errors import Conflict, Malformed, Refused, UnsupportedAlgorithm, Unverified
+from pkiconf.issuance.order import IssuanceOrder
+from pkiconf.issuance.parts import Parts
+from pkiconf.issuance.pipeline import Pipeline
+from pkiconf.model.acme import Account, ACMEProblem, Identifier, Order, OrderStatus, ProblemType
+from pkiconf.model.certificate import CertificateID
+from pkiconf.model.request import CertificateRequest, Issued, Pending, Rejected
+from pkiconf.policy.acme.csr import bad_csr, check_csr, wanted
+from pkiconf.policy.acme.identifiers import check_none
+from pkiconf.policy.acme.patterns import is_preapproved
+from pkiconf.policy.acme.terms import Terms, check_active, check_within, choose_profile
+from pkiconf.policy.authorization import Action, check_may
+from pkiconf.policy.serials import serial_bytes
+from pkiconf.store import acme_authorizations, acme_orders
+from pkiconf.store.acme_orders import OrderRow
+from pkiconf.store.database import Connection
+
+_ONLY_WITH_KEY = (
+    "the order was finalized with a CSR for another key, and an order gives one certificate; make a new order"
+)
+
+
+class _Moved(Conflict):
+    """The order is not ready any more, or its account not valid: look at it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One order about to be issued: `row` and `issuing` as they were read, checked again where they are consumed."""
+
+    account: Account
+    row: OrderRow
+    identifiers: tuple[Identifier, ...]
+    request: CertificateRequest
+    issuing: Issuing
+
+    @property
+    def key_digest(self) -> bytes:
+        return hashlib.sha256(self.request.spki).digest()
+
+
+class Finalization:
+    def __init__(self, parts: Parts, pipeline: Pipeline, terms: AccountTerms) -> None:
+        self._parts = parts
+        self._pipeline = pipeline
+        self._terms = terms
+
+    def finalize(self, account: Account, name: str, csr: bytes) -> Order:
+        """See `Orders.finalize`."""
+        actor, address = account_actor(account), f"acme-order/{name}"
+        check_may(actor, Action.ACME_ORDER_FINALIZE, address)
+        row = get_own(self._parts.db.look(lambda c: acme_orders.find(c, name)), account)
+        request = _parse(csr)
+        served = self._served(row, request)
+        if served is not None:
+            return served
+        attempt = self._parts.db.read(lambda c: self._prepare(c, account, row, request))
+        reserved: list[CertificateID] = []
+        order = IssuanceOrder(
+            issuer_id=attempt.issuing.issuer_id,
+            template_id=row.template_id,
+            wanted=wanted(attempt.identifiers, request, row.not_before, row.not_after),
+            origin_kind=ORIGIN,
+            origin_id=name,
+            address=address,
+            actor=actor,
+            reserved=lambda c, certificate: self._reserve(c, attempt, certificate, reserved),
+        )
+        try:
+            outcome = self._pipeline.issue(order)
+        except _Moved:
+            return self._again(account, name, request)
+        match outcome:
+            case Rejected(reason):
+                raise bad_csr(f"{reason}; the order stays ready for another CSR")
+            case Issued(id=certificate) if reserved and certificate == reserved[-1]:
+                return replace(view(row, to_epoch(self._parts.now())), status=OrderStatus.VALID, has_certificate=True)
+            case Pending(retry_after=seconds) if reserved:
+                now = to_epoch(self._parts.now())
+                return replace(view(row, now), status=OrderStatus.PROCESSING, retry_after=seconds)
+        return self._again(account, name, request)  # another request was first: what it got is what there is
+
+    def _again(self, account: Account, name: str, request: CertificateRequest) -> Order:
+        row = get_own(self._parts.db.look(lambda c: acme_orders.find(c, name)), account)
+        served = self._served(row, request)
+        if served is not None:
+            return served
+        # Still ready: then it was the account that has ended, which the next read says; or another process gave back.
+        self._parts.db.read(lambda c: self._terms.of(c, account))
+        raise Conflict(f"ACME order {name} changes while it is finalized", "Try again")
+
+    def _served(self, row: OrderRow, request: CertificateRequest) -> Order | None:
+        """What an order that was finalized before is now; None for one that is ready. Raises ACMEProblem
+        `orderNotReady`."""
+        order = view(row, to_epoch(self._parts.now()))
+        match order.status:
+            case OrderStatus.READY:
+                return None
+            case OrderStatus.PENDING:
+                raise _not_ready("the order is pending: not all of its authorizations are valid yet")
+            case OrderStatus.INVALID:
+                why = f": {order.error.detail}" if order.error else ""
+                raise _not_ready(f"the order is invalid{why}; make a new order")
+        if row.spki_sha256 != hashlib.sha256(request.spki).digest():
+            raise _not_ready(_ONLY_WITH_KEY)
+        return order
+
+    def _prepare(self, c: Connection, account: Account, row: OrderRow, request: CertificateRequest) -> _Attempt:
+        """Everything that can be said without writing. Raises ACMEProblem."""
+        identifiers = identifiers_of(row)
+        check_csr(identifiers, request, account.jwk)
+        terms, issuing = self._check_terms(c, account, row, identifiers)
+        check_none(check_issuable(issuing, identifiers))
+        _check_proofs(c, terms, row, identifiers, to_epoch(self._parts.now()))
+        return _Attempt(account, row, identifiers, request, issuing)
+
+    def _check_terms(
+        self, c: Connection, account: Account, row: OrderRow, identifiers: tuple[Identifier, ...]
+    ) -> tuple[Terms, Issuing]:
+        """That today's policy still gives what was ordered: from the same template, by whichever key signs now."""
+        terms = self._terms.of(c, account)
+        check_active(terms)
+        issuing = self._terms.issuing(c, terms, choose_profile(terms, row.profile))
+        if issuing.template_id != row.template_id:
+            raise ACMEProblem(
+                ProblemType.INVALID_PROFILE,
+                f"profile {row.profile!r} has another template than when the order was made; make a new order",
+            )
+        check_none(check_within(terms, identifiers))
+        return terms, issuing
+
+    def _reserve(
+        self, c: Connection, attempt: _Attempt, certificate: CertificateID, reserved: list[CertificateID]
+    ) -> None:
+        """Transaction 1: ready → processing. The order is moved first, which locks it; what is read after that stands
+        until the commit. Raises _Moved, and ACMEProblem where a proof or the policy has ended since."""
+        row, now = attempt.row, to_epoch(self._parts.now())
+        serial = serial_bytes(certificate.serial_number)
+        if not acme_orders.reserve(c, row.id, certificate.issuer_id, serial, attempt.key_digest, now):
+            raise _Moved(f"ACME order {row.name} is not ready any more")
+        terms = self._terms.of(c, attempt.account)
+        check_active(terms)
+        _check_proofs(c, terms, row, attempt.identifiers, now)
+        count_certificate(c, terms, attempt.account, row.id, attempt.identifiers, now)
+        reserved.append(certificate)
+
+
+def _check_proofs(c: Connection, terms: Terms, row: OrderRow, identifiers: tuple[Identifier, ...], now: int) -> None:
+    """Raise ACMEProblem `unauthorized` unless every single identifier has an authorization of this order that is valid
+    now, or is pre-approved now: one that was proved for another name, or only once, does not do."""
+    proved = set()
+    for authorization in acme_authorizations.list_of_order(c, row.id):
+        if authorization.status != "valid" or authorization.expires_at <= now:
+            continue
+        if authorization.account_id != row.account_id:
+            continue
+        identifier = identifier_of(authorization)
+        if authorization.offered or is_preapproved(terms.preapproved, identifier):
+            proved.add(identifier)
+    missing = [identifier.value for identifier in identifiers if identifier not in proved]
+    if missing:
+        raise unauthorized(f"the authorization for {', '.join(missing)} is not valid any more; make a new order")
+
+
+def _parse(csr: bytes) -> CertificateRequest:
+    try:
+        return parse_csr(csr)
+    except (Malformed, Unverified, UnsupportedAlgorithm, Refused) as ex:
+        raise bad_csr(str(ex)) from None
+
+
+def _not_ready(detail: str) -> ACMEProblem:
+    return ACMEProblem(ProblemType.ORDER_NOT_READY, detail, status=403)
