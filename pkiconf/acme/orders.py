@@ -1,4 +1,4 @@
-"""Orders (RFC 8555 §7.4): asked for, listed, fetched."""
+"""Orders (RFC 8555 §7.4): asked for, listed, finalized, fetched."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 
 from pkiconf.acme.accounts import account_actor
 from pkiconf.acme.authorizations import Authorizations
+from pkiconf.acme.authorizations import view as view_authorization
 from pkiconf.acme.chains import certificate_chain
 from pkiconf.acme.context import Issuing, check_issuable
 from pkiconf.acme.finalize import Finalization
@@ -16,20 +17,30 @@ from pkiconf.acme.replacement import check_replaces
 from pkiconf.clock import to_epoch
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.pipeline import Pipeline
-from pkiconf.model.acme import Account, ACMEProblem, CertificateChain, Order, OrderStatus, OrderWish, ProblemType
+from pkiconf.model.acme import (
+    Account,
+    ACMEProblem,
+    Authorization,
+    CertificateChain,
+    Order,
+    OrderStatus,
+    OrderWish,
+    ProblemType,
+)
 from pkiconf.policy.acme.identifiers import MOST_IDENTIFIERS, check_none
 from pkiconf.policy.acme.terms import check_active, check_within, choose_profile
 from pkiconf.policy.acme.validity import check_times
 from pkiconf.policy.authorization import Action, check_may
 from pkiconf.steps import Step
-from pkiconf.store import acme_orders
+from pkiconf.store import acme_authorizations, acme_orders
 from pkiconf.store.acme_authorizations import AuthorizationRow
 from pkiconf.store.acme_orders import NewOrder
 from pkiconf.store.database import Connection
 
 
 class Orders:
-    """Every method is an account's: another one's order is 403 `unauthorized`, an unknown one 404 `malformed`."""
+    """What takes an account is that account's: another one's order is 403 `unauthorized`, an unknown one 404
+    `malformed`. `find` and `list` are for operators."""
 
     def __init__(self, parts: Parts, pipeline: Pipeline, authorizations: Authorizations) -> None:
         self._parts = parts
@@ -107,6 +118,26 @@ class Orders:
     def get(self, account: Account, name: str) -> Order:
         row = self._parts.db.look(lambda c: acme_orders.find(c, name))
         return view(get_own(row, account), to_epoch(self._parts.now()))
+
+    def find(self, name: str) -> tuple[Order, tuple[Authorization, ...]] | None:
+        """Any account's order with its authorizations, for an operator who asks why it failed."""
+        now = to_epoch(self._parts.now())
+
+        def read(c: Connection) -> tuple[Order, tuple[Authorization, ...]] | None:
+            row = acme_orders.find(c, name)
+            if row is None:
+                return None
+            return view(row, now), tuple(
+                view_authorization(one, now) for one in acme_authorizations.list_of_order(c, row.id)
+            )
+
+        return self._parts.db.read(read)
+
+    def list(self, account: Account | None = None, limit: int = 100) -> list[Order]:
+        """Newest first; of one account, or of all."""
+        now = to_epoch(self._parts.now())
+        rows = self._parts.db.look(lambda c: acme_orders.list_orders(c, account.id if account else None, limit))
+        return [view(row, now) for row in rows]
 
     def page(self, account: Account, after: int, size: int) -> tuple[tuple[str, ...], int | None]:
         """Names of the account's orders that are not invalid (§7.1.2.1), oldest first, and the cursor of the next
