@@ -13,9 +13,9 @@ from pkiconf.clock import SystemClock
 from pkiconf.der.verify import verify_signature
 from pkiconf.entropy import SystemEntropy
 from pkiconf.errors import Unavailable
+from pkiconf.issuance.own_secrets import own_secret
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.keys import get_key_algorithm
-from pkiconf.model.secret import Secret
 from pkiconf.services import Services, make_services
 from pkiconf.settings import MASTER_KEY_FILE, ProcessSettings
 from pkiconf.signing.keyring import Keyring, secret_identity
@@ -30,10 +30,9 @@ from pkiconf.signing.master import (
     reloader,
 )
 from pkiconf.signing.signer import Kind, SigningOrder
-from pkiconf.steps import Step
 from pkiconf.store import keys, migrate
 from pkiconf.store.audit import CHECKPOINT_NAME, MAC_NAME, AuditLog
-from pkiconf.store.database import Connection, Database, database_file, open_database
+from pkiconf.store.database import Database, database_file, open_database
 from pkiconf.wake import wake_worker
 
 
@@ -71,8 +70,8 @@ def open_services(settings: ProcessSettings, *, create: bool = False) -> OpenSer
         else:
             migrate.check_schema(db)
         keyring = open_keyring(settings, db, create=create)
-        audit = AuditLog(_own_secret(db, keyring, MAC_NAME, _random, create=create))
-        checkpoint = load_sealed(_own_secret(db, keyring, CHECKPOINT_NAME, _ed25519, create=create).reveal())
+        audit = AuditLog(own_secret(db, keyring, MAC_NAME, _random, create=create))
+        checkpoint = load_sealed(own_secret(db, keyring, CHECKPOINT_NAME, _ed25519, create=create).reveal())
     except BaseException:
         db.close()
         raise
@@ -153,21 +152,3 @@ def checkpoint_verifier(parts: Parts) -> Callable[[bytes, bytes], None]:
 def _sign_checkpoint(signer: LocalSigner, message: bytes) -> bytes:
     order = SigningOrder(UUID(int=0), Kind.CHECKPOINT, message, signer.algorithms[0], SystemClock().now())
     return signer.sign(order)
-
-
-def _own_secret(db: Database, keyring: Keyring, name: str, make: Callable[[], bytes], *, create: bool) -> Secret:
-    """A secret this installation made for itself, sealed."""
-    row = db.read(lambda c: keys.find_secret(c, name))
-    if row is None:
-        if not create:
-            raise Unavailable(f"the database holds no {name} secret", "Run `pkiconf apply` to finish setting it up")
-        sealed = keyring.seal(secret_identity(name), make())
-
-        def write(c: Connection) -> None:
-            keys.add_secret(c, name, sealed.blob, sealed.wrapping_key_id)
-
-        db.write(Step.KEYSTORE_CREATE, write)
-        # Another process may have been first; what is stored is what counts.
-        row = db.read(lambda c: keys.find_secret(c, name))
-        assert row is not None
-    return keyring.unseal(secret_identity(name), row.sealed, row.wrapping_key_id)

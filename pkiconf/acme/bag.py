@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pkiconf.acme.accounts import Accounts
 from pkiconf.acme.authorizations import Authorizations
 from pkiconf.acme.bindings import Bindings
+from pkiconf.acme.nonces import Nonces
 from pkiconf.acme.orders import Orders
 from pkiconf.acme.policies import Policies
 from pkiconf.acme.renewals import Renewals
@@ -15,6 +16,8 @@ from pkiconf.acme.validation import Validations
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.pipeline import Pipeline
 from pkiconf.revocation.revoke import Revocations
+from pkiconf.store.nonces import open_ledger
+from pkiconf.store.redemptions import read_boot_id
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class ACME:
     validations: Validations
     revocations: ACMERevocations
     renewals: Renewals
+    nonces: Nonces
 
 
 def make_acme(parts: Parts, pipeline: Pipeline, revocations: Revocations) -> ACME:
@@ -40,4 +44,5 @@ def make_acme(parts: Parts, pipeline: Pipeline, revocations: Revocations) -> ACM
         validations=Validations(parts),
         revocations=ACMERevocations(parts, revocations),
         renewals=Renewals(parts),
+        nonces=Nonces(parts, open_ledger(parts.db, read_boot_id())),
     )

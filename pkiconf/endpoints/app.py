@@ -7,16 +7,17 @@ from collections.abc import Callable
 import falcon
 
 from pkiconf.endpoints import aia, crl, health, metrics, ocsp
+from pkiconf.endpoints.acme import mount as acme
 from pkiconf.endpoints.client_address import ClientAddress
 from pkiconf.endpoints.errors import add_error_handlers
 from pkiconf.endpoints.middleware import BodyLimit, RequestLog
-from pkiconf.endpoints.wsgi import App
+from pkiconf.endpoints.wsgi import App, Response
 from pkiconf.services import Services
 from pkiconf.settings import ProcessSettings
 
 Mount = Callable[[App, Services], None]
 
-PROTOCOLS: tuple[Mount, ...] = (ocsp.mount, crl.mount, aia.mount)
+PROTOCOLS: tuple[Mount, ...] = (acme.mount, ocsp.mount, crl.mount, aia.mount)
 OPERATIONS: tuple[Mount, ...] = (health.mount, metrics.mount)
 
 
@@ -37,7 +38,8 @@ def _app(services: Services, settings: ProcessSettings, mounted: tuple[Mount, ..
             ClientAddress(settings.trusted_proxies),
             RequestLog(settings.access_log),
             BodyLimit(settings.max_body),
-        ]
+        ],
+        response_type=Response,
     )
     app.req_options.strip_url_path_trailing_slash = False
     add_error_handlers(app)

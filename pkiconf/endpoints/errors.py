@@ -1,4 +1,4 @@
-"""Errors by meaning → HTTP, for every resource that has no error form of its own."""
+"""Errors by meaning → HTTP. Under /acme they are problem documents, which that room makes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Final
 
 import falcon
 
-from pkiconf.endpoints.wsgi import App
+from pkiconf.endpoints.acme import problems
+from pkiconf.endpoints.wsgi import App, Response
 from pkiconf.errors import (
     Conflict,
     Malformed,
@@ -42,7 +43,10 @@ def add_error_handlers(app: App) -> None:
     app.add_error_handler(PkiconfError, _known)
 
 
-def _known(req: falcon.Request, resp: falcon.Response, ex: PkiconfError, params: object) -> None:
+def _known(req: falcon.Request, resp: Response, ex: PkiconfError, params: object) -> None:
+    if problems.concerns(req):
+        problems.answer_error(req, resp, ex)
+        return
     status = next((status for kind, status in _STATUS if isinstance(ex, kind)), falcon.HTTP_500)
     # Why the machine cannot serve is its operator's business; a client learns only that it should come back.
     known = status != falcon.HTTP_500 and status != falcon.HTTP_503
@@ -51,18 +55,24 @@ def _known(req: falcon.Request, resp: falcon.Response, ex: PkiconfError, params:
     _text(resp, status, str(ex) if known else "not available now")
 
 
-def _http(req: falcon.Request, resp: falcon.Response, ex: falcon.HTTPError, params: object) -> None:
+def _http(req: falcon.Request, resp: Response, ex: falcon.HTTPError, params: object) -> None:
+    if problems.concerns(req):
+        problems.answer_error(req, resp, ex)
+        return
     for name, value in dict(ex.headers or {}).items():
         resp.set_header(name, value)
     _text(resp, ex.status, ex.description or ex.title or "")
 
 
-def _internal(req: falcon.Request, resp: falcon.Response, ex: Exception, params: object) -> None:
+def _internal(req: falcon.Request, resp: Response, ex: Exception, params: object) -> None:
+    if problems.concerns(req):
+        problems.answer_error(req, resp, ex)
+        return
     log.error("%s %s failed", req.method, req.path, exc_info=ex)
     _text(resp, falcon.HTTP_500, "internal error")
 
 
-def _text(resp: falcon.Response, status: str | int, text: str) -> None:
+def _text(resp: Response, status: str | int, text: str) -> None:
     resp.status = status
     resp.content_type = "text/plain; charset=utf-8"
     resp.set_header("X-Content-Type-Options", "nosniff")  # it may repeat what the client sent

@@ -40,6 +40,7 @@ class PostgreSQLDatabase(Database):
         self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._idle: deque[Connection] = deque()
+        self._jotters: deque[Connection] = deque()
         try:
             self.read(lambda c: c.exec_driver_sql("SELECT 1").scalar())
         except BaseException:
@@ -52,15 +53,22 @@ class PostgreSQLDatabase(Database):
 
     def look(self, fn: Callable[[Connection], T]) -> T:
         self._check_usable()
-        return self._again(lambda: self._glance(fn))
+        return self._again(lambda: self._glance(fn, self._idle))
 
-    def _glance(self, fn: Callable[[Connection], T]) -> T:
+    def jot(self, fn: Callable[[Connection], T]) -> T:
+        """What `fn` returns, which runs a single statement: it takes effect by itself, and nothing is spent on
+        beginning and ending a transaction. For what no step of the program rests on. Raises Unavailable."""
+        self._check_usable()
+        return self._again(lambda: self._glance(fn, self._jotters))
+
+    def _glance(self, fn: Callable[[Connection], T], idle: deque[Connection]) -> T:
         """On a connection that is kept for this: taking one from the pool costs more than the statement."""
         try:
-            c = self._idle.pop()
+            c = idle.pop()
         except IndexError:
-            c = self._single.connect()
-            c.exec_driver_sql("SET default_transaction_read_only = on")  # it never goes back to the pool
+            c = self._single.connect()  # it never goes back to the pool
+            if idle is self._idle:
+                c.exec_driver_sql("SET default_transaction_read_only = on")
         try:
             with self._closure():
                 result = fn(c)
@@ -70,16 +78,17 @@ class PostgreSQLDatabase(Database):
                 kept.invalidate()
                 kept.close()
             raise
-        self._idle.append(c)
+        idle.append(c)
         if self._closed:
             self.close()
         return result
 
     def _take_idle(self) -> list[Connection]:
         taken = []
-        with suppress(IndexError):
-            while True:
-                taken.append(self._idle.pop())
+        for idle in (self._idle, self._jotters):
+            with suppress(IndexError):
+                while True:
+                    taken.append(idle.pop())
         return taken
 
     def write(self, step: Step, fn: Callable[[Connection], T]) -> T:

@@ -471,6 +471,25 @@ acme_issued_name = Table(  # insert-only, written with a completed order: what l
     sqlite_with_rowid=False,
 )
 
+# On PostgreSQL only, and in no backup: unlogged tables are fast, and empty after a crash of the server (see `nonces`).
+unlogged = MetaData(naming_convention=metadata.naming_convention)
+
+acme_nonce = Table(  # insert-only until pruned: redeemed ones
+    "acme_nonce",
+    unlogged,
+    Column("value", LargeBinary, primary_key=True),  # expiry (4 octets, big-endian) and 8 random ones
+    prefixes=["UNLOGGED"],
+)
+
+acme_nonce_epoch = Table(
+    "acme_nonce_epoch",
+    unlogged,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
+    Column("epoch", LargeBinary, nullable=False),
+    Column("floor", LargeBinary, nullable=False),  # what is below has expired and is refused
+    prefixes=["UNLOGGED"],
+)
+
 lease = Table(
     "lease",
     metadata,

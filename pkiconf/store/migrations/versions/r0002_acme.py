@@ -158,3 +158,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("value", "at", "order_id", name=op.f("pk_acme_issued_name")),
         sqlite_with_rowid=False,
     )
+    if op.get_bind().dialect.name == "postgresql":
+        _create_unlogged()
+
+
+def _create_unlogged() -> None:
+    op.create_table(
+        "acme_nonce",
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("value", name=op.f("pk_acme_nonce")),
+        prefixes=["UNLOGGED"],
+    )
+    op.create_table(
+        "acme_nonce_epoch",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("epoch", sa.LargeBinary(), nullable=False),
+        sa.Column("floor", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_acme_nonce_epoch")),
+        prefixes=["UNLOGGED"],
+    )

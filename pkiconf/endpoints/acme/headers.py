@@ -1,0 +1,48 @@
+"""Headers of every answer under /acme, also of errors (RFC 8555 §6.5, §7.1), and what browsers ask for."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+import falcon
+
+from pkiconf.acme.nonces import Nonces
+from pkiconf.endpoints.acme.answers import add_link
+from pkiconf.endpoints.acme.problems import concerns
+from pkiconf.endpoints.acme.urls import PREFIX
+from pkiconf.endpoints.acme.whereabouts import Whereabouts
+from pkiconf.endpoints.wsgi import Response
+from pkiconf.errors import PkiconfError
+
+log = logging.getLogger(__name__)
+
+_NEW_NONCE: Final = f"{PREFIX}/new-nonce"
+_DIRECTORIES: Final = (f"{PREFIX}/directory", f"{PREFIX}/p/{{policy}}/directory")
+
+
+class ACMEHeaders:
+    """Middleware, as an answer to a request that no resource has seen needs a fresh nonce too."""
+
+    def __init__(self, nonces: Nonces, whereabouts: Whereabouts) -> None:
+        self._nonces = nonces
+        self._whereabouts = whereabouts
+
+    def process_response(self, req: falcon.Request, resp: Response, resource: object, succeeded: bool) -> None:
+        if not concerns(req):
+            return
+        resp.set_header("Access-Control-Allow-Origin", "*")
+        resp.set_header("Access-Control-Expose-Headers", "Link, Replay-Nonce, Location, Retry-After")
+        if req.method == "OPTIONS":
+            resp.set_header("Access-Control-Allow-Methods", resp.get_header("Allow") or "POST")
+            resp.set_header("Access-Control-Allow-Headers", "Content-Type")
+            resp.set_header("Access-Control-Max-Age", "86400")
+            return
+        try:
+            if req.uri_template not in _DIRECTORIES:
+                add_link(resp, self._whereabouts.urls().directory(), "index")
+            if req.method == "POST" or req.path == _NEW_NONCE:
+                resp.set_header("Replay-Nonce", self._nonces.make())
+        except PkiconfError as error:
+            # The answer stands without: whoever cannot be given a nonce is not served either.
+            log.warning("no nonce for the answer to %s %s: %s", req.method, req.path, error)

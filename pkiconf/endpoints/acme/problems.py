@@ -1,0 +1,130 @@
+"""Problems → HTTP (RFC 8555 §6.7, RFC 7807): one table of statuses, and what errors by meaning become."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import falcon
+
+from pkiconf.endpoints.acme.jws import SIGNATURE_ALGORITHMS
+from pkiconf.endpoints.acme.urls import PREFIX, URLs
+from pkiconf.endpoints.wsgi import Response
+from pkiconf.errors import (
+    Conflict,
+    Malformed,
+    NotFound,
+    PkiconfError,
+    Refused,
+    SigningUnavailable,
+    Unavailable,
+    UnsupportedAlgorithm,
+    Unverified,
+)
+from pkiconf.model.acme import ACMEProblem, Problem, ProblemType
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER: Final = 30
+"""Seconds after which to come back when something that is needed cannot be had."""
+
+_STATUS: Final[Mapping[ProblemType, int]] = MappingProxyType(
+    {
+        ProblemType.ALREADY_REPLACED: 409,
+        ProblemType.CAA: 403,
+        ProblemType.EXTERNAL_ACCOUNT_REQUIRED: 403,
+        ProblemType.ORDER_NOT_READY: 403,
+        ProblemType.RATE_LIMITED: 429,
+        ProblemType.REJECTED_IDENTIFIER: 403,
+        ProblemType.SERVER_INTERNAL: 500,
+        ProblemType.UNAUTHORIZED: 403,
+        ProblemType.USER_ACTION_REQUIRED: 403,
+    }
+)
+"""Every other type is 400."""
+
+_KINDS: Final[tuple[tuple[type[PkiconfError], ProblemType, int], ...]] = (
+    (Malformed, ProblemType.MALFORMED, 400),
+    (Unverified, ProblemType.MALFORMED, 400),
+    (UnsupportedAlgorithm, ProblemType.MALFORMED, 400),
+    (Refused, ProblemType.UNAUTHORIZED, 403),
+    (NotFound, ProblemType.MALFORMED, 404),
+    (Conflict, ProblemType.MALFORMED, 409),
+)
+
+
+def concerns(req: falcon.Request) -> bool:
+    """Whether it is an ACME client that has to understand the answer."""
+    return req.path.startswith(PREFIX + "/") or req.path == PREFIX
+
+
+def answer_error(req: falcon.Request, resp: Response, error: Exception) -> None:
+    """Send what an error means to an ACME client; what is the machine's business is logged and not told."""
+    match error:
+        case ACMEProblem():
+            _answer_problem(req, resp, error)
+        case falcon.HTTPError():
+            for name, value in dict(error.headers or {}).items():
+                resp.set_header(name, value)
+            status = falcon.http_status_to_code(error.status)
+            kind = ProblemType.RATE_LIMITED if status == 429 else ProblemType.MALFORMED
+            _send(resp, status, Problem(kind, _words(req, error, status)))
+        case Unavailable() | SigningUnavailable():
+            log.error("%s %s: %s", req.method, req.path, error)
+            resp.set_header("Retry-After", str(RETRY_AFTER))
+            _send(resp, 503, Problem(ProblemType.SERVER_INTERNAL, "not available now: try again later"))
+        case PkiconfError():
+            _answer_kind(req, resp, error)
+        case _:
+            log.error("%s %s failed", req.method, req.path, exc_info=error)
+            _send(resp, 500, Problem(ProblemType.SERVER_INTERNAL, "internal error"))
+
+
+def _answer_problem(req: falcon.Request, resp: Response, error: ACMEProblem) -> None:
+    status = error.status or _STATUS.get(error.problem.type, 400)
+    retry_after = error.retry_after
+    if retry_after is None and status == 503:
+        retry_after = RETRY_AFTER
+    if retry_after is not None:
+        resp.set_header("Retry-After", str(retry_after))
+    urls: URLs | None = getattr(req.context, "urls", None)
+    if error.location is not None and urls is not None:
+        resp.set_header("Location", urls.account(error.location))
+    for relation, url in error.links:
+        resp.add_line("link", f'<{url}>;rel="{relation}"')
+    extra = dict(error.links).get("terms-of-service")
+    _send(resp, status, error.problem, instance=extra)
+
+
+def _answer_kind(req: falcon.Request, resp: Response, error: PkiconfError) -> None:
+    for kind, type, status in _KINDS:
+        if isinstance(error, kind):
+            _send(resp, status, Problem(type, str(error)))
+            return
+    log.error("%s %s: %s", req.method, req.path, error)
+    _send(resp, 500, Problem(ProblemType.SERVER_INTERNAL, "internal error"))
+
+
+def _words(req: falcon.Request, error: falcon.HTTPError, status: int) -> str:
+    if status == 405:
+        return f"{req.method} is not understood here: every resource but the directory and new-nonce is asked by POST"
+    if status == 404:
+        return "there is no such resource: begin with the directory"
+    return str(error.description or error.title or "the request cannot be understood")
+
+
+def _send(resp: Response, status: int, problem: Problem, *, instance: str | None = None) -> None:
+    body: dict[str, Any] = {**problem.record, "status": status}
+    body.pop("identifier", None)  # §6.7.1: only subproblems name one
+    if problem.type is ProblemType.BAD_SIGNATURE_ALGORITHM:
+        body["algorithms"] = list(SIGNATURE_ALGORITHMS)
+    if instance is not None:
+        body["instance"] = instance
+    resp.status = falcon.code_to_http_status(status)
+    resp.content_type = MEDIA_TYPE
+    resp.set_header("Cache-Control", "no-store")
+    resp.data = json.dumps(body, separators=(",", ":"), ensure_ascii=True).encode()
