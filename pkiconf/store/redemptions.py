@@ -58,7 +58,7 @@ class SideFile:
 
     def __init__(self, folder: Path, boot: str | None) -> None:
         self._folder = folder.absolute()
-        self._boot = boot
+        self._name = boot or "-"
         self._lock = threading.Lock()
         self._epoch: bytes | None = None
         # What a file says that was there before this process proves nothing where the machine's runs have no names.
@@ -143,10 +143,13 @@ class SideFile:
             return epoch
 
     def _read_pointer(self) -> bytes | None:
-        """None where there is none, it cannot be read, or it is of another run of the machine."""
+        """None where there is none, it cannot be read, it is of another run of the machine, or beside a copy of the
+        file that it was written for: a copy may remember less."""
         try:
-            epoch, _, boot = self._pointer.read_text("ascii").strip().partition(" ")
-            return bytes.fromhex(epoch) if len(epoch) == 8 and boot == (self._boot or "-") else None
+            text, boot, inode = self._pointer.read_text("ascii").split()
+            epoch = bytes.fromhex(text)
+            written_here = boot == self._name and int(inode) == self._file(epoch).stat().st_ino
+            return epoch if len(epoch) == 4 and written_here else None
         except (FileNotFoundError, ValueError):
             return None
 
@@ -181,7 +184,7 @@ class SideFile:
         draft = self._pointer.with_suffix(".draft")
         draft.unlink(missing_ok=True)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-            file.write(f"{epoch.hex()} {self._boot or '-'}\n")
+            file.write(f"{epoch.hex()} {self._name} {path.stat().st_ino}\n")
         draft.replace(self._pointer)
         for old in self._folder.glob("nonces-*.sqlite*"):
             if not old.name.startswith(path.name):

@@ -32,7 +32,10 @@ class DirectoryResource:
         settings, urls = self._whereabouts.read()
         row = self._policy(policy)
         resp.set_header("Cache-Control", "no-cache")
-        send(resp, _directory(settings, urls, policy, ACMEPolicySpec.model_validate(json.loads(row.spec)) if row else None))
+        send(
+            resp,
+            _directory(settings, urls, policy, ACMEPolicySpec.model_validate(json.loads(row.spec)) if row else None),
+        )
 
     on_head = on_get
 
