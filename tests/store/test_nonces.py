@@ -246,12 +246,18 @@ def test_where_the_machine_does_not_name_its_runs_each_process_begins_anew(tmp_p
     second.close()
 
 
+def _other_database() -> bytes:
+    with sqlite3.connect(":memory:") as c:
+        c.execute("CREATE TABLE floor (other)")
+        return bytes(c.serialize())
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "overwritten": lambda path: path.write_bytes(os.urandom(8192)),
     "emptied": lambda path: path.write_bytes(b""),
     "half of it": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 + 10]),
     "removed": lambda path: path.unlink(),
-    "another database": lambda path: (path.unlink(), sqlite3.connect(path).execute("CREATE TABLE x (y)")),
+    "another database": lambda path: path.write_bytes(_other_database()),
 }
 
 
