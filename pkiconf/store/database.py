@@ -63,8 +63,11 @@ class Database(ABC):
         return self.read(fn)
 
     @abstractmethod
-    def write(self, step: Step, fn: Callable[[Connection], T]) -> T:
+    def write(self, step: Step, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
         """What `fn` returns, once all it wrote is durable. Around the commit stand the kill points of `step`.
+
+        With `durable` false it does not wait for the disk: others see it at once, and a killed process loses nothing
+        of it, but a power cut may, of this transaction as a whole and never of an earlier or a durable later one alone.
 
         Raises what `fn` raises; Unavailable when the database is busy, full, read-only or not reachable;
         Conflict when a unique value is already taken. After any of them nothing of it is recorded, unless the

@@ -35,11 +35,12 @@ class _Phase(Enum):
 class Entry:
     """One thread's closure and, in the end, either its `result` or its `error`."""
 
-    __slots__ = ("error", "fn", "phase", "ready", "result", "step")
+    __slots__ = ("durable", "error", "fn", "phase", "ready", "result", "step")
 
-    def __init__(self, step: Step, fn: Callable[[Connection], Any]) -> None:
+    def __init__(self, step: Step, fn: Callable[[Connection], Any], durable: bool = True) -> None:
         self.step = step
         self.fn = fn
+        self.durable = durable
         self.result: Any = None
         self.error: BaseException | None = None
         self.phase = _Phase.WAITING
@@ -58,9 +59,9 @@ class GroupCommit:
         self._waiting: deque[Entry] = deque()
         self._led = False
 
-    def submit(self, step: Step, fn: Callable[[Connection], T]) -> T:
-        """The closure's result, once durable; or its own exception; or Unavailable."""
-        entry = Entry(step, fn)
+    def submit(self, step: Step, fn: Callable[[Connection], T], durable: bool = True) -> T:
+        """The closure's result, once committed; or its own exception; or Unavailable."""
+        entry = Entry(step, fn, durable)
         try:
             self._join(entry)
             if entry.phase is _Phase.WAITING or entry.phase is _Phase.TAKEN:

@@ -63,12 +63,39 @@ _AGAIN = Prepared(update(job).where(*_MINE).values(**_UNCLAIMED, attempts=0, las
 _FAIL = Prepared(
     update(job).where(*_MINE).values(**_UNCLAIMED, due_at=bindparam("again_at"), last_error=bindparam("error"))
 )
+_GIVE_BACK = Prepared(update(job).where(*_MINE).values(**_UNCLAIMED, attempts=job.c.attempts - 1))
 _RENEW = Prepared(update(job).where(*_MINE).values(claimed_until=bindparam("until")))
 _NEXT = Prepared(
     text(
         "SELECT min(CASE WHEN claimed_until IS NULL OR due_at > claimed_until THEN due_at ELSE claimed_until END)"
         " FROM job"
     )
+)
+_NEXT_OF_KIND = Prepared(
+    text(
+        "SELECT min(CASE WHEN claimed_until IS NULL OR due_at > claimed_until THEN due_at ELSE claimed_until END)"
+        " FROM job WHERE kind = :kind"
+    )
+)
+# Row locks keep PostgreSQL from running the inner statement more than once; SQLite leaves them out.
+_DUE_OF_KIND: Final = (
+    select(job.c.id)
+    .where(
+        job.c.kind == bindparam("of"),
+        job.c.due_at <= bindparam("now"),
+        or_(job.c.claimed_until.is_(None), job.c.claimed_until <= bindparam("now")),
+    )
+    .order_by(job.c.due_at, job.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("due")
+)
+_CLAIM_OF_KIND = Prepared(
+    update(job)
+    .where(job.c.id.in_(select(_DUE_OF_KIND.c.id)))
+    .values(claimed_by=bindparam("holder"), claimed_until=bindparam("until"), attempts=job.c.attempts + 1)
+    .returning(*job.c),
+    JobRow,
 )
 _LIST = Prepared(select(job).order_by(job.c.due_at, job.c.id).limit(bindparam("most")), JobRow)
 _FIND = Prepared(select(job).where(job.c.kind == bindparam("of"), job.c.dedupe == bindparam("thing")), JobRow)
@@ -82,9 +109,17 @@ def queue(c: Connection, kind: str, dedupe: str, payload: str, due_at: int) -> i
 
 
 def claim(
-    c: Connection, holder: str, now: int, until: int, *, kinds: Collection[str] = (), limit: int = 1
+    c: Connection,
+    holder: str,
+    now: int,
+    until: int,
+    *,
+    kinds: Collection[str] = (),
+    other_than: Collection[str] = (),
+    limit: int = 1,
 ) -> list[JobRow]:
-    """At most `limit` due jobs, for `holder` alone until `until`; also those whose holder let its time run out."""
+    """At most `limit` due jobs, for `holder` alone until `until`; also those whose holder let its time run out. Of
+    `kinds` where some are given, of none of `other_than`."""
     due = (
         select(job.c.id)
         .where(job.c.due_at <= now, or_(job.c.claimed_until.is_(None), job.c.claimed_until <= now))
@@ -94,6 +129,8 @@ def claim(
     )
     if kinds:
         due = due.where(job.c.kind.in_(list(kinds)))
+    if other_than:
+        due = due.where(job.c.kind.not_in(list(other_than)))
     claimed = [_CLAIM.find(c, {"this": number, "holder": holder, "until": until}) for (number,) in c.execute(due).all()]
     return [row for row in claimed if row is not None]
 
@@ -104,9 +141,21 @@ def finish(c: Connection, row: JobRow) -> None:
         raise _lost(row)
 
 
-def fail(c: Connection, row: JobRow, error: str, now: int) -> int:
-    """The job could not be done; when it will be tried again. Raises Conflict when the claim was lost."""
-    again_at = now + pause(row.attempts)
+def claim_of_kind(c: Connection, kind: str, holder: str, now: int, until: int, limit: int) -> list[JobRow]:
+    """As `claim`, in one statement: for work that many ask for at once."""
+    return _CLAIM_OF_KIND.all(c, {"of": kind, "holder": holder, "now": now, "until": until, "most": limit})
+
+
+def give_back(c: Connection, row: JobRow) -> None:
+    """Nothing was attempted: whoever comes next may claim it at once. Raises Conflict when the claim was lost."""
+    if _GIVE_BACK.count(c, _key(row)) == 0:
+        raise _lost(row)
+
+
+def fail(c: Connection, row: JobRow, error: str, now: int, seconds: int | None = None) -> int:
+    """The job could not be done; when it will be tried again, in `seconds` or after the usual pause. Raises Conflict
+    when the claim was lost."""
+    again_at = now + (pause(row.attempts) if seconds is None else seconds)
     if _FAIL.count(c, {**_key(row), "again_at": again_at, "error": error}) == 0:
         raise _lost(row)
     return again_at
@@ -128,9 +177,9 @@ def pause(attempts: int) -> int:
     return min(_FIRST_PAUSE << min(max(attempts, 1) - 1, 20), _LONGEST_PAUSE)
 
 
-def next_due(c: Connection) -> int | None:
-    """When there will be something to claim; None when there is no job."""
-    found = _NEXT.scalar(c)
+def next_due(c: Connection, kind: str | None = None) -> int | None:
+    """When there will be something to claim, of one kind or of any; None when there is no job."""
+    found = _NEXT.scalar(c) if kind is None else _NEXT_OF_KIND.scalar(c, {"kind": kind})
     return None if found is None else int(found)
 
 

@@ -91,9 +91,9 @@ class PostgreSQLDatabase(Database):
                     taken.append(idle.pop())
         return taken
 
-    def write(self, step: Step, fn: Callable[[Connection], T]) -> T:
+    def write(self, step: Step, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
         self._check_usable()
-        return self._again(lambda: self._once(self._engine, step, fn))
+        return self._again(lambda: self._once(self._engine, step, fn, durable))
 
     def close(self) -> None:
         for c in self._take_idle():
@@ -119,10 +119,12 @@ class PostgreSQLDatabase(Database):
             time.sleep(0.002 * 2 ** min(attempt, 6) * (1 + threading.get_native_id() % 7 / 7))
         raise AssertionError("unreachable")
 
-    def _once(self, engine: Engine, step: Step | None, fn: Callable[[Connection], T]) -> T:
+    def _once(self, engine: Engine, step: Step | None, fn: Callable[[Connection], T], durable: bool = True) -> T:
         with engine.connect() as c:
             transaction = c.begin()
             try:
+                if not durable:
+                    c.exec_driver_sql("SET LOCAL synchronous_commit = off")
                 with self._closure():
                     result = fn(c)
                 if step is not None:

@@ -52,6 +52,7 @@ class SQLiteDatabase(Database):
         self._engine = create_engine("sqlite://", creator=self._connect, poolclass=NullPool)
         self._readers: deque[Connection] = deque()
         self._writer: Connection | None = None
+        self._writes_durably = True
         self._writing = Lock()
         self._group = GroupCommit(self._run, timeout)
         _create(self._file)
@@ -96,9 +97,9 @@ class SQLiteDatabase(Database):
             else:
                 c.close()
 
-    def write(self, step: Step, fn: Callable[[Connection], T]) -> T:
+    def write(self, step: Step, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
         self._check_usable()
-        result: T = self._group.submit(step, fn)
+        result: T = self._group.submit(step, fn, durable)
         return result
 
     def close(self) -> None:
@@ -125,8 +126,15 @@ class SQLiteDatabase(Database):
     def _transact(self, group: Sequence[Entry]) -> None:
         if self._writer is None:
             self._writer = self._open(read_only=False)
+            self._writes_durably = True
         c, driver = self._writer, _driver(self._writer)
+        durable = any(entry.durable for entry in group)
         try:
+            # Cannot be changed within a transaction. With NORMAL the log keeps its order and is synced by the next
+            # durable commit, and before anything of it goes into the database's file.
+            if durable != self._writes_durably:
+                driver.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._writes_durably = durable
             driver.execute("BEGIN IMMEDIATE")
             for entry in group:
                 self._attempt(c, driver, entry, alone=len(group) == 1)

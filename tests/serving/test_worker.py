@@ -137,7 +137,7 @@ def test_one_issuer_in_trouble_does_not_hold_up_the_others(lite: PKI, monkeypatc
 def test_trouble_is_logged_and_survived(
     lite: PKI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise Unavailable("the database is locked", "Try again")
 
     with monkeypatch.context() as patch:
@@ -152,7 +152,7 @@ def test_trouble_is_logged_and_survived(
 def test_a_key_that_does_not_sign_now(lite: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
     revoke_one(lite)
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise NotSigned("the key is offline")
 
     with monkeypatch.context() as patch:
