@@ -11,6 +11,7 @@ from uuid import UUID
 
 from pkiconf.clock import SystemClock
 from pkiconf.der.verify import verify_signature
+from pkiconf.egress.network import SystemNetwork
 from pkiconf.entropy import SystemEntropy
 from pkiconf.errors import Unavailable
 from pkiconf.issuance.own_secrets import own_secret
@@ -77,7 +78,9 @@ def open_services(settings: ProcessSettings, *, create: bool = False) -> OpenSer
         raise
     wake = functools.partial(wake_worker, state)
     parts = Parts(db, keyring, audit, SystemClock(), SystemEntropy(), wake, state)
-    return OpenServices(make_services(parts, functools.partial(_sign_checkpoint, checkpoint)))
+    return OpenServices(
+        make_services(parts, functools.partial(_sign_checkpoint, checkpoint), SystemNetwork(parts.entropy))
+    )
 
 
 def make_state_folder(state: Path) -> None:

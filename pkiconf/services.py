@@ -21,6 +21,7 @@ from pkiconf.authority.service_certificates import ServiceCertificates, ServiceO
 from pkiconf.authority.settings import DeclaredSettings
 from pkiconf.authority.template_lookup import TemplateLookup
 from pkiconf.authority.templates import Templates
+from pkiconf.egress.network import Network
 from pkiconf.issuance.certificates import Certificates
 from pkiconf.issuance.intents import Intents
 from pkiconf.issuance.order import Origin
@@ -60,7 +61,7 @@ class Services:
     acme: ACME
 
 
-def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes]) -> Services:
+def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes], network: Network) -> Services:
     """Wire everything once, in the open."""
     origins: dict[str, Origin] = {
         REQUEST_ORIGIN: RequestOrigin(),
@@ -95,5 +96,5 @@ def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes]) -> Se
         ocsp=OCSPResponder(parts, service_certificates),
         whereabouts=WhereaboutsLookup(parts),
         sealer=Sealer(parts.db, parts.audit, sign_checkpoint, parts.state),
-        acme=make_acme(parts, pipeline, revocations),
+        acme=make_acme(parts, pipeline, revocations, network),
     )

@@ -1,7 +1,9 @@
 """Drains the job table and keeps ahead of the clock: interrupted intents, CRLs, service certificates, audit sealing.
 
-Any number of workers may run, on any number of hosts: jobs are claimed under a lease, and what is kept ahead of the
-clock is decided by rows, so doing it twice costs work but harms nothing.
+Validations, for which a client waits, start as soon as the worker is woken. Everything else is a chore, done by another
+thread, at most about once a second however often the worker is woken. Any number of workers may run, on any number of
+hosts: jobs are claimed under a lease, and what is kept ahead of the clock is decided by rows, so doing it twice costs
+work but harms nothing.
 """
 
 from __future__ import annotations
@@ -9,12 +11,16 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from pkiconf.acme.authorizations import VALIDATION_JOB
+from pkiconf.acme.validation_pool import ValidationPool
 from pkiconf.authority import establish
 from pkiconf.clock import to_epoch
 from pkiconf.errors import Conflict, NotFound, PkiconfError
@@ -29,6 +35,9 @@ from pkiconf.wake import Alarm
 
 LEASE_SECONDS: Final = 120
 POLL_SECONDS: Final = 15.0
+CHORE_SECONDS: Final = 1.0
+STOP_SECONDS: Final = 7.0
+"""How long attempts and chores that run may take to end when the worker is told to stop."""
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +67,29 @@ class Worker:
 
     def run(self, alarm: Alarm, stopping: Callable[[], bool]) -> None:
         """Work until told to stop; woken by the alarm, and by the clock."""
+        pool = ValidationPool(self.services.acme.validations, self.name, alarm.ring)
+        chores = _Chores(self.run_chores)
+        chores.start()
         while not stopping():
-            self.run_once()
-            alarm.wait(POLL_SECONDS)
+            chores.wake()
+            self._attempt("starting validations", pool.start_due)
+            alarm.wait(self._seconds_to_next(pool))
+        stop_at = time.monotonic() + STOP_SECONDS
+        pool.stop(STOP_SECONDS)
+        chores.stop(max(0.0, stop_at - time.monotonic()))
 
     def run_once(self) -> int:
-        """Everything that is due now; how many things were done. What fails is logged and tried again later."""
+        """Everything that is due now, validations to the end of their attempts; how many things were done. What fails
+        is logged and tried again later."""
+        pool = ValidationPool(self.services.acme.validations, self.name, lambda: None)
+        done = 0
+        while started := self._attempt("starting validations", pool.start_due):
+            pool.wait_for_all()
+            done += started
+        return done + self.run_chores()
+
+    def run_chores(self) -> int:
+        """Everything that is due now, but for validations."""
         done = self._attempt("resuming interrupted certificates", self.services.intents.sweep)
         done += self._attempt("running jobs", self._run_jobs)
         done += self._attempt("renewing service certificates", self.services.service_certificates.renew_due)
@@ -73,6 +99,12 @@ class Worker:
         for what, chore in self.chores:
             self._attempt(what, chore)
         return done
+
+    def _seconds_to_next(self, pool: ValidationPool) -> float:
+        try:
+            return pool.seconds_to_next(to_epoch(self.services.parts.now()), POLL_SECONDS)
+        except PkiconfError:  # starting them has said so
+            return CHORE_SECONDS
 
     def _attempt(self, what: str, act: Callable[[], int]) -> int:
         try:
@@ -94,7 +126,10 @@ class Worker:
     def _claim(self) -> JobRow | None:
         now = to_epoch(self.services.parts.now())
         until = now + LEASE_SECONDS
-        claimed = self.services.parts.db.write(Step.JOB_CLAIM, lambda c: jobs.claim(c, self.name, now, until))
+        others = (VALIDATION_JOB,)
+        claimed = self.services.parts.db.write(
+            Step.JOB_CLAIM, lambda c: jobs.claim(c, self.name, now, until, other_than=others), durable=False
+        )
         return claimed[0] if claimed else None
 
     def _run(self, job: JobRow) -> None:
@@ -140,6 +175,37 @@ class Worker:
         for issuer_id in old:
             self.services.parts.db.write(Step.AUTHORITY_UPDATE, partial(_end_issuer, issuer_id))
         return len(old)
+
+
+class _Chores:
+    """Runs them in a thread: when woken, but not again before a second has passed, and at every poll."""
+
+    def __init__(self, run: Callable[[], object]) -> None:
+        self._run = run
+        self._woken = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="chores", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def stop(self, seconds: float) -> None:
+        """Let those that run come to their end, for so long."""
+        self._stopped.set()
+        self._woken.set()
+        self._thread.join(seconds)
+
+    def _loop(self) -> None:
+        while True:
+            self._woken.wait(POLL_SECONDS)
+            self._woken.clear()
+            if self._stopped.is_set():
+                return
+            self._run()
+            self._stopped.wait(CHORE_SECONDS)
 
 
 def _end_issuer(issuer_id: int, c: Connection) -> None:

@@ -35,6 +35,7 @@ from pkiconf.signing.signer import Kind, SigningOrder
 from pkiconf.spec.loader import load_files
 from pkiconf.store.audit import AuditLog
 from pkiconf.store.database import Database
+from tests.network import ScriptedNetwork
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 OPERATOR = Actor("operator", "test", "local-shell")
@@ -45,6 +46,7 @@ class World:
     services: Services
     clock: SetClock
     folder: Path
+    network: ScriptedNetwork
 
     @property
     def parts(self) -> Parts:
@@ -92,7 +94,8 @@ def make_world(database: Database, folder: Path) -> World:
         return checkpoint.sign(SigningOrder(UUID(int=0), Kind.CHECKPOINT, message, checkpoint.algorithms[0], NOW))
 
     parts = Parts(database, keyring, AuditLog(Secret(bytes(32))), clock, SystemEntropy(), lambda: None, folder)
-    return World(make_services(parts, sign), clock, folder)
+    network = ScriptedNetwork()
+    return World(make_services(parts, sign, network), clock, folder, network)
 
 
 def make_csr(

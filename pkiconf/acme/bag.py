@@ -13,6 +13,7 @@ from pkiconf.acme.policies import Policies
 from pkiconf.acme.renewals import Renewals
 from pkiconf.acme.revocations import ACMERevocations
 from pkiconf.acme.validation import Validations
+from pkiconf.egress.network import Network
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.pipeline import Pipeline
 from pkiconf.revocation.revoke import Revocations
@@ -33,7 +34,7 @@ class ACME:
     nonces: Nonces
 
 
-def make_acme(parts: Parts, pipeline: Pipeline, revocations: Revocations) -> ACME:
+def make_acme(parts: Parts, pipeline: Pipeline, revocations: Revocations, network: Network) -> ACME:
     authorizations = Authorizations(parts)
     return ACME(
         policies=Policies(parts),
@@ -41,7 +42,7 @@ def make_acme(parts: Parts, pipeline: Pipeline, revocations: Revocations) -> ACM
         accounts=Accounts(parts),
         orders=Orders(parts, pipeline, authorizations),
         authorizations=authorizations,
-        validations=Validations(parts),
+        validations=Validations(parts, network),
         revocations=ACMERevocations(parts, revocations),
         renewals=Renewals(parts),
         nonces=Nonces(parts, open_ledger(parts.db, read_boot_id())),

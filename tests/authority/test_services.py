@@ -199,7 +199,12 @@ def test_under_a_wrong_master_key_nothing_is_signed_or_changed(sqlite_world: Wor
     source = FileSource(sqlite_world.folder / "other.key")
     create_master_key_file(source.path, SystemEntropy())
     parts = replace(sqlite_world.parts, keyring=Keyring(load_master_keys(source), lambda: load_master_keys(source)))
-    wrong = World(make_services(parts, lambda message: b""), sqlite_world.clock, sqlite_world.folder)
+    wrong = World(
+        make_services(parts, lambda message: b"", sqlite_world.network),
+        sqlite_world.clock,
+        sqlite_world.folder,
+        sqlite_world.network,
+    )
     leaf = sqlite_world.issued("ca/web-server", make_csr())
     before = everything(sqlite_world)
     with pytest.raises(Unavailable, match="sealed under master key"):
