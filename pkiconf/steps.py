@@ -45,6 +45,7 @@ class Step(StrEnum):
     # ACME
     ACME_POLICY_WRITE = "acme.policy-write"
     ACME_BINDING_WRITE = "acme.binding-write"
+    ACME_CREDENTIALS_FILE = "acme.credentials-file"
     ACME_ACCOUNT_WRITE = "acme.account-write"
     ACME_ORDER_CREATE = "acme.order-create"
     ACME_ORDER_WRITE = "acme.order-write"

@@ -22,7 +22,7 @@ from pkiconf.policy.authorization import Action, check_may
 from pkiconf.policy.keys import check_not_compromised
 from pkiconf.spec.authority import AuthoritySpec
 from pkiconf.steps import Step
-from pkiconf.store import authorities, compromised_keys, keys, slugs, templates
+from pkiconf.store import acme_policies, authorities, compromised_keys, keys, slugs, templates
 from pkiconf.store.authorities import AuthorityRow
 from pkiconf.store.database import Connection
 
@@ -160,6 +160,7 @@ class Authorities:
             authorities.update_authority(c, row.id, generation, name=new, **_respelled(row, name=new))
             slugs.rename_slug(c, f"authority/{old}", f"authority/{new}")
             _follow(c, row, new)
+            acme_policies.respell_templates(c, lambda offered: _under(offered, old, new))
             self._parts.record(c, actor, "authority.rename", f"authority/{new}", {"from": old})
 
         self._parts.db.write(Step.AUTHORITY_UPDATE, write)
@@ -228,6 +229,12 @@ def _first_lifecycle(spec: AuthoritySpec, past: Imported | None) -> str:
 def _respelled(row: AuthorityRow, **fields: str) -> dict[str, str]:
     text = canonical({**json.loads(row.spec), **fields})
     return {"spec": text, "spec_digest": digest(text)}
+
+
+def _under(reference: str, old: str, new: str) -> str:
+    """`authority/template` after the authority's renaming."""
+    authority, _, name = reference.partition("/")
+    return f"{new if authority == old else authority}/{name}"
 
 
 def _follow(c: Connection, renamed: AuthorityRow, new: str) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 from pkiconf.errors import Conflict, Unavailable
 from pkiconf.model.actor import Actor
 from pkiconf.model.secret import Secret
-from pkiconf.signing.keyring import Keyring, key_identity, secret_identity
+from pkiconf.signing.keyring import Keyring, binding_identity, key_identity, secret_identity
 from pkiconf.signing.master import KEY_SIZE, FileSource, MasterKeys, replace_master_key_file
 from pkiconf.signing.private_file import alone_with
 from pkiconf.steps import Step
@@ -79,7 +79,7 @@ def rekey(
 
 
 def unseal_row(keyring: Keyring, row: SealedRow) -> Secret:
-    """What a row of `key` or `sealed_secret` holds. Raises Unavailable as `Keyring.unseal` does."""
+    """What a row of `key`, `sealed_secret` or `acme_binding` holds. Raises Unavailable as `Keyring.unseal` does."""
     return keyring.unseal(_identity(row), row.sealed, row.wrapping_key_id)
 
 
@@ -90,10 +90,11 @@ def _alone(keyring: Keyring) -> AbstractContextManager[None]:
 
 def _all_sealed(c: Connection) -> Iterator[SealedRow]:
     yield from wrapping.find_sealed_secrets(c)
-    after = 0
-    while rows := wrapping.find_sealed(c, after=after, limit=_BATCH):
-        yield from rows
-        after = rows[-1].id or 0
+    for find in (wrapping.find_sealed, wrapping.find_sealed_bindings):
+        after = 0
+        while rows := find(c, after=after, limit=_BATCH):
+            yield from rows
+            after = rows[-1].id or 0
 
 
 def _add_key(keyring: Keyring, master: MasterKeys, new_key_source: Callable[[], bytes]) -> MasterKeys:
@@ -137,8 +138,10 @@ def _rewrap_all(db: Database, keyring: Keyring) -> int:
 
 
 def _next_batch(c: Connection, current: str) -> list[SealedRow]:
-    return wrapping.find_sealed_secrets(c, other_than=current) or wrapping.find_sealed(
-        c, other_than=current, limit=_BATCH
+    return (
+        wrapping.find_sealed_secrets(c, other_than=current)
+        or wrapping.find_sealed(c, other_than=current, limit=_BATCH)
+        or wrapping.find_sealed_bindings(c, other_than=current, limit=_BATCH)
     )
 
 
@@ -167,6 +170,8 @@ def _drop_old_keys(keyring: Keyring, master: MasterKeys) -> bool:
 
 
 def _identity(row: SealedRow) -> str:
+    if row.key_id is not None:
+        return binding_identity(row.key_id)
     if row.spki_sha256 is not None:
         return key_identity(row.spki_sha256)
     assert row.name is not None

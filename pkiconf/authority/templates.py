@@ -15,7 +15,7 @@ from pkiconf.policy.authorization import Action, check_may
 from pkiconf.policy.template import compile_template
 from pkiconf.spec.template import TemplateSpec
 from pkiconf.steps import Step
-from pkiconf.store import authorities, slugs, standing, templates
+from pkiconf.store import acme_policies, authorities, slugs, standing, templates
 from pkiconf.store.authorities import AuthorityRow
 from pkiconf.store.database import Connection
 from pkiconf.store.templates import TemplateRow
@@ -92,7 +92,8 @@ class Templates:
     def retire(self, authority: str, name: str, generation: int, actor: Actor, guard: Guard = unguarded) -> None:
         """Nothing more is issued from it; its versions stay, for the certificates that point to them.
 
-        Raises Refused while certificates of it are active: neither ended nor revoked, a held one included.
+        Raises Refused while certificates of it are active (neither ended nor revoked, a held one included), or an ACME
+        policy offers it.
         """
         address = template_address(authority, name)
         check_may(actor, Action.TEMPLATE_RETIRE, address)
@@ -102,6 +103,7 @@ class Templates:
             guard(c)
             _, row = _get(c, authority, name)
             _check_unused(c, row, address, now)
+            _check_not_offered(c, address)
             templates.update_template(c, row.id, generation, lifecycle="retired")
             self._parts.record(c, actor, "template.retire", address, {})
 
@@ -112,6 +114,8 @@ class Templates:
             raise Conflict(f"template {above.name}/{name} exists already", "Plan again")
         old, new = template_address(above.name, row.name), template_address(above.name, name)
         slugs.rename_slug(c, old, new)
+        before, after = f"{above.name}/{row.name}", f"{above.name}/{name}"
+        acme_policies.respell_templates(c, lambda offered: after if offered == before else offered)
         self._parts.record(c, actor, "template.rename", new, {"from": old})
 
 
@@ -132,6 +136,15 @@ def _get(c: Connection, authority: str, name: str) -> tuple[AuthorityRow, Templa
         known = ", ".join(t.name for t in templates.list_templates(c, above.id) if t.owner != SYSTEM_OWNER)
         raise NotFound(f"authority {authority!r} has no template {name!r}", f"It has: {known or 'none'}")
     return above, row
+
+
+def _check_not_offered(c: Connection, address: str) -> None:
+    by = [row.name for row, offered in acme_policies.offers(c) if address.removeprefix("template/") in offered.values()]
+    if by:
+        raise Refused(
+            f"{address} is offered by {', '.join(f'acme-policy/{name}' for name in by)}",
+            "Let them offer another template, or retire them first",
+        )
 
 
 def _check_unused(c: Connection, row: TemplateRow, address: str, now: int) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pkiconf.cli.context import operator, process_settings, services, services_if_any
+from pkiconf.cli.credentials import telling_for
 from pkiconf.cli.exit_codes import ExitCode
 from pkiconf.cli.output import as_json, read_in, write_out
 
@@ -74,6 +75,11 @@ def plan(
 @click.option("--diff", is_flag=True, help="Show each changed field, before and after.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @click.option("--allow", default="", metavar="ACTION,…", help="Consent to rollover, replace or retire.")
+@click.option(
+    "--secrets-file",
+    type=click.Path(path_type=Path),
+    help="Put credentials that are made here, 0600; without it a terminal shows them once.",
+)
 def apply(
     paths: Sequence[Path],
     limit: Sequence[str],
@@ -83,6 +89,7 @@ def apply(
     diff: bool,
     yes: bool,
     allow: str,
+    secrets_file: Path | None,
 ) -> int:
     """Converge the database and the keys to the declarations in PATHS, or carry out one saved plan.
 
@@ -110,7 +117,8 @@ def apply(
             return made.exit_code
         if made.pending and not yes and not saved and sys.stdin.isatty():
             click.confirm("Make these changes?", abort=True)
-        recap = apply_plan(s, made, document, allowed, operator(), report=_report)
+        telling = telling_for(secrets_file)
+        recap = apply_plan(s, made, document, allowed, operator(), report=_report, telling=telling)
         if not made.pending:
             click.echo("Nothing to do: everything is as declared.")
         click.echo(f"\n{recap}")
@@ -162,7 +170,9 @@ def apply_paths(paths: Sequence[Path], *, allow: str, actor: Actor) -> int:
         made = load_plan(s, document, now=s.parts.now(), workspace=WORKSPACE)
         if made.pending:
             click.echo(render_plan(made, colour=sys.stdout.isatty()), nl=False)
-        recap = apply_plan(s, made, document, allowed, actor, leave_grave=True, report=_report)
+        recap = apply_plan(
+            s, made, document, allowed, actor, leave_grave=True, report=_report, telling=telling_for(None)
+        )
         click.echo(f"{recap}")
     return recap.exit_code
 

@@ -8,6 +8,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from pkiconf.acme.bindings import nowhere_to_tell
+from pkiconf.acme.credentials import Telling
 from pkiconf.clock import to_epoch
 from pkiconf.errors import PkiconfError, Refused
 from pkiconf.model.actor import Actor
@@ -20,7 +22,8 @@ from pkiconf.reconciler.lease import ApplyLease, hold
 from pkiconf.reconciler.observe import observe, secret_mark
 from pkiconf.reconciler.plan import Plan, stamp
 from pkiconf.reconciler.recap import Recap, Result, Status
-from pkiconf.reconciler.state import Action, Change, Desired, kind_of, name_of
+from pkiconf.reconciler.state import Action, Change, Desired, authority_address, authority_of, kind_of
+from pkiconf.reconciler.tellings import check_tellings, choose_tellings
 from pkiconf.services import Services
 from pkiconf.spec.document import Document
 from pkiconf.steps import Step
@@ -47,20 +50,31 @@ def apply_plan(
     leave_grave: bool = False,
     patience: float = PATIENCE,
     report: Callable[[Result], None] = _unheard,
+    telling: Telling | None = None,
 ) -> Recap:
     """Make the plan's changes, in its order. A failed change stops only what needs it.
 
     `document` gives the files and secrets that some changes need; None for a saved plan alone. `allow` holds the
     actions that were agreed to; with `leave_grave` (for processes that act on their own) the others are left out
-    and counted as refused, else the whole plan is refused. `report` hears each result as it comes.
+    and counted as refused, else the whole plan is refused. `report` hears each result as it comes. `telling` is where
+    credentials are told that no file is declared for; without it, such a change is treated as one without consent.
 
-    Raises Refused: consent missing, the plan out of date, another apply at work for longer than `patience` seconds.
+    Raises Refused: consent missing, nowhere to tell credentials, the plan out of date, another apply at work for longer
+    than `patience` seconds.
     """
     check_may(actor, Permission.APPLY, "declaration")
     missing = plan.without_consent(allow)
     if missing and not leave_grave:
         raise _without_consent(missing)
-    run = _Run(services, plan, _wishes(services, plan, document), actor, {change.address for change in missing}, report)
+    wishes = _wishes(services, plan, document)
+    left_out = {
+        change.address: f"nobody agreed to it; use pkiconf apply --allow {change.action.value}" for change in missing
+    }
+    tellings = choose_tellings(plan.changes, wishes, telling)
+    if not leave_grave:
+        check_tellings(tellings)
+    left_out |= {address: str(nowhere_to_tell(address)) for address, chosen in tellings.items() if chosen is None}
+    run = _Run(services, plan, wishes, actor, left_out, tellings, report)
     if not any(run.can_be_done(change) for change in plan.changes):
         return Recap(tuple(run.step(change, None) for change in plan.changes))
     with hold(services.parts, patience) as lease:
@@ -87,6 +101,17 @@ def _check_current(services: Services, plan: Plan) -> None:
         raise Refused("the plan is out of date: what it was made from has changed; nothing was done", "Plan again")
 
 
+def refers_to(change: Change) -> frozenset[str]:
+    """Addresses by whose names a row's stored spec speaks of others."""
+    before = change.before or {}
+    if kind_of(change.address) == "authority":
+        return frozenset({authority_address(str(before.get("issuer")))})
+    if kind_of(change.address) == "acme-policy":
+        offered = {f"template/{reference}" for reference in (before.get("profiles") or {}).values()}
+        return frozenset(offered | {authority_of(address) for address in offered})
+    return frozenset()
+
+
 def _standing(change: Change) -> Result:
     status = Status.REFUSED if change.refused else Status.OK
     return Result(change.address, change.action, status, change.refused, change.waiting)
@@ -110,7 +135,8 @@ class _Run:
         plan: Plan,
         wishes: Mapping[str, Desired],
         actor: Actor,
-        left_out: Collection[str],
+        left_out: Mapping[str, str],
+        tellings: Mapping[str, Telling | None],
         report: Callable[[Result], None],
     ) -> None:
         self._services = services
@@ -118,6 +144,7 @@ class _Run:
         self._wishes = wishes
         self._actor = actor
         self._left_out = left_out
+        self._tellings = tellings
         self._report = report
         self._stopped: dict[str, Status] = {}
         self._renamed: list[str] = []
@@ -140,8 +167,7 @@ class _Run:
         if not change.pending or change.refused:
             return _standing(change)
         if change.address in self._left_out:
-            message = f"nobody agreed to it; use pkiconf apply --allow {change.action.value}"
-            return Result(change.address, change.action, Status.REFUSED, message)
+            return Result(change.address, change.action, Status.REFUSED, self._left_out[change.address])
         for needed in change.needs:
             if needed in self._stopped:
                 return self._held_up(change, needed)
@@ -165,6 +191,7 @@ class _Run:
             self._generation(change),
             self._actor,
             lease.guard,
+            self._tellings.get(change.address),
         )
         try:
             lease.renew()
@@ -176,15 +203,16 @@ class _Run:
                 raise Refused("another apply has taken over; what was done so far stands", "Apply again") from error
             status = Status.REFUSED if isinstance(error, Refused) else Status.FAILED
             return Result(change.address, change.action, status, str(error))
-        if change.moved_from and kind_of(change.address) == "authority":
-            self._renamed.append(name_of(change.address))
+        if change.moved_from:
+            self._renamed.append(change.address)
         return Result(change.address, change.action, Status.CHANGED, change.reason, change.waiting)
 
     def _generation(self, change: Change) -> int | None:
-        """The row's precondition. A rename in this run also wrote the rows of the authorities right below."""
-        if change.generation is None or kind_of(change.address) != "authority":
-            return change.generation
-        return change.generation + self._renamed.count(str((change.before or {}).get("issuer")))
+        """The row's precondition. A rename in this run also wrote the rows of those that refer to what was renamed: the
+        authorities right below, the policies that offer a template."""
+        if change.generation is None:
+            return None
+        return change.generation + sum(renamed in refers_to(change) for renamed in self._renamed)
 
 
 def _record(services: Services, plan: Plan, recap: Recap, actor: Actor, lease: ApplyLease) -> None:

@@ -7,7 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from pkiconf.policy.unattended import unattended_ways
 from pkiconf.reconciler.kinds import KINDS, get_kind
+from pkiconf.reconciler.kinds.acme_policy import BINDINGS
 from pkiconf.reconciler.kinds.kind import Kind, View
 from pkiconf.reconciler.moves import Moves, find_moves
 from pkiconf.reconciler.state import (
@@ -26,6 +28,8 @@ from pkiconf.reconciler.state import (
     authority_of,
     gravest,
     kind_of,
+    name_of,
+    policy_of,
 )
 
 
@@ -60,7 +64,7 @@ def diff(desired: DesiredState, actual: ActualState, now: datetime, *, prune: bo
             changes.append(change)
         if finding is not None:
             findings.append(finding)
-    return Difference(tuple(changes), tuple(dict.fromkeys(findings)), now)
+    return Difference(tuple(changes), tuple(dict.fromkeys(findings)), now, _unattended(view, retired))
 
 
 def _resolve(kind: Kind, wishes: Iterable[Desired], view: View) -> None:
@@ -130,7 +134,8 @@ def _around(wish: Desired, standing: Actual, moves: Moves) -> Iterator[str]:
 def _absent(wish: Desired, standing: Actual | None) -> Change:
     if standing is None or standing.retired:
         return Change(wish.address, Action.UNCHANGED, "absent, as declared", owner=wish.owner)
-    return _retirement(standing, "state: absent")
+    taking = f", with its {' and '.join(wish.also)}" if wish.also else ""
+    return replace(_retirement(standing, f"state: absent{taking}"), also=wish.also)
 
 
 def _retirement(standing: Actual, reason: str) -> Change:
@@ -176,6 +181,8 @@ def _undeclared(row: Actual, view: View, prune: bool, retired: set[str]) -> tupl
             return None, None
         if row.owner == IMPLIED:
             return _no_longer_implied(row, view), None
+    if kind.name == "eab":
+        return _no_longer_listed(row, view), None
     if row.owner != view.desired.owner or kind.name == "settings":
         return None, None
     if prune:
@@ -188,3 +195,30 @@ def _no_longer_implied(row: Actual, view: View) -> Change | None:
     if authority not in view.desired.objects:
         return None  # its authority is not spoken of here either
     return _retirement(row, f"no longer among default_templates of {authority}")
+
+
+def _no_longer_listed(row: Actual, view: View) -> Change | None:
+    """A list that was written replaces whole, so what it leaves out goes. Bindings that a command made stay; a retired
+    policy lets nobody in, so its bindings need no retirement of their own."""
+    wish = view.desired.objects.get(policy_of(row.address))
+    if wish is None or wish.absent or row.owner != view.desired.owner or BINDINGS not in wish.explicit:
+        return None
+    return _retirement(row, f"no longer among {BINDINGS} of {policy_of(row.address)}")
+
+
+def _unattended(view: View, retired: set[str]) -> dict[str, tuple[str, ...]]:
+    """What issues without anybody deciding once the plan is carried out."""
+
+    def in_use(kind: str) -> Iterator[tuple[str, Spec]]:
+        standing = (row.address for row in view.actual.of_kind(kind) if not row.retired)
+        for address in dict.fromkeys((*view.resolved, *standing)):
+            spec = view.find_spec(address)
+            if kind_of(address) == kind and address not in retired and spec is not None:
+                yield address, spec
+
+    policies = {name_of(address): spec["profiles"] for address, spec in in_use("acme-policy")}
+    ways = {
+        address: unattended_ways(address.removeprefix("template/"), spec, policies)
+        for address, spec in in_use("template")
+    }
+    return {address: found for address, found in ways.items() if found}

@@ -13,8 +13,10 @@ from pkiconf.reconciler.state import (
     Finding,
     Severity,
     authority_address,
+    binding_address,
     kind_of,
     name_of,
+    policy_of,
     template_address,
 )
 
@@ -46,7 +48,20 @@ class Moves:
             kept = template_address(self._authority(row.address.split("/")[1]), name_of(row.address))
             address = self.addresses.get(row.address, kept)
             return replace(row, address=address, spec={**row.spec, **_named(row, address)})
+        if kind_of(row.address) == "acme-policy":
+            address = self.addresses.get(row.address, row.address)
+            profiles = {name: self._template(reference) for name, reference in row.spec["profiles"].items()}
+            return replace(row, address=address, spec={**row.spec, "profiles": profiles, **_named(row, address)})
+        if kind_of(row.address) == "eab":
+            policy = self.addresses.get(policy_of(row.address), policy_of(row.address))
+            return replace(row, address=binding_address(name_of(policy), name_of(row.address)))
         return row
+
+    def _template(self, reference: str) -> str:
+        """`authority/template` as it is about to be called."""
+        authority, _, name = reference.partition("/")
+        kept = template_address(self._authority(authority), name)
+        return self.addresses.get(template_address(authority, name), kept).removeprefix("template/")
 
     def _authority(self, name: str) -> str:
         return name_of(self.addresses.get(authority_address(name), name))

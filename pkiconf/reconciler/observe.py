@@ -27,7 +27,7 @@ from pkiconf.reconciler.state import (
 )
 from pkiconf.services import Services
 from pkiconf.spec.document import Document
-from pkiconf.store import authorities, slugs, standing, templates
+from pkiconf.store import acme_policies, authorities, slugs, standing, templates
 from pkiconf.store.audit import AuditLog
 from pkiconf.store.database import Connection
 
@@ -91,7 +91,9 @@ def measure(c: Connection, changes: Sequence[Change], actual: ActualState, now: 
             measures[change.address] = Measure(Affects(live, under[address], below[address]))
         elif kind_of(address) == "template":
             measures[change.address] = _measure_template(c, change, address, now)
-        else:
+        elif kind_of(address) == "acme-policy":
+            measures[change.address] = _measure_policy(c, change, address)
+        elif kind_of(address) == "settings":
             measures[change.address] = Measure(Affects(0, sum(under.values()), len(actual.of_kind("authority"))))
     return measures
 
@@ -104,6 +106,14 @@ def _asks(change: Change) -> bool:
 def _live_of_authority(c: Connection, address: str, now: int) -> int:
     row = authorities.find_authority(c, name_of(address))
     return standing.live_by_authority(c, [row.id], now).get(row.id, 0) if row else 0
+
+
+def _measure_policy(c: Connection, change: Change, address: str) -> Measure:
+    row = acme_policies.find_policy(c, name_of(address)) if _asks(change) else None
+    if row is None:
+        return Measure(Affects())
+    count, names = acme_policies.valid_accounts(c, row.id, _BLOCKERS)
+    return Measure(Affects(accounts=count), tuple(names))
 
 
 def _measure_template(c: Connection, change: Change, address: str, now: int) -> Measure:

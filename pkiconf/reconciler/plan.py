@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from pkiconf.errors import Malformed
-from pkiconf.reconciler.kinds.template import issues_unattended
 from pkiconf.reconciler.order import RANK, limited, ordered, with_deferred
 from pkiconf.reconciler.state import (
     NEEDS_CONSENT,
@@ -21,10 +20,12 @@ from pkiconf.reconciler.state import (
     Finding,
     Severity,
     authority_of,
+    binding_address,
     canonical,
     digest_of,
     kind_of,
     name_of,
+    policy_of,
     template_address,
 )
 
@@ -34,7 +35,8 @@ _SHOWN_BLOCKERS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What a change touches, counted when the plan was made; `blockers` are live certificates, `authority serial`."""
+    """What a change touches, counted when the plan was made; `blockers` are the serials of live certificates, or the
+    names of valid accounts."""
 
     affects: Affects
     blockers: tuple[str, ...] = ()
@@ -44,7 +46,7 @@ class Measure:
 class Plan:
     """`digest` covers the rows read for the listed addresses, so issuing and renewing do not void the plan.
 
-    `unattended` names the templates that would issue without anybody deciding.
+    `unattended` names the templates that will issue without anybody deciding, also those that do already.
     """
 
     generated_at: datetime
@@ -165,14 +167,17 @@ def make_plan(
     Raises NotFound for a limit that names nothing.
     """
     chosen = limited(with_deferred(difference.changes), limit)
-    rows = tuple(_measured(change, measures.get(change.address)) for change in ordered(chosen))
+    rows = tuple(
+        replace(
+            _measured(change, measures.get(change.address)), unattended=difference.unattended.get(change.address, ())
+        )
+        for change in ordered(chosen)
+    )
     addresses = {change.address for change in rows}
     findings = tuple(
         found for found in difference.findings if not limit or not found.address or found.address in addresses
     )
-    unattended = tuple(
-        c.address for c in rows if kind_of(c.address) == "template" and c.after and issues_unattended(c.after)
-    )
+    unattended = tuple(sorted(difference.unattended))
     return Plan(difference.at, stamp(rows, actual), workspace, rows, findings, unattended)
 
 
@@ -197,6 +202,9 @@ def present_addresses(changes: Sequence[Change]) -> dict[str, str]:
         if kind_of(address) == "template" and not change.moved_from:
             authority = renamed.get(authority_of(address), authority_of(address))
             address = template_address(name_of(authority), name_of(address))
+        elif kind_of(address) == "eab":
+            policy = renamed.get(policy_of(address), policy_of(address))
+            address = binding_address(name_of(policy), name_of(address))
         present[change.address] = address
     return present
 
@@ -205,14 +213,24 @@ def _measured(change: Change, measure: Measure | None) -> Change:
     if measure is None:
         return change
     change = replace(change, affects=measure.affects, blockers=measure.blockers)
-    if (
-        change.action is Action.RETIRE
-        and kind_of(change.address) == "template"
-        and measure.blockers
-        and not change.refused
-    ):
+    if change.action is not Action.RETIRE or change.refused or not measure.blockers:
+        return change
+    if kind_of(change.address) == "template":
         return replace(change, refused=_blocked(measure))
+    if kind_of(change.address) == "acme-policy" and "accounts" not in change.also:
+        return replace(change, refused=_hung_upon(measure))
     return change
+
+
+def _hung_upon(measure: Measure) -> str:
+    count = measure.affects.accounts
+    shown = ", ".join(measure.blockers[:_SHOWN_BLOCKERS])
+    more = f" and {count - _SHOWN_BLOCKERS} more" if count > _SHOWN_BLOCKERS else ""
+    noun = "account hangs" if count == 1 else "accounts hang"
+    return (
+        f"{count} valid {noun} on it ({shown}{more}); deactivate them, or declare it with state: absent and "
+        "deactivate_accounts: true"
+    )
 
 
 def _blocked(measure: Measure) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from pkiconf.reconciler.fields import field_changes, flatten, show
-from pkiconf.reconciler.kinds.template import issues_unattended
 from pkiconf.reconciler.plan import Plan
 from pkiconf.reconciler.state import NEEDS_CONSENT, SIGNS, Action, Change, Severity, kind_of
 
@@ -50,7 +49,7 @@ def _lines(plan: Plan, colour: bool, diff: bool) -> Iterator[str]:
             about = f"{finding.address}: " if finding.address else ""
             yield f"  {mark} {about}{finding.message}{place}"
         yield ""
-    if any(kind_of(change.address) == "template" for change in plan.pending):
+    if any(kind_of(change.address) in ("template", "acme-policy") for change in plan.pending):
         yield f"Templates that issue unattended: {', '.join(plan.unattended) or 'none'}"
     yield _summary(plan)
 
@@ -70,7 +69,7 @@ def _change(change: Change, colour: bool, diff: bool) -> Iterator[str]:
     if touched and change.action is not Action.UNCHANGED:
         yield f"    affects: {touched}"
     if kind_of(change.address) == "template" and change.after is not None:
-        yield f"    issues unattended: {', '.join(issues_unattended(change.after)) or 'no'}"
+        yield f"    issues unattended: {', '.join(change.unattended) or 'no'}"
     if change.action in NEEDS_CONSENT:
         yield f"    needs consent: --allow {change.action.value}"
     if change.waiting:
@@ -93,6 +92,7 @@ def _touched(change: Change) -> str:
         (affects.live_certificates, "live certificate"),
         (affects.templates, "template"),
         (affects.authorities, f"{below}authority"),
+        (affects.accounts, "account"),
     )
     return ", ".join(f"{number} {_plural(noun, number)}" for number, noun in counted if number)
 

@@ -1,6 +1,7 @@
 """What is wished, what stands, and the difference: values that the reconciler passes around.
 
-An *address* is a kind and a name: `settings`, `authority/corp-root`, `template/corp-issuing/web-server`.
+An *address* is a kind and a name: `settings`, `authority/corp-root`, `template/corp-issuing/web-server`,
+`acme-policy/internal`, `eab/internal/ci`.
 A *spec* is a JSON-able mapping of one object's fields; secrets in it are already replaced by marks.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -76,7 +78,8 @@ class Desired:
     """One declared (or implied) object.
 
     `explicit` holds only what the operator wrote; what is not there keeps what stands. `moved_from` is the address
-    it had before; `files` and `secrets` hold what was read for it at load, by dotted path, and never print.
+    it had before; `files` and `secrets` hold what was read for it at load, by dotted path, and never print. `write_to`
+    is the file that gets what is told once; `also` names what its retirement takes along (`accounts`).
     """
 
     address: str
@@ -89,6 +92,8 @@ class Desired:
     findings: tuple[Finding, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+    write_to: Path | None = None
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +139,13 @@ class ActualState:
 
 @dataclass(frozen=True, slots=True)
 class Affects:
-    """How much a change touches. `live_certificates` are neither expired nor revoked; held ones count."""
+    """How much a change touches. `live_certificates` are neither expired nor revoked; held ones count. `accounts` are
+    valid ACME accounts."""
 
     live_certificates: int = 0
     templates: int = 0
     authorities: int = 0
+    accounts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +154,10 @@ class Change:
 
     `refused` says why it cannot be done at all, `waiting` what has to happen elsewhere before it is finished;
     `deferred` that nothing of it can be done until then. `generation` is the row's precondition (None: there must be
-    no row). `moved_from` is set when the change also renames. `blockers` are the live certificates in its way; `files`
-    names what has to be read beside the declaration, and `marks` are the fingerprints it had when it was planned.
+    no row). `moved_from` is set when the change also renames. `blockers` are what lives and is in its way
+    (certificates, accounts), and `also` what a retirement takes along; `files` names what has to be read beside the
+    declaration, and `marks` are the fingerprints it had when it was planned. `unattended` are the ways over which a
+    template will issue without anybody deciding.
     """
 
     address: str
@@ -167,6 +176,8 @@ class Change:
     blockers: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     marks: Mapping[str, str] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
+    unattended: tuple[str, ...] = ()
 
     @property
     def pending(self) -> bool:
@@ -175,9 +186,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
+    """`unattended`: address of each template that will issue without anybody deciding → over which ways."""
+
     changes: tuple[Change, ...]
     findings: tuple[Finding, ...]
     at: datetime
+    unattended: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def kind_of(address: str) -> str:
@@ -200,6 +214,19 @@ def template_address(authority: str, name: str) -> str:
 def authority_of(address: str) -> str:
     """The address of the authority that a template address hangs on."""
     return authority_address(address.split("/")[1])
+
+
+def policy_address(name: str) -> str:
+    return f"acme-policy/{name}"
+
+
+def binding_address(policy: str, name: str) -> str:
+    return f"eab/{policy}/{name}"
+
+
+def policy_of(address: str) -> str:
+    """The address of the ACME policy that a binding's address hangs on."""
+    return policy_address(address.split("/")[1])
 
 
 def canonical(value: object) -> str:

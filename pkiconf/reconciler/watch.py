@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -19,7 +19,7 @@ from pkiconf.reconciler.apply import Recap, apply_plan
 from pkiconf.reconciler.observe import DEFAULT_WORKSPACE, load_plan
 from pkiconf.reconciler.plan import Plan
 from pkiconf.services import Services
-from pkiconf.spec.declare import AUTHORITIES
+from pkiconf.spec.declare import ACME_POLICIES, AUTHORITIES
 from pkiconf.spec.document import Document
 from pkiconf.spec.errors import Problem
 from pkiconf.spec.loader import load_files
@@ -150,10 +150,19 @@ def _folders_below(path: Path) -> set[Path]:
 def referenced(document: Document) -> Iterator[Path]:
     """Files that a document names beside itself: keys, certificates, practice statements, `!file` secrets."""
     for declaration in document.authorities:
-        for path in (*AUTHORITIES.files, *AUTHORITIES.secrets):
-            scalar = _scalar(declaration.node, path)
-            if scalar is not None and (path in AUTHORITIES.files or scalar.tag == "!file"):
-                yield Path(scalar.file).parent / scalar.text
+        named = (_scalar(declaration.node, path) for path in AUTHORITIES.files)
+        yield from (_beside(scalar) for scalar in named if scalar is not None)
+        yield from _secret_files(AUTHORITIES.secret_places(declaration.node))
+    for policy in document.acme_policies:
+        yield from _secret_files(ACME_POLICIES.secret_places(policy.node))
+
+
+def _secret_files(places: Iterable[tuple[str, Scalar]]) -> Iterator[Path]:
+    return (_beside(scalar) for _, scalar in places if scalar.tag == "!file")
+
+
+def _beside(scalar: Scalar) -> Path:
+    return Path(scalar.file).parent / scalar.text
 
 
 def _scalar(node: Node | None, path: str) -> Scalar | None:

@@ -1,8 +1,9 @@
 """Secrets at rest: AES-256-GCM under a master key, each bound to what it is.
 
 A sealed blob is version(1) ‖ nonce(12) ‖ ciphertext ‖ tag(16). The associated data names the master key and the
-identity (`key:<SHA-256 of the SubjectPublicKeyInfo>`, `secret:<name>`), so a blob that was copied into another row
-does not open there. Nonces are random: one master key seals far fewer than 2³² things (NIST SP 800-38D §8.3).
+identity (`key:<SHA-256 of the SubjectPublicKeyInfo>`, `secret:<name>`, `eab:<key identifier>`), so a blob that was
+copied into another row does not open there. Nonces are random: one master key seals far fewer than 2³² things
+(NIST SP 800-38D §8.3).
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ class Sealed:
 
 def key_identity(spki_sha256: bytes) -> str:
     return f"key:{spki_sha256.hex()}"
+
+
+def binding_identity(key_id: str) -> str:
+    """Of the HMAC key of an external account binding."""
+    return f"eab:{key_id}"
 
 
 def secret_identity(name: str) -> str:

@@ -36,16 +36,16 @@ def create_private_file(path: Path, content: bytes) -> None:
     if path.exists() or path.is_symlink():
         raise _taken(path)
     with alone_with(path):
-        _place(path, content, _link)
+        _place(path, content, _link, Step.MASTER_KEY_FILE)
 
 
-def replace_private_file(path: Path, content: bytes) -> None:
-    """Put `content` in the place of the file; its mode becomes 0600. Raises Unavailable.
+def replace_private_file(path: Path, content: bytes, step: Step = Step.MASTER_KEY_FILE) -> None:
+    """Put `content` in the place of the file, if there is one; its mode becomes 0600. Raises Unavailable.
 
     The caller is `alone_with` it from before it read the old content. Where the path is a link, what it points to is
     replaced and the link stays.
     """
-    _place(path.resolve(), content, os.replace)
+    _place(path.resolve(), content, os.replace, step)
 
 
 @contextmanager
@@ -68,9 +68,9 @@ def alone_with(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _place(path: Path, content: bytes, move: Callable[[Path, Path], None]) -> None:
+def _place(path: Path, content: bytes, move: Callable[[Path, Path], None], step: Step) -> None:
     temporary = path.with_name(path.name + ".new")
-    kill_point(Step.MASTER_KEY_FILE, "before")
+    kill_point(step, "before")
     try:
         temporary.unlink(missing_ok=True)  # left by a run that was killed between here and the move
         _write_new(temporary, content)
@@ -83,7 +83,7 @@ def _place(path: Path, content: bytes, move: Callable[[Path, Path], None]) -> No
     finally:
         with suppress(OSError):  # what made the write fail has been said
             temporary.unlink(missing_ok=True)
-    kill_point(Step.MASTER_KEY_FILE, "after")
+    kill_point(step, "after")
 
 
 def _link(temporary: Path, path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, Literal
 
@@ -10,6 +12,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from pkiconf.model.acme import ChallengeType
 from pkiconf.model.durations import Duration
+from pkiconf.model.secret import Secret
 from pkiconf.spec.misfits import Advised, Declared, Misfit, Said, rfc
 from pkiconf.spec.patterns import check_dns_pattern, check_network
 from pkiconf.spec.values import DurationField, Instant, Label, Reference, repeated_misfits
@@ -53,6 +56,38 @@ KeyIdentifier = Annotated[
     WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}),
     Said("at most 64 letters, digits, hyphens, dots and underscores"),
 ]
+
+
+HMAC_KEY_OCTETS: Final = 32
+"""How many octets an HMAC key has at least, and one of ours exactly: the size of a SHA-256 (RFC 7518 §3.2)."""
+
+_LONGEST_HMAC_KEY: Final = 512
+
+
+def decode_hmac_key(text: Secret) -> Secret:
+    """The octets of an HMAC key as clients are given it. Raises Advised, which tells nothing of the key."""
+    written = text.reveal().strip()
+    if written.endswith(b"="):
+        raise Advised("the HMAC key is padded", "Leave out the = at its end: clients are given it without")
+    if b"+" in written or b"/" in written:
+        raise Advised("the HMAC key is base64 and not base64url", "Write - for + and _ for /")
+    if not re.fullmatch(rb"[A-Za-z0-9_-]+", written) or len(written) % 4 == 1:
+        raise Advised("the HMAC key is not base64url (RFC 4648 §5)", f"Make one with: {_MAKE}")
+    octets = base64.urlsafe_b64decode(written + b"=" * (-len(written) % 4))
+    if not HMAC_KEY_OCTETS <= len(octets) <= _LONGEST_HMAC_KEY:
+        raise Advised(
+            f"the HMAC key has {len(octets)} octets",
+            f"Give at least {HMAC_KEY_OCTETS} and at most {_LONGEST_HMAC_KEY} random ones, in unpadded base64url",
+        )
+    return Secret(octets)
+
+
+def encode_hmac_key(octets: Secret) -> Secret:
+    """As clients are given it: unpadded base64url."""
+    return Secret(base64.urlsafe_b64encode(octets.reveal()).rstrip(b"="))
+
+
+_MAKE: Final = "openssl rand -base64 32 | tr '+/' '-_' | tr -d '='"
 
 
 class RateLimit(Declared):

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from pkiconf.spec.declare import AUTHORITIES, SETTINGS, TEMPLATES, Declarer, Kind
+from pkiconf.spec.declare import ACME_POLICIES, AUTHORITIES, SETTINGS, TEMPLATES, Declarer, Kind
 from pkiconf.spec.document import Declaration, Document
 from pkiconf.spec.errors import Problem, did_you_mean
 from pkiconf.spec.misfits import Declared
 from pkiconf.spec.nodes import Items, Mapping, Scalar
+from pkiconf.spec.policy_references import check_policies
 from pkiconf.spec.references import check_references
 from pkiconf.spec.secrets import SecretSources
 
 D = TypeVar("D", bound=Declared)
 
-TOP_LEVEL = (SETTINGS.key, AUTHORITIES.key, TEMPLATES.key)
+TOP_LEVEL = (SETTINGS.key, AUTHORITIES.key, TEMPLATES.key, ACME_POLICIES.key)
 
 
 def build_document(roots: Sequence[Mapping], secrets: SecretSources | None, problems: list[Problem]) -> Document:
@@ -30,15 +31,18 @@ def build_document(roots: Sequence[Mapping], secrets: SecretSources | None, prob
     settings = declarer.declare(SETTINGS, settings_node) if settings_node else None
     authorities = _items(roots, AUTHORITIES, problems)
     templates = _items(roots, TEMPLATES, problems)
+    policies = _items(roots, ACME_POLICIES, problems)
     document = Document(
         settings=settings.spec if settings else None,
         settings_explicit=settings.explicit if settings else {},
         settings_at=settings.at if settings else None,
         authorities=_declared(AUTHORITIES, authorities, declarer),
         templates=_declared(TEMPLATES, templates, declarer),
+        acme_policies=_declared(ACME_POLICIES, policies, declarer),
         findings=tuple(declarer.findings),
     )
     problems += check_references(authorities, templates)
+    problems += check_policies(policies, authorities, templates)
     return document
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
 from pkiconf.model.secret import Secret
+from pkiconf.spec.acme import ACMEPolicySpec, decode_hmac_key
 from pkiconf.spec.authority import AuthoritySpec
 from pkiconf.spec.complaints import validate
 from pkiconf.spec.document import Declaration
 from pkiconf.spec.errors import Problem
 from pkiconf.spec.misfits import Advised, Declared
-from pkiconf.spec.nodes import Mapping, Node, Scalar, find, steps, to_data
+from pkiconf.spec.nodes import Items, Mapping, Node, Scalar, find, steps, to_data
 from pkiconf.spec.secrets import SecretSources, reference_text
 from pkiconf.spec.settings import Settings
 from pkiconf.spec.sources import read_beside
@@ -24,13 +27,28 @@ Data = dict[str, Any]
 @dataclass(frozen=True)
 class Kind(Generic[D]):
     """A declared kind: `key` is the top-level key, `files` the paths that name files with the octets each may have,
-    `secrets` the paths where a secret is wanted."""
+    `secrets` the paths where a secret is wanted with what checks it (raising Advised); a step `*` stands for every
+    item of a list."""
 
     key: str
     noun: str
     model: type[D]
     files: dict[str, int] = field(default_factory=dict)
-    secrets: tuple[str, ...] = ()
+    secrets: MappingOf[str, Callable[[Secret], object]] = field(default_factory=dict)
+
+    def secret_places(self, node: Node | None) -> Iterator[tuple[str, Scalar]]:
+        """Each place below `node` where a secret is written, under its path: `external_account_bindings.0.hmac_key`."""
+        if node is None:
+            return
+        for pattern in self.secrets:
+            for path in _paths(node, pattern):
+                scalar = _scalar_at(node, path)
+                if scalar is not None and scalar.value() is not None:
+                    yield path, scalar
+
+
+def _anything(secret: Secret) -> None:
+    """Any octets will do."""
 
 
 SETTINGS = Kind("settings", "settings", Settings)
@@ -46,9 +64,15 @@ AUTHORITIES = Kind(
         "import.crl": 256 << 20,
         "cps.file": 1 << 20,
     },
-    ("key.passphrase",),
+    {"key.passphrase": _anything},
 )
 TEMPLATES = Kind("templates", "template", TemplateSpec)
+ACME_POLICIES = Kind(
+    "acme_policies",
+    "ACME policy",
+    ACMEPolicySpec,
+    secrets={"external_account_bindings.*.hmac_key": decode_hmac_key},
+)
 
 
 class Declarer:
@@ -68,9 +92,8 @@ class Declarer:
         secrets = self._secrets(kind, node, data, subject, tagged)
         files = self._files(kind, node, data, subject)
         for scalar in tagged:
-            wanted = (
-                f"A secret is wanted at {', '.join(kind.secrets)} only" if kind.secrets else "Write the value itself"
-            )
+            places = ", ".join(path.replace(".*", "[]") for path in kind.secrets)
+            wanted = f"A secret is wanted at {places} only" if places else "Write the value itself"
             self.problems.append(Problem(scalar.at, f"{subject}: {scalar.tag} may not stand here", wanted))
         spec = validate(kind.model, data, node, subject, self.problems)
         if spec is None or len(self.problems) > before:
@@ -82,10 +105,7 @@ class Declarer:
         self, kind: Kind[D], node: Mapping, data: Data, subject: str, tagged: list[Scalar]
     ) -> dict[str, Secret]:
         found: dict[str, Secret] = {}
-        for path in kind.secrets:
-            scalar = _scalar_at(node, path)
-            if scalar is None or scalar.value() is None:
-                continue
+        for path, scalar in kind.secret_places(node):
             _put(data, path, reference_text(scalar))
             if scalar.tag is None:
                 self.findings.append(
@@ -99,6 +119,7 @@ class Declarer:
                 continue
             try:
                 found[path] = self.secrets.resolve(scalar)
+                kind.secrets[_pattern(path)](found[path])
             except Advised as ex:
                 self.problems.append(Problem(scalar.at, f"{subject}: {path}: {ex.problem}", ex.hint))
         return found
@@ -142,8 +163,25 @@ def _scalar_at(node: Node, path: str) -> Scalar | None:
     return found if isinstance(found, Scalar) and taken == steps(path) else None
 
 
+def _paths(node: Node, pattern: str) -> Iterator[str]:
+    """The places below `node` that a path with `*` for every item of a list stands for."""
+    above, star, below = pattern.partition(".*.")
+    if not star:
+        yield pattern
+        return
+    items, taken = find(node, steps(above))
+    if isinstance(items, Items) and taken == steps(above):
+        for number in range(len(items.items)):
+            yield f"{above}.{number}.{below}"
+
+
+def _pattern(path: str) -> str:
+    return ".".join("*" if isinstance(step, int) else step for step in steps(path))
+
+
 def _put(data: Data, path: str, value: str) -> None:
-    *above, last = path.split(".")
+    *above, last = steps(path)
+    inner: Any = data
     for step in above:
-        data = data[step]
-    data[last] = value
+        inner = inner[step]
+    inner[last] = value

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pkiconf.model.secret import Secret
+from pkiconf.spec.acme import ACMEPolicySpec
 from pkiconf.spec.authority import AuthoritySpec
 from pkiconf.spec.errors import Location, Problem
 from pkiconf.spec.misfits import Declared
@@ -22,8 +23,8 @@ class Declaration(Generic[S]):
 
     `spec` has every default filled in; `explicit` holds only what the operator wrote, JSON-able and canonical, keys
     as in YAML (`import`, `from`). In both a secret's place holds its reference; the secret is in `secrets`
-    and the bytes of named files in `files`, under dotted paths such as `key.passphrase`. A practice statement's
-    `cps.file` has become `cps.text`.
+    and the bytes of named files in `files`, under dotted paths such as `key.passphrase`, items of a list by number. A
+    practice statement's `cps.file` has become `cps.text`.
     """
 
     spec: S
@@ -49,5 +50,6 @@ class Document:
     settings_explicit: dict[str, Any] = field(default_factory=dict)
     authorities: tuple[Declaration[AuthoritySpec], ...] = ()
     templates: tuple[Declaration[TemplateSpec], ...] = ()
+    acme_policies: tuple[Declaration[ACMEPolicySpec], ...] = ()
     findings: tuple[Problem, ...] = ()
     settings_at: Location | None = None

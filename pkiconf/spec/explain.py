@@ -15,16 +15,20 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from pkiconf.errors import NotFound
-from pkiconf.spec.declare import AUTHORITIES, SETTINGS, TEMPLATES
+from pkiconf.spec.declare import ACME_POLICIES, AUTHORITIES, SETTINGS, TEMPLATES
 from pkiconf.spec.errors import did_you_mean
 from pkiconf.spec.fields import fields_of, inner_models
 from pkiconf.spec.misfits import Said
 
 TOP_LEVEL: Final[Mapping[str, type[BaseModel]]] = MappingProxyType(
-    {kind.key: kind.model for kind in (SETTINGS, AUTHORITIES, TEMPLATES)}
+    {kind.key: kind.model for kind in (SETTINGS, AUTHORITIES, TEMPLATES, ACME_POLICIES)}
 )
-_SINGULAR: Final = MappingProxyType({kind.noun: kind.key for kind in (SETTINGS, AUTHORITIES, TEMPLATES)})
-_SECRETS: Final = {f"{kind.key}.{path}" for kind in (AUTHORITIES, TEMPLATES) for path in kind.secrets}
+_SINGULAR: Final = MappingProxyType(
+    {"authority": AUTHORITIES.key, "template": TEMPLATES.key, "acme_policy": ACME_POLICIES.key}
+)
+_SECRETS: Final = {
+    f"{kind.key}.{path.replace('.*', '')}" for kind in (AUTHORITIES, ACME_POLICIES) for path in kind.secrets
+}
 _DEFAULT: Final = re.compile(r"\.?\s*Default: (.+)$")
 _WORDS: Final = MappingProxyType({str: "text", int: "a whole number", bool: "true or false"})
 
@@ -170,8 +174,8 @@ def _type_of(annotation: Any, metadata: Any = ()) -> str:  # noqa: ANN401 - any 
         return ", or ".join(dict.fromkeys(_type_of(member) for member in arguments if member is not types.NoneType))
     if origin is tuple:
         return f"a list, each {_type_of(arguments[0])}"
-    if origin is dict:
-        return "a mapping of text to text"
+    if origin in (dict, Mapping):
+        return f"a mapping of text to {_type_of(arguments[1])}"
     if origin is typing.Literal or isinstance(annotation, EnumType):
         return "one of " + ", ".join(str(value) for value in _few(annotation))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

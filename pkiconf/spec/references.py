@@ -63,8 +63,8 @@ def check_references(authorities: Sequence[Mapping], templates: Sequence[Mapping
     by_name: dict[str, Named] = {}
     for ca in cas:
         by_name.setdefault(ca.name or "", ca)
-    yield from _names("authority", [(ca.name or "", ca) for ca in cas])
-    yield from _names("template", [(template.full_name, template) for template in issued])
+    yield from named_twice("authority", [(ca.name or "", ca) for ca in cas])
+    yield from named_twice("template", [(template.full_name, template) for template in issued])
     for ca in cas:
         yield from _authority(ca, by_name)
     yield from _circles(cas, by_name)
@@ -73,7 +73,7 @@ def check_references(authorities: Sequence[Mapping], templates: Sequence[Mapping
         yield from _template(template, by_name)
 
 
-def _names(noun: str, things: Sequence[tuple[str, Named]]) -> Iterator[Problem]:
+def named_twice(noun: str, things: Sequence[tuple[str, Named]]) -> Iterator[Problem]:
     """A name stands once, and a former name is nobody's name now and moves to one thing only."""
     first: dict[str, Named] = {}
     for name, thing in things:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from pkiconf.spec.declare import AUTHORITIES, SETTINGS, TEMPLATES
+from pkiconf.spec.declare import ACME_POLICIES, AUTHORITIES, SETTINGS, TEMPLATES
 from pkiconf.spec.secrets import TAGS
 
 Schema = dict[str, Any]
@@ -26,7 +26,7 @@ DESCRIPTION: Final = (
 
 def json_schema() -> Schema:
     """Draft 7, each field with its description and where it is defined."""
-    kinds = (SETTINGS, AUTHORITIES, TEMPLATES)
+    kinds = (SETTINGS, AUTHORITIES, TEMPLATES, ACME_POLICIES)
     references, definitions = models_json_schema(
         [(kind.model, "validation") for kind in kinds], ref_template=_REFERENCE + "{model}"
     )
@@ -41,6 +41,7 @@ def json_schema() -> Schema:
             SETTINGS.key: _listed(of[SETTINGS.key], "What is wished of the whole PKI", is_list=False),
             AUTHORITIES.key: _listed(of[AUTHORITIES.key], "Certificate authorities we run"),
             TEMPLATES.key: _listed(of[TEMPLATES.key], "What authorities issue"),
+            ACME_POLICIES.key: _listed(of[ACME_POLICIES.key], "Who may get what over ACME"),
         },
         "definitions": _tidied(_needed(definitions["$defs"])),
     }
@@ -49,7 +50,7 @@ def json_schema() -> Schema:
 def _needed(definitions: Schema) -> Schema:
     """Without definitions of values that are written in another form, such as durations as text."""
     text = json.dumps(definitions)
-    named = {kind.model.__name__ for kind in (SETTINGS, AUTHORITIES, TEMPLATES)}
+    named = {kind.model.__name__ for kind in (SETTINGS, AUTHORITIES, TEMPLATES, ACME_POLICIES)}
     return {name: part for name, part in definitions.items() if name in named or f'"{_REFERENCE}{name}"' in text}
 
 

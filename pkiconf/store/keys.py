@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, select, text
 from pkiconf.errors import Conflict, NotFound
 from pkiconf.store.database import Connection
 from pkiconf.store.prepared import Prepared, inserting
-from pkiconf.store.tables import key, sealed_secret
+from pkiconf.store.tables import acme_binding, key, sealed_secret
 from pkiconf.store.wrapping import check_wrapping_key
 
 
@@ -175,6 +175,9 @@ def wrapping_key_ids(c: Connection) -> frozenset[str]:
     rows = c.execute(
         select(key.c.wrapping_key_id)
         .where(key.c.wrapping_key_id.is_not(None))
-        .union(select(sealed_secret.c.wrapping_key_id))
+        .union(
+            select(sealed_secret.c.wrapping_key_id),
+            select(acme_binding.c.wrapping_key_id).where(acme_binding.c.wrapping_key_id.is_not(None)),
+        )
     )
     return frozenset(str(row[0]) for row in rows)

@@ -22,6 +22,11 @@ from pkiconf.store.whole import lift_time_limits, stream
 TABLES: Final[tuple[Table, ...]] = tuple(metadata.sorted_tables)  # what is referred to comes first
 _COUNTED: Final[tuple[Table, ...]] = tuple(table for table in TABLES if "id" in table.c)
 _CHUNK: Final = 1000
+_SEALED: Final = {  # an older schema has not all of them
+    "key": 'SELECT DISTINCT wrapping_key_id FROM "key" WHERE wrapping_key_id IS NOT NULL',
+    "sealed_secret": "SELECT DISTINCT wrapping_key_id FROM sealed_secret",
+    "acme_binding": "SELECT DISTINCT wrapping_key_id FROM acme_binding WHERE wrapping_key_id IS NOT NULL",
+}
 
 
 def dump(db: Database, target: Path) -> None:
@@ -52,11 +57,8 @@ def look_into(path: Path) -> Contents:
         secrets = {
             row[0]: (row[1], row[2]) for row in c.execute("SELECT name, sealed, wrapping_key_id FROM sealed_secret")
         }
-        ids = c.execute(
-            'SELECT wrapping_key_id FROM "key" WHERE wrapping_key_id IS NOT NULL'
-            " UNION SELECT wrapping_key_id FROM sealed_secret ORDER BY 1"
-        ).fetchall()
-    return Contents(str(revision[0]), tables, secrets, tuple(row[0] for row in ids))
+        ids = {row[0] for name in _SEALED if name in tables for row in c.execute(_SEALED[name])}
+    return Contents(str(revision[0]), tables, secrets, tuple(sorted(ids)))
 
 
 def count_rows(c: Connection) -> dict[str, int]:

@@ -15,18 +15,20 @@ from sqlalchemy import bindparam, func, select, text
 from pkiconf.errors import Conflict
 from pkiconf.store.database import Connection
 from pkiconf.store.prepared import Prepared
-from pkiconf.store.tables import key, lease, sealed_secret
+from pkiconf.store.tables import acme_binding, key, lease, sealed_secret
 
 
 @dataclass(frozen=True, slots=True)
 class SealedRow:
-    """A row of `key` (`id` is set) or of `sealed_secret` (`name` is)."""
+    """A row of `key` (`id` and `spki_sha256` are set), of `sealed_secret` (`name` is) or of `acme_binding` (`id` and
+    `key_id` are)."""
 
     id: int | None
     name: str | None
     spki_sha256: bytes | None
     sealed: bytes
     wrapping_key_id: str
+    key_id: str | None = None
 
 
 _KEYS: Final = Prepared(
@@ -42,12 +44,26 @@ _SECRETS: Final = Prepared(
     .order_by(sealed_secret.c.name),
     lambda name, sealed, wrapping: SealedRow(None, name, None, sealed, wrapping),
 )
+_BINDINGS: Final = Prepared(
+    select(acme_binding.c.id, acme_binding.c.key_id, acme_binding.c.sealed, acme_binding.c.wrapping_key_id)
+    .where(
+        acme_binding.c.sealed.is_not(None),
+        acme_binding.c.wrapping_key_id != bindparam("other_than"),
+        acme_binding.c.id > bindparam("after"),
+    )
+    .order_by(acme_binding.c.id)
+    .limit(bindparam("limit")),
+    lambda id, key_id, sealed, wrapping: SealedRow(id, None, None, sealed, wrapping, key_id),
+)
 # The old value is compared too: a secret may have been given another content meanwhile.
 _REWRAP_KEY: Final[Prepared[Any]] = Prepared(
     text('UPDATE "key" SET sealed = :new, wrapping_key_id = :new_key WHERE id = :id AND sealed = :old')
 )
 _REWRAP_SECRET: Final[Prepared[Any]] = Prepared(
     text("UPDATE sealed_secret SET sealed = :new, wrapping_key_id = :new_key WHERE name = :name AND sealed = :old")
+)
+_REWRAP_BINDING: Final[Prepared[Any]] = Prepared(
+    text("UPDATE acme_binding SET sealed = :new, wrapping_key_id = :new_key WHERE id = :id AND sealed = :old")
 )
 _RETIRE: Final[Prepared[Any]] = Prepared(
     text(
@@ -67,9 +83,16 @@ def find_sealed_secrets(c: Connection, *, other_than: str = "") -> list[SealedRo
     return _SECRETS.all(c, {"other_than": other_than})
 
 
+def find_sealed_bindings(c: Connection, *, other_than: str = "", after: int = 0, limit: int = 100) -> list[SealedRow]:
+    """External account bindings with ids above `after`, as `find_sealed` does."""
+    return _BINDINGS.all(c, {"other_than": other_than, "after": after, "limit": limit})
+
+
 def rewrap(c: Connection, row: SealedRow, sealed: bytes, wrapping_key_id: str) -> bool:
     """Store what was in `row` under another master key; False when the row has changed since it was read."""
     values = {"new": sealed, "new_key": wrapping_key_id, "old": row.sealed}
+    if row.key_id is not None:
+        return _REWRAP_BINDING.count(c, {**values, "id": row.id}) == 1
     if row.id is not None:
         return _REWRAP_KEY.count(c, {**values, "id": row.id}) == 1
     return _REWRAP_SECRET.count(c, {**values, "name": row.name}) == 1
@@ -80,7 +103,7 @@ def retire_wrapping_key(c: Connection, wrapping_key_id: str, successor: str) -> 
     _RETIRE.count(c, {"name": _name(wrapping_key_id), "successor": successor})
     if c.dialect.name == "postgresql":
         # Waits for every transaction that has stored something and has not seen the line above.
-        c.exec_driver_sql('LOCK TABLE "key", sealed_secret IN SHARE MODE')
+        c.exec_driver_sql('LOCK TABLE "key", sealed_secret, acme_binding IN SHARE MODE')
 
 
 def is_retired(c: Connection, wrapping_key_id: str) -> bool:

@@ -83,7 +83,7 @@ def test_json_has_the_published_shape() -> None:
     (change,) = saved["changes"]
     assert {"address", "action", "reason", "before", "after", "affects"} <= set(change)
     assert change["action"] == "rollover"
-    assert change["affects"] == {"live_certificates": 1, "templates": 2, "authorities": 1}
+    assert change["affects"] == {"live_certificates": 1, "templates": 2, "authorities": 1, "accounts": 0}
     assert saved["format_version"] == 1
     assert Plan.from_json(json.dumps(saved)) == plan(ROLLOVER, findings=(Finding("settings", Severity.INFO, "x"),))
 

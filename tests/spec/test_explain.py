@@ -93,7 +93,7 @@ def test_secrets_are_told_as_secrets() -> None:
         ("templates.keyusage", "'keyusage' is not a key of templates. Did you mean 'key_usage'?"),
         ("templates.name.first", "templates.name has nothing below it. Did you mean 'templates.name'?"),
         ("authorities.key.sizes", "'sizes' is not a key of authorities.key. Did you mean 'size'?"),
-        ("", "'' is not a top-level key. Known: settings, authorities, templates"),
+        ("", "'' is not a top-level key. Known: settings, authorities, templates, acme_policies"),
     ],
 )
 def test_unknown_paths(path: str, said: str) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Protocol
 
+from pkiconf.acme.credentials import Telling
 from pkiconf.authority.declared import Guard
 from pkiconf.errors import Malformed
 from pkiconf.model.actor import Actor
@@ -94,7 +95,8 @@ class Wait:
 class Act:
     """One change about to be carried out. `wish` is what declares it, None for what is only retired or was read
     from a saved plan; `generation` is the row's precondition as it is by now; `guard` runs first in every
-    transaction and raises Conflict when the change may no longer be made."""
+    transaction and raises Conflict when the change may no longer be made; `telling` is where what is told once goes,
+    None for nowhere."""
 
     services: Services
     change: Change
@@ -102,6 +104,7 @@ class Act:
     generation: int | None
     actor: Actor
     guard: Guard
+    telling: Telling | None = None
 
     @property
     def after(self) -> Spec:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -38,10 +37,6 @@ from pkiconf.store.database import Connection
 from pkiconf.store.templates import list_templates
 
 _NOT_STORED: Final = ("name", "authority", "state", "moved")
-
-# How a template may issue without anybody deciding: protocol → whether a resolved template has it switched on.
-# Every request is decided by an operator as long as this is empty.
-UNATTENDED_PATHS: Final[Mapping[str, Callable[[Spec], bool]]] = MappingProxyType({})
 
 
 class TemplateKind:
@@ -136,13 +131,6 @@ class TemplateKind:
             templates.update(
                 authority, name, act.after, change.owner, act.precondition, act.actor, act.guard, former_name=former
             )
-
-
-def issues_unattended(spec: Spec) -> tuple[str, ...]:
-    """The protocols over which this template issues without anybody deciding (F96)."""
-    if not spec.get("enabled", True):
-        return ()
-    return tuple(path for path, is_open in UNATTENDED_PATHS.items() if is_open(spec))
 
 
 @lru_cache

@@ -1,0 +1,32 @@
+"""Where commands tell credentials, once: in a file, or on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from pkiconf.acme.credentials import Credentials, Telling
+
+
+class TerminalTelling:
+    """Shows them after they have become valid; what nobody sees is not kept anywhere."""
+
+    def keep(self, told: Credentials) -> None:
+        """Nothing outlives a terminal."""
+
+    def show(self, told: Credentials) -> None:
+        click.echo(f"\n{told.render().decode()}")
+
+
+def telling_for(file: Path | None) -> Telling | None:
+    """The file, else the terminal that this command writes to; None where there is neither: a pipe or a log would keep
+    what should be told once."""
+    from pkiconf.acme.credentials import CredentialFile
+
+    if file is not None:
+        return CredentialFile(file, add=True)
+    return TerminalTelling() if sys.stdout.isatty() else None

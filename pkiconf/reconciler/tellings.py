@@ -1,0 +1,32 @@
+"""Where credentials go that a plan will make: told once, so the place is chosen before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pkiconf.acme.bindings import nowhere_to_tell
+from pkiconf.acme.credentials import CredentialFile, Telling
+from pkiconf.reconciler.kinds.acme_binding import makes_credentials
+from pkiconf.reconciler.state import Change, Desired
+
+
+def choose_tellings(
+    changes: Iterable[Change], wishes: Mapping[str, Desired], telling: Telling | None
+) -> dict[str, Telling | None]:
+    """Address of each binding that gets a random key → its declared file, else `telling`, else nothing."""
+    found: dict[str, Telling | None] = {}
+    for change in changes:
+        if makes_credentials(change) and not (change.refused or change.deferred):
+            wish = wishes.get(change.address)
+            found[change.address] = CredentialFile(wish.write_to) if wish and wish.write_to else telling
+    return found
+
+
+def check_tellings(tellings: Mapping[str, Telling | None]) -> None:
+    """Raises Refused, naming every binding that has nowhere to go, or what `CredentialFile.check` does."""
+    nowhere = [address for address, chosen in tellings.items() if chosen is None]
+    if nowhere:
+        raise nowhere_to_tell(*nowhere)
+    for chosen in tellings.values():
+        if isinstance(chosen, CredentialFile):
+            chosen.check()
