@@ -228,7 +228,7 @@ def _policy_for(c: Connection, wish: Registration) -> PolicyRow:
 
 
 def _check_open(c: Connection, policy_id: int) -> None:
-    row = acme_policies.get_policy(c, policy_id)
+    row = acme_policies.hold_policy(c, policy_id)
     if row.lifecycle != "active":
         raise unauthorized(f"ACME policy {row.name!r} is retired: no account registers with it any more")
 

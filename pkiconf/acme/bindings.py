@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from pkiconf.acme.credentials import DIRECTORY_PATH, Credentials, Telling
+from pkiconf.acme.binding_keys import FreshKey, fresh_key
+from pkiconf.acme.binding_rows import (
+    BindingView,
+    binding_address,
+    binding_view,
+    check_free,
+    check_profiles,
+    get_binding,
+    get_policy,
+    has_expired,
+)
+from pkiconf.acme.credentials import Telling
 from pkiconf.authority.declared import Guard, canonical, digest, unguarded
 from pkiconf.clock import to_epoch
-from pkiconf.entropy import Entropy
-from pkiconf.errors import Conflict, NotFound, Refused
-from pkiconf.issuance.issuer import load_settings
+from pkiconf.errors import Refused
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.acme import ACMEProblem, ProblemType
 from pkiconf.model.actor import Actor
 from pkiconf.model.secret import Secret
 from pkiconf.policy.authorization import Action, check_may
-from pkiconf.signing.keyring import Sealed, binding_identity
-from pkiconf.spec.acme import HMAC_KEY_OCTETS, BindingSpec, encode_hmac_key
+from pkiconf.signing.keyring import binding_identity
+from pkiconf.spec.acme import BindingSpec
 from pkiconf.steps import Step
 from pkiconf.store import acme_policies as store
-from pkiconf.store.acme_policies import BindingRow, PolicyRow
+from pkiconf.store.acme_policies import BindingRow
 from pkiconf.store.database import Connection
-
-_KEY_ID_OCTETS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,36 +44,6 @@ class OpenBinding:
     key_id: str
     key: Secret
     row: BindingRow
-
-
-@dataclass(frozen=True, slots=True)
-class BindingView:
-    """A binding for people. `policy` is the name of the policy it hangs on."""
-
-    row: BindingRow
-    policy: PolicyRow
-    spec: BindingSpec
-
-    @property
-    def address(self) -> str:
-        return binding_address(self.policy.name, self.row.name)
-
-    @property
-    def is_declared(self) -> bool:
-        """Whether its key was supplied, by reference, in the declaration."""
-        return self.spec.hmac_key is not None
-
-    def state(self, now: datetime) -> str:
-        """active, expired, used up, deleted, or `policy retired`: whether an account may register with it, and if not
-        why."""
-        if self.row.lifecycle != "active":
-            return self.row.lifecycle
-        if self.policy.lifecycle != "active":
-            return "policy retired"
-        if _has_expired(self.spec, now):
-            return "expired"
-        most = self.spec.max_accounts
-        return "used up" if most is not None and self.row.accounts >= most else "active"
 
 
 class Bindings:
@@ -95,7 +71,7 @@ class Bindings:
                 ProblemType.UNAUTHORIZED,
                 "no external account binding has this key identifier (kid); check it, or ask for a new one",
             )
-        if _has_expired(BindingSpec.model_validate_json(row.spec), now):
+        if has_expired(BindingSpec.model_validate_json(row.spec), now):
             raise ACMEProblem(ProblemType.UNAUTHORIZED, "the external account binding has expired; ask for a new one")
         key = self._parts.keyring.unseal(binding_identity(row.key_id), row.sealed, row.wrapping_key_id)
         return OpenBinding(row.id, row.policy_id, row.key_id, key, row)
@@ -117,13 +93,13 @@ class Bindings:
         address = binding_address(policy, name)
         check_may(actor, Action.ACME_BINDING_CREATE, address)
         wish = _checked(spec)
-        self._parts.db.read(lambda c: _check_free(c, policy, name, wish))  # before anything is told
-        fresh = self._fresh(address, wish, key, telling)
+        self._parts.db.read(lambda c: check_free(c, policy, name, wish))  # before anything is told
+        fresh = fresh_key(self._parts, address, wish, key, telling)
         text, now = canonical(dict(spec)), to_epoch(self._parts.now())
 
         def write(c: Connection) -> None:
             guard(c)
-            above = _check_free(c, policy, name, wish)
+            above = check_free(c, policy, name, wish)
             store.add_binding(
                 c, policy_id=above.id, name=name, owner=owner, key_id=fresh.key_id, sealed=fresh.sealed.blob,
                 wrapping_key_id=fresh.sealed.wrapping_key_id, spec=text, spec_digest=digest(text), created_at=now,
@@ -152,15 +128,15 @@ class Bindings:
         address = binding_address(policy, name)
         check_may(actor, Action.ACME_BINDING_UPDATE, address)
         wish = _checked(spec)
-        before = self._parts.db.read(lambda c: _get(c, policy, name))
+        before = self._parts.db.read(lambda c: get_binding(c, policy, name))
         undeclared = wish.hmac_key is None and before.is_declared
-        fresh = self._fresh(address, wish, key, telling) if key is not None or undeclared else None
+        fresh = fresh_key(self._parts, address, wish, key, telling) if key is not None or undeclared else None
         text = canonical(dict(spec))
 
         def write(c: Connection) -> None:
             guard(c)
-            found = _get(c, policy, name)
-            _check_profiles(found.policy, wish)
+            found = get_binding(c, policy, name)
+            check_profiles(found.policy, wish)
             _put(c, found.row, generation, fresh, owner=owner, spec=text)
             details = {"spec": digest(text), **({"key_id": fresh.key_id} if fresh else {})}
             self._parts.record(c, actor, "eab.update", address, details)
@@ -176,10 +152,10 @@ class Bindings:
         """
         address = binding_address(policy, name)
         check_may(actor, Action.ACME_BINDING_ROTATE, address)
-        before = self._parts.db.read(lambda c: _get(c, policy, name))
+        before = self._parts.db.read(lambda c: get_binding(c, policy, name))
         if before.is_declared:
             raise Refused(f"the HMAC key of {address} is declared", "Change key_id and hmac_key in its declaration")
-        fresh = self._fresh(address, before.spec, None, telling)
+        fresh = fresh_key(self._parts, address, before.spec, None, telling)
 
         def write(c: Connection) -> None:
             _put(c, before.row, before.row.generation, fresh)
@@ -200,7 +176,7 @@ class Bindings:
 
         def write(c: Connection) -> None:
             guard(c)
-            row = _get(c, policy, name).row
+            row = get_binding(c, policy, name).row
             store.update_binding(
                 c, row, row.generation if generation is None else generation, name=row.name, owner=row.owner,
                 lifecycle="deleted", key_id=row.key_id, sealed=None, wrapping_key_id=None, spec=row.spec,
@@ -212,7 +188,7 @@ class Bindings:
 
     def get(self, policy: str, name: str) -> BindingView:
         """Raises NotFound with the known names."""
-        return self._parts.db.read(lambda c: _get(c, policy, name))
+        return self._parts.db.read(lambda c: get_binding(c, policy, name))
 
     def list(self, policy: str | None = None, *, deleted: bool = False) -> list[BindingView]:
         """By policy and age. Raises NotFound for an unknown policy."""
@@ -220,60 +196,12 @@ class Bindings:
         def read(c: Connection) -> list[BindingView]:
             policies = {row.id: row for row in store.list_policies(c)}
             if policy is not None:
-                policies = {row.id: row for row in (_get_policy(c, policy),)}
+                policies = {row.id: row for row in (get_policy(c, policy),)}
             rows = (row for row in store.list_bindings(c) if row.policy_id in policies)
-            found = [_view(row, policies[row.policy_id]) for row in rows if deleted or row.lifecycle == "active"]
+            found = [binding_view(row, policies[row.policy_id]) for row in rows if deleted or row.lifecycle == "active"]
             return sorted(found, key=lambda view: view.policy.name)
 
         return self._parts.db.read(read)
-
-    def _fresh(self, address: str, wish: BindingSpec, key: Secret | None, telling: Telling | None) -> _Fresh:
-        """A key sealed and, if it is a random one, kept where it is told."""
-        if key is not None:
-            key_id = str(wish.key_id)
-            return _Fresh(key_id, self._parts.keyring.seal(binding_identity(key_id), key.reveal()), None)
-        if wish.hmac_key is not None:
-            raise Refused(f"the HMAC key of {address} is declared, but was not read", "Apply the YAML files themselves")
-        if telling is None:
-            raise nowhere_to_tell(address)
-        key_id, octets = self._parts.entropy.token(_KEY_ID_OCTETS).hex(), _random_key(self._parts.entropy)
-        settings = self._parts.db.read(load_settings)
-        told = Credentials(address, settings.enrolment_url + DIRECTORY_PATH, key_id, encode_hmac_key(octets))
-        sealed = self._parts.keyring.seal(binding_identity(key_id), octets.reveal())
-        telling.keep(told)
-        return _Fresh(key_id, sealed, told)
-
-
-@dataclass(frozen=True, slots=True)
-class _Fresh:
-    """A key about to be stored; `told` is None for one that its owner has already."""
-
-    key_id: str
-    sealed: Sealed
-    told: Credentials | None
-
-    def show(self, telling: Telling | None) -> None:
-        if telling is not None and self.told is not None:
-            telling.show(self.told)
-
-
-def binding_address(policy: str, name: str) -> str:
-    return f"eab/{policy}/{name}"
-
-
-def nowhere_to_tell(*addresses: str) -> Refused:
-    return Refused(
-        f"the credentials of {', '.join(addresses)} would be told once, and there is nowhere to tell them",
-        "Run apply on a terminal or with --secrets-file FILE, or declare write_to: FILE",
-    )
-
-
-def _random_key(entropy: Entropy) -> Secret:
-    """Again, if its text would begin with a hyphen: clients would take it for an option of theirs."""
-    while True:
-        octets = Secret(entropy.token(HMAC_KEY_OCTETS))
-        if not encode_hmac_key(octets).reveal().startswith(b"-"):
-            return octets
 
 
 def _checked(spec: Mapping[str, Any]) -> BindingSpec:
@@ -281,11 +209,7 @@ def _checked(spec: Mapping[str, Any]) -> BindingSpec:
     return BindingSpec.model_validate(dict(spec))
 
 
-def _has_expired(spec: BindingSpec, now: datetime) -> bool:
-    return spec.expires is not None and spec.expires <= now
-
-
-def _put(c: Connection, row: BindingRow, generation: int, fresh: _Fresh | None, **columns: str) -> None:
+def _put(c: Connection, row: BindingRow, generation: int, fresh: FreshKey | None, **columns: str) -> None:
     """Write a row with another key, or the one it has."""
     text = columns.get("spec", row.spec)
     store.update_binding(
@@ -301,45 +225,3 @@ def _put(c: Connection, row: BindingRow, generation: int, fresh: _Fresh | None, 
         spec=text,
         spec_digest=digest(text),
     )
-
-
-def _view(row: BindingRow, policy: PolicyRow) -> BindingView:
-    return BindingView(row, policy, BindingSpec.model_validate_json(row.spec))
-
-
-def _get_policy(c: Connection, name: str) -> PolicyRow:
-    row = store.find_policy(c, name)
-    if row is None:
-        known = ", ".join(policy.name for policy in store.list_policies(c))
-        raise NotFound(f"there is no ACME policy {name!r}", f"Known policies: {known or 'none yet'}")
-    return row
-
-
-def _get(c: Connection, policy: str, name: str) -> BindingView:
-    above = _get_policy(c, policy)
-    row = store.find_active_binding(c, above.id, name)
-    if row is None:
-        named = (row for row in store.list_bindings(c) if row.policy_id == above.id and row.lifecycle == "active")
-        known = ", ".join(row.name for row in named)
-        raise NotFound(f"ACME policy {policy!r} has no binding {name!r}", f"It has: {known or 'none'}")
-    return _view(row, above)
-
-
-def _check_free(c: Connection, policy: str, name: str, wish: BindingSpec) -> PolicyRow:
-    """The policy that a new binding of this name may hang on."""
-    above = _get_policy(c, policy)
-    if above.lifecycle != "active":
-        raise Refused(f"acme-policy/{policy} is retired", "Declare it again first")
-    if store.find_active_binding(c, above.id, name) is not None:
-        raise Conflict(f"{binding_address(policy, name)} exists already", "Plan again, or choose another name")
-    _check_profiles(above, wish)
-    return above
-
-
-def _check_profiles(policy: PolicyRow, wish: BindingSpec) -> None:
-    offered = json.loads(policy.spec)["profiles"]
-    unknown = [profile for profile in wish.profiles or () if profile not in offered]
-    if unknown:
-        raise Refused(
-            f"acme-policy/{policy.name} has no profile {', '.join(unknown)}", f"It has: {', '.join(sorted(offered))}"
-        )

@@ -6,18 +6,21 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pkiconf.acme.binding_rows import get_policy
+from pkiconf.acme.settle import end_account
 from pkiconf.authority.declared import Guard, canonical, digest, unguarded
 from pkiconf.clock import to_epoch
-from pkiconf.errors import Conflict, NotFound, Refused
+from pkiconf.errors import Conflict, Refused
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.requests import find_template
+from pkiconf.model.acme import AccountStatus, AuthorizationStatus, Problem, ProblemType
 from pkiconf.model.actor import Actor
 from pkiconf.policy.authorization import Action, check_may
 from pkiconf.spec.acme import ACMEPolicySpec
 from pkiconf.spec.template import TemplateSpec
 from pkiconf.steps import Step
+from pkiconf.store import acme_accounts, slugs
 from pkiconf.store import acme_policies as store
-from pkiconf.store import slugs
 from pkiconf.store.acme_policies import PolicyRow
 from pkiconf.store.database import Connection
 
@@ -79,7 +82,7 @@ class Policies:
         def write(c: Connection) -> None:
             guard(c)
             _check_templates(c, spec)
-            row = _get(c, former_name or name)
+            row = get_policy(c, former_name or name)
             if former_name is not None:
                 self._rename(c, row, name, actor)
             store.update_policy(
@@ -105,13 +108,13 @@ class Policies:
 
         def write(c: Connection) -> None:
             guard(c)
-            row = _get(c, name)
+            row = get_policy(c, name)
             # Written first: whoever registers an account holds the row, so that none appears after the look.
             store.update_policy(
                 c, row, generation, name=row.name, owner=row.owner, lifecycle="retired", spec=row.spec,
                 spec_digest=row.spec_digest,
             )  # fmt: skip
-            ended = store.revoke_accounts(c, row.id) if deactivate_accounts else 0
+            ended = self._end_accounts(c, row, actor) if deactivate_accounts else 0
             _check_no_accounts(c, row, address)
             self._parts.record(c, actor, "acme-policy.retire", address, {"accounts": ended} if ended else {})
 
@@ -123,7 +126,17 @@ class Policies:
 
     def get(self, name: str) -> PolicyRow:
         """Raises NotFound with the known names."""
-        return self._parts.db.read(lambda c: _get(c, name))
+        return self._parts.db.read(lambda c: get_policy(c, name))
+
+    def _end_accounts(self, c: Connection, row: PolicyRow, actor: Actor) -> int:
+        why = Problem(ProblemType.UNAUTHORIZED, "the account was revoked with its policy")
+        valid = [account for account in acme_accounts.list_accounts(c, row.id) if account.status == AccountStatus.VALID]
+        for account in sorted(valid, key=lambda account: account.id):
+            if acme_accounts.end(c, account.id, AccountStatus.REVOKED):
+                end_account(c, account.id, AuthorizationStatus.REVOKED, why)
+                details = {"status": AccountStatus.REVOKED}
+                self._parts.record(c, actor, Action.ACME_ACCOUNT_DEACTIVATE, f"acme-account/{account.name}", details)
+        return len(valid)
 
     def _rename(self, c: Connection, row: PolicyRow, name: str, actor: Actor) -> None:
         if store.find_policy(c, name) is not None:
@@ -150,14 +163,6 @@ def _check_templates(c: Connection, spec: Mapping[str, Any]) -> None:
             raise Refused(f"template {reference} is retired", "Declare it again, or name another")
         if TemplateSpec.model_validate(json.loads(row.spec)).basic_constraints.ca:
             raise Refused(f"template {reference} makes authorities", "Name one for servers or clients")
-
-
-def _get(c: Connection, name: str) -> PolicyRow:
-    row = store.find_policy(c, name)
-    if row is None:
-        known = ", ".join(policy.name for policy in store.list_policies(c))
-        raise NotFound(f"there is no ACME policy {name!r}", f"Known policies: {known or 'none yet'}")
-    return row
 
 
 def _check_no_accounts(c: Connection, row: PolicyRow, address: str) -> None:

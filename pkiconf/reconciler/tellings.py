@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pkiconf.acme.bindings import nowhere_to_tell
+from pkiconf.acme.binding_keys import nowhere_to_tell
 from pkiconf.acme.credentials import CredentialFile, Telling
 from pkiconf.reconciler.kinds.acme_binding import makes_credentials
 from pkiconf.reconciler.state import Change, Desired

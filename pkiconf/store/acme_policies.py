@@ -112,9 +112,6 @@ _VALID_ACCOUNTS = Prepared(
 _COUNT_ACCOUNTS = Prepared(
     text("SELECT policy_id, count(*) FROM acme_account WHERE status = 'valid' GROUP BY policy_id"),
 )
-_REVOKE_ACCOUNTS = Prepared(
-    text("UPDATE acme_account SET status = 'revoked' WHERE policy_id = :of AND status = 'valid'")
-)
 
 
 def add_policy(
@@ -291,8 +288,3 @@ def count_accounts(c: Connection) -> dict[int, int]:
 def valid_accounts(c: Connection, policy_id: int, limit: int) -> tuple[int, list[str]]:
     """How many valid accounts hang on a policy, and the names of the first."""
     return count_accounts(c).get(policy_id, 0), _VALID_ACCOUNTS.all(c, {"of": policy_id, "limit": limit})
-
-
-def revoke_accounts(c: Connection, policy_id: int) -> int:
-    """End every valid account of a policy by the operator's will; how many there were."""
-    return _REVOKE_ACCOUNTS.count(c, {"of": policy_id})
