@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from pkiconf.acme.accounts import account_actor
-from pkiconf.acme.context import AccountTerms, check_issuable, unauthorized
+from pkiconf.acme.context import AccountTerms, check_issuable, is_good, unauthorized
 from pkiconf.acme.names import make_name, make_token
 from pkiconf.acme.settle import end_authorization, identifier_of, read_problem
 from pkiconf.clock import to_epoch
@@ -88,7 +88,7 @@ class Authorizations:
         standing = acme_authorizations.list_reusable(
             c, account.id, identifier.type.value, name, wildcard=wildcard, after=lasting
         )
-        found = _choose(standing, preapproved, offered)
+        found = _choose(standing, terms, offered, lasting)
         if found is not None:
             return found, False
         new = NewAuthorization(
@@ -178,19 +178,20 @@ class Authorizations:
 
 
 def _choose(
-    standing: list[AuthorizationRow], preapproved: bool, offered: tuple[ChallengeType, ...]
+    standing: list[AuthorizationRow], terms: Terms, offered: tuple[ChallengeType, ...], lasting: int
 ) -> AuthorizationRow | None:
     """Of what stands, what today's policy would still give: proved by a challenge that is still offered, or
-    pre-approved and still so; a pending one with just these challenges."""
-    text = ",".join(offered)
+    pre-approved and still so; a pending one with just these challenges. `offered` is empty for a pre-approved name."""
     proved = [
-        row for row in standing if row.status == "valid" and (row.accepted in offered if row.offered else preapproved)
+        row
+        for row in standing
+        if is_good(terms, row, lasting) and (row.accepted in offered if row.offered else not offered)
     ]
     if proved:
         return max(proved, key=lambda row: row.expires_at)
-    if preapproved:
-        return None
-    return next((row for row in reversed(standing) if row.status == "pending" and row.offered == text), None)
+    text = ",".join(offered)
+    pending = (row for row in reversed(standing) if row.status == "pending" and row.offered == text)
+    return next(pending, None) if offered else None
 
 
 def _status_now(c: Connection, row: AuthorizationRow, now: int) -> AuthorizationStatus:

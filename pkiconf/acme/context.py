@@ -5,19 +5,31 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
+from pkiconf.acme.settle import identifier_of
 from pkiconf.errors import Conflict, NotFound, Refused
 from pkiconf.issuance.issuer import IssuingContext, IssuingContexts
 from pkiconf.issuance.requests import current_issuer, find_template, template_address
-from pkiconf.model.acme import Account, AccountStatus, ACMEProblem, Identifier, Problem, ProblemType
+from pkiconf.model.acme import (
+    Account,
+    AccountStatus,
+    ACMEProblem,
+    AuthorizationStatus,
+    Identifier,
+    IdentifierType,
+    Problem,
+    ProblemType,
+)
 from pkiconf.model.names import Name
 from pkiconf.policy.acme.identifiers import general_name
-from pkiconf.policy.acme.terms import Terms, make_terms
+from pkiconf.policy.acme.patterns import is_preapproved
+from pkiconf.policy.acme.terms import CAA_LIFETIME, Terms, make_terms
 from pkiconf.policy.claims import claims_of
 from pkiconf.policy.constraints import check_claims
 from pkiconf.policy.name_rules import check_names
 from pkiconf.spec.acme import ACMEPolicySpec, BindingSpec
 from pkiconf.store import acme_accounts, acme_policies
 from pkiconf.store.acme_accounts import AccountStamp
+from pkiconf.store.acme_authorizations import AuthorizationRow
 from pkiconf.store.database import Connection
 
 
@@ -97,6 +109,18 @@ def _read(c: Connection, stamp: AccountStamp) -> Terms:
         binding = BindingSpec.model_validate(json.loads(acme_policies.get_binding(c, stamp.binding_id).spec))
     terms = make_terms(row.slug, row.lifecycle == "active", spec, binding)
     return replace(terms, policy=row.name)
+
+
+def is_good(terms: Terms, row: AuthorizationRow, now: int) -> bool:
+    """Whether an authorization lets its account have the name now: valid, and by what today's policy still takes."""
+    if row.status != AuthorizationStatus.VALID or row.expires_at <= now:
+        return False
+    if not row.offered:
+        return is_preapproved(terms.preapproved, identifier_of(row))
+    # Where CAA was looked up, an authorization lives for that long; one that lives longer is from before.
+    if terms.caa and row.kind == IdentifierType.DNS:
+        return row.validated_at is not None and row.expires_at <= row.validated_at + CAA_LIFETIME
+    return True
 
 
 def check_issuable(issuing: Issuing, identifiers: tuple[Identifier, ...]) -> list[Problem]:

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from pkiconf.acme.accounts import account_actor
-from pkiconf.acme.context import AccountTerms, Issuing, check_issuable, unauthorized
+from pkiconf.acme.context import AccountTerms, Issuing, check_issuable, is_good, unauthorized
 from pkiconf.acme.limits import count_certificate
 from pkiconf.acme.order_view import get_own, identifiers_of, view
 from pkiconf.acme.origin import ORIGIN
@@ -22,7 +22,6 @@ from pkiconf.model.certificate import CertificateID
 from pkiconf.model.request import CertificateRequest, Issued, Pending, Rejected
 from pkiconf.policy.acme.csr import bad_csr, check_csr, wanted
 from pkiconf.policy.acme.identifiers import check_none
-from pkiconf.policy.acme.patterns import is_preapproved
 from pkiconf.policy.acme.terms import Terms, check_active, check_within, choose_profile
 from pkiconf.policy.authorization import Action, check_may
 from pkiconf.policy.serials import serial_bytes
@@ -165,13 +164,8 @@ def _check_proofs(c: Connection, terms: Terms, row: OrderRow, identifiers: tuple
     now, or is pre-approved now: one that was proved for another name, or only once, does not do."""
     proved = set()
     for authorization in acme_authorizations.list_of_order(c, row.id):
-        if authorization.status != "valid" or authorization.expires_at <= now:
-            continue
-        if authorization.account_id != row.account_id:
-            continue
-        identifier = identifier_of(authorization)
-        if authorization.offered or is_preapproved(terms.preapproved, identifier):
-            proved.add(identifier)
+        if authorization.account_id == row.account_id and is_good(terms, authorization, now):
+            proved.add(identifier_of(authorization))
     missing = [identifier.value for identifier in identifiers if identifier not in proved]
     if missing:
         raise unauthorized(f"the authorization for {', '.join(missing)} is not valid any more; make a new order")

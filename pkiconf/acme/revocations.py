@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pkiconf.acme.accounts import account_actor
-from pkiconf.acme.context import AccountTerms, unauthorized
+from pkiconf.acme.context import AccountTerms, is_good, unauthorized
 from pkiconf.acme.origin import ORIGIN
 from pkiconf.clock import to_epoch
 from pkiconf.der.certificate import Certificate, assemble_certificate, parse_certificate
@@ -22,7 +22,6 @@ from pkiconf.model.actor import Actor
 from pkiconf.model.certificate import CertificateStatus
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS
 from pkiconf.model.revocation import RevocationReason
-from pkiconf.policy.acme.patterns import is_preapproved
 from pkiconf.policy.acme.revocation import names_to_prove, parse_reason
 from pkiconf.policy.acme.terms import Terms
 from pkiconf.policy.authorization import Action, check_may
@@ -110,7 +109,7 @@ def _holds(c: Connection, terms: Terms, account: Account, identifier: Identifier
     rows = acme_authorizations.list_valid(
         c, account.id, identifier.type.value, identifier.base.value, wildcard=identifier.is_wildcard, now=now
     )
-    return any(row.offered or is_preapproved(terms.preapproved, identifier) for row in rows)
+    return any(is_good(terms, row, now) for row in rows)
 
 
 def _ordered_by(c: Connection, row: CertificateRow, account: Account) -> bool:

@@ -32,6 +32,7 @@ from pkiconf.model.acme import (
 )
 from pkiconf.model.actor import SYSTEM
 from pkiconf.policy import caa
+from pkiconf.policy.acme.terms import CAA_LIFETIME
 from pkiconf.policy.authorization import Action, check_may
 from pkiconf.spec.acme import ACMEPolicySpec
 from pkiconf.spec.settings import Settings
@@ -41,9 +42,6 @@ from pkiconf.store import settings as stored_settings
 from pkiconf.store.acme_validations import ValidationRow
 from pkiconf.store.database import Connection
 from pkiconf.store.jobs import JobRow
-
-CAA_LIFETIME: Final = 8 * 3600
-"""Seconds that an authorization lives for which CAA was looked up: records may change."""
 
 _PAUSES: Final = (1, 3, 10, 30, 60)
 """Seconds before another attempt: DNS and web servers take a moment to have what a client has just put there."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -16,14 +20,26 @@ from pkiconf.acme.accounts import Registration
 from pkiconf.acme.bindings import OpenBinding
 from pkiconf.acme.settle import settle
 from pkiconf.clock import to_epoch
-from pkiconf.model.acme import Account, AccountKey, ChallengeType, Identifier, Order, OrderWish, Problem
+from pkiconf.der.pem import pem_decode_all
+from pkiconf.model.acme import (
+    Account,
+    AccountKey,
+    ACMEProblem,
+    ChallengeType,
+    Identifier,
+    Order,
+    OrderStatus,
+    OrderWish,
+    Problem,
+    ProblemType,
+)
 from pkiconf.model.secret import Secret
 from pkiconf.policy.acme import parse_identifiers
 from pkiconf.spec.acme import ACMEPolicySpec, BindingSpec
 from pkiconf.steps import Step
 from pkiconf.store import acme_authorizations, acme_policies
 from pkiconf.store.database import Connection
-from tests.world import World
+from tests.world import World, make_csr
 
 PKI = "authorities: [{ name: root }, { name: issuing, issuer: root }]"
 TEMPLATE = "issuing/web-server"
@@ -51,6 +67,26 @@ def make_account_key(private: ec.EllipticCurvePrivateKey | None = None) -> Accou
 
 def _b64(octets: bytes) -> str:
     return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def der_csr(*names: str, key: Any = None, common_name: str = "") -> bytes:
+    """A request for DNS names, made by a stranger's library."""
+    return pem_decode_all(make_csr(common_name, names, key), "CERTIFICATE REQUEST")[0]
+
+
+def at_once(*acts: Callable[[], Any]) -> list[Any]:
+    """All of them in threads that begin together; what each returned or raised."""
+    gate = threading.Barrier(len(acts))
+
+    def run(act: Callable[[], Any]) -> Any:
+        gate.wait(30)
+        try:
+            return act()
+        except Exception as ex:
+            return ex
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(run, acts))
 
 
 @dataclass
@@ -162,6 +198,30 @@ class Place:
                 self.settle(name)
         ready: Order = self.acme.orders.get(account, order.name)
         return ready
+
+    def issued(self, account: Account, *values: str, key: Any = None) -> tuple[Order, bytes]:
+        """An order that was proved and finalized, and its certificate."""
+        order = self.prove(account, self.order(account, *values))
+        done = self.acme.orders.finalize(account, order.name, der_csr(*values, key=key))
+        assert done.status is OrderStatus.VALID
+        return done, self.acme.orders.certificate(account, order.name).certificates[0]
+
+    def records(self, action: str) -> list[dict[str, Any]]:
+        """What the audit log says of an action, oldest first."""
+        found = [json.loads(body) for (body,) in self.rows("SELECT body FROM audit_event ORDER BY id")]
+        return [record for record in found if record["action"] == action]
+
+    @contextmanager
+    def refusal(self, kind: ProblemType, says: str | None = None, *, status: int | None = None) -> Iterator[list[ACMEProblem]]:
+        """The block is refused as `kind`, in words that match `says`, and nothing was changed."""
+        before, caught = self.state(), []  # type: tuple[Any, list[ACMEProblem]]
+        with pytest.raises(ACMEProblem, match=says) as raised:
+            yield caught
+        caught.append(raised.value)
+        assert raised.value.problem.type is kind
+        if status is not None:
+            assert raised.value.status == status
+        assert self.state() == before
 
     def counts(self) -> dict[str, int]:
         """How many rows ACME and issuing have: what a refusal must leave as it was."""

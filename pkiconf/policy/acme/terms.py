@@ -10,13 +10,17 @@ from pkiconf.model.acme import ACMEProblem, ChallengeType, Identifier, Identifie
 from pkiconf.policy.acme.patterns import NamePatterns, is_preapproved
 from pkiconf.spec.acme import ACMEPolicySpec, BindingSpec, RateLimitsSpec
 
+CAA_LIFETIME: Final = 8 * 3600
+"""Seconds that an authorization lives for which CAA was looked up (RFC 8659 §4): records may change."""
+
 _NOTHING: Final = NamePatterns()
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """Compiled once for each state of its rows. `domains` is None where the binding does not narrow names;
-    `profiles` maps what the account may ask for to template references; lifetimes in seconds."""
+    `profiles` maps what the account may ask for to template references; lifetimes in seconds. `caa` concerns names that
+    are proved: what the operator pre-approves is not asked of anybody else."""
 
     policy: str
     slug: str

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -82,7 +82,7 @@ TWO = identifiers("web.corp.example", "www.corp.example")
                 dns("web.corp.example"),
                 extensions=[
                     x509.BasicConstraints(True, 0),
-                    x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CODE_SIGNING]),
+                    x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]),
                     x509.TLSFeature([x509.TLSFeatureType.status_request]),
                 ],
             ),

@@ -69,7 +69,7 @@ def test_a_binding_narrows_challenges_and_never_adds_one() -> None:
 
 @pytest.mark.row("F101")
 def test_preapproval_can_be_withheld_from_a_binding() -> None:
-    given = {"preapproved_domains": ["*.corp.example"]}
+    given: dict[str, Any] = {"preapproved_domains": ["*.corp.example"]}
     assert terms({}, **given).preapproved.covers(name("web.corp.example"))
     assert not terms({"preapproved": False}, **given).preapproved.covers(name("web.corp.example"))
 
