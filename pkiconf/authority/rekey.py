@@ -90,11 +90,11 @@ def _alone(keyring: Keyring) -> AbstractContextManager[None]:
 
 def _all_sealed(c: Connection) -> Iterator[SealedRow]:
     yield from wrapping.find_sealed_secrets(c)
-    for find in (wrapping.find_sealed, wrapping.find_sealed_bindings):
-        after = 0
-        while rows := find(c, after=after, limit=_BATCH):
-            yield from rows
-            after = rows[-1].id or 0
+    yield from wrapping.list_sealed_bindings(c)
+    after = 0
+    while rows := wrapping.find_sealed(c, after=after, limit=_BATCH):
+        yield from rows
+        after = rows[-1].id or 0
 
 
 def _add_key(keyring: Keyring, master: MasterKeys, new_key_source: Callable[[], bytes]) -> MasterKeys:

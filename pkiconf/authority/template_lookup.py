@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from pkiconf.clock import to_epoch
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.requests import SYSTEM_OWNER, find_template
-from pkiconf.store import authorities, inventory, templates
+from pkiconf.policy.unattended import unattended_ways
+from pkiconf.store import acme_policies, authorities, inventory, templates
 from pkiconf.store.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateView:
-    """`live_certificates` are neither ended nor revoked; held ones count. `versions` is how often it was changed."""
+    """`live_certificates` are neither ended nor revoked; held ones count. `versions` is how often it was changed;
+    `unattended` are the ways over which it issues without anybody deciding."""
 
     row: templates.TemplateRow
     authority: str
     live_certificates: int
     versions: int
+    unattended: tuple[str, ...]
 
     @property
     def address(self) -> str:
@@ -47,9 +51,13 @@ class TemplateLookup:
 
 def _view(c: Connection, row: templates.TemplateRow, now: int) -> TemplateView:
     live = inventory.Wish(template_id=row.id, statuses=inventory.LIVE, not_after_from=now)
+    authority = authorities.get_authority(c, row.authority_id)
+    offered = {policy.name: profiles for policy, profiles in acme_policies.offers(c)}
+    in_use = row.lifecycle == "active" and authority.lifecycle != "retired"
     return TemplateView(
         row,
-        authorities.get_authority(c, row.authority_id).name,
+        authority.name,
         inventory.count(c, live),
         len(templates.list_template_versions(c, row.id)),
+        unattended_ways(f"{authority.name}/{row.name}", json.loads(row.spec), offered) if in_use else (),
     )

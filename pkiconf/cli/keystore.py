@@ -24,7 +24,7 @@ def group() -> None:
 @as_json
 def status(as_json: bool) -> None:
     """Show which master keys are at hand, and under which things are sealed. Ids tell nothing of the keys."""
-    from pkiconf.store import keys
+    from pkiconf.store import keys, wrapping
 
     with services() as s:
         master = s.parts.keyring.master
@@ -32,6 +32,7 @@ def status(as_json: bool) -> None:
             lambda c: (
                 [row.wrapping_key_id for row in keys.list_keys(c)]
                 + [row.wrapping_key_id for row in keys.list_secrets(c)]
+                + [row.wrapping_key_id for row in wrapping.list_sealed_bindings(c)]
             )
         )
     counts = {key_id: used.count(key_id) for key_id in sorted({key_id for key_id in used if key_id is not None})}

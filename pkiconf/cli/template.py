@@ -103,7 +103,8 @@ def _summary(view: TemplateView) -> dict[str, Any]:
         "validity": spec.get("validity"),
         "live_certificates": view.live_certificates,
         "versions": view.versions,
-        "issues_unattended": False,
+        "issues_unattended": bool(view.unattended),
+        "unattended": list(view.unattended),
         "owner": view.row.owner,
     }
 

@@ -40,7 +40,9 @@ def check_master_keys(master: MasterKeys, db: Database) -> Iterator[Finding]:
 
 def check_keys(keyring: Keyring, db: Database) -> Iterator[Finding]:
     """Open everything that is sealed, and see that each key is the one its row describes."""
-    rows, secrets = db.read(lambda c: (keys.list_keys(c), wrapping.find_sealed_secrets(c)))
+    rows, secrets, bindings = db.read(
+        lambda c: (keys.list_keys(c), wrapping.find_sealed_secrets(c), wrapping.list_sealed_bindings(c))
+    )
     sealed = [row for row in rows if row.sealed is not None]
     bad = 0
     for row in sealed:
@@ -49,11 +51,12 @@ def check_keys(keyring: Keyring, db: Database) -> Iterator[Finding]:
         except PkiconfError as ex:
             bad += 1
             yield error(KEYS, f"key {row.id} ({row.algorithm}): {ex.detail}", ex.hint or "Restore it from a backup")
-    for secret in secrets:
+    for secret in (*secrets, *bindings):
         try:
             unseal_row(keyring, secret)
         except PkiconfError as ex:
             bad += 1
-            yield error(KEYS, f"secret {secret.name}: {ex.detail}", ex.hint or "Restore it from a backup")
+            what = f"secret {secret.name}" if secret.key_id is None else f"external account binding {secret.key_id}"
+            yield error(KEYS, f"{what}: {ex.detail}", ex.hint or "Restore it from a backup")
     if not bad:
-        yield ok(KEYS, f"{len(sealed)} private keys and {len(secrets)} secrets open")
+        yield ok(KEYS, f"{len(sealed)} private keys and {len(secrets) + len(bindings)} secrets open")

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pkiconf.clock import from_epoch, to_epoch
+from pkiconf.diagnosis.acme import check_acme
 from pkiconf.diagnosis.finding import Finding, error, ok, warning
 from pkiconf.store import authorities, crls, health, jobs, service_certificates
 from pkiconf.store.authorities import AuthorityRow, IssuerRow
@@ -146,5 +147,6 @@ CHECKS: Final[tuple[tuple[str, Callable[[Connection, datetime], Iterator[Finding
     ("service certificates", check_service_certificates),
     ("CRLs", check_crls),
     ("jobs", check_jobs),
+    ("ACME", check_acme),
     ("audit log", check_audit),
 )

@@ -153,15 +153,15 @@ def find_policy_by_slug(c: Connection, slug: str) -> PolicyRow | None:
 
 def offers(c: Connection) -> list[tuple[PolicyRow, dict[str, str]]]:
     """The policies in use with their profiles: name → `authority/template`."""
-    return [(row, json.loads(row.spec)["profiles"]) for row in list_policies(c) if row.lifecycle == "active"]
+    return [(row, json.loads(row.spec)["profiles"] or {}) for row in list_policies(c) if row.lifecycle == "active"]
 
 
 def respell_templates(c: Connection, respell: Callable[[str], str]) -> None:
     """Let every policy, also a retired one, name its templates as `respell` does: one of them has another name now."""
     for row in list_policies(c):
         spec = json.loads(row.spec)
-        profiles = {profile: respell(reference) for profile, reference in spec["profiles"].items()}
-        if profiles != spec["profiles"]:
+        profiles = {profile: respell(reference) for profile, reference in (spec["profiles"] or {}).items()}
+        if profiles != (spec["profiles"] or {}):
             written = json.dumps(
                 {**spec, "profiles": profiles}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
             )

@@ -88,6 +88,14 @@ def find_sealed_bindings(c: Connection, *, other_than: str = "", after: int = 0,
     return _BINDINGS.all(c, {"other_than": other_than, "after": after, "limit": limit})
 
 
+def list_sealed_bindings(c: Connection) -> list[SealedRow]:
+    """Every external account binding that has a key."""
+    found: list[SealedRow] = []
+    while rows := find_sealed_bindings(c, after=found[-1].id or 0 if found else 0):
+        found += rows
+    return found
+
+
 def rewrap(c: Connection, row: SealedRow, sealed: bytes, wrapping_key_id: str) -> bool:
     """Store what was in `row` under another master key; False when the row has changed since it was read."""
     values = {"new": sealed, "new_key": wrapping_key_id, "old": row.sealed}
