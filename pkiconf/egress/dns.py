@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -108,24 +109,24 @@ class Resolver:
                 return found
             wish = Asked(owner, wish.type)
             (answer,) = self._ask_all([wish], deadline)
-        return _none(f"the aliases of {name_text(wish.name)} lead nowhere: more than {_LONGEST_CHAIN} CNAME records")
+        return _lead_nowhere(wish)
 
-    def _ask_all(self, wishes: list[Asked], deadline: Deadline) -> list[Answer | Unproved]:
+    def _ask_all(self, wishes: Sequence[Asked], deadline: Deadline) -> list[Answer | Unproved]:
         """An answer for each, from the first server that gives a usable one."""
-        answers: dict[Asked, Answer] = {}
-        failures: dict[Asked, str] = {}
+        answers: list[Answer | str] = [""] * len(wishes)
         for seconds in _ROUNDS:
             for server in self.servers:
-                if deadline.is_over or len(answers) == len(wishes):
+                missing = [number for number, answer in enumerate(answers) if isinstance(answer, str)]
+                if not missing or deadline.is_over:
                     break
-                open_wishes = [wish for wish in wishes if wish not in answers]
                 part = deadline.part(seconds)
-                for wish, answer in _exchange(server, open_wishes, self.entropy, part).items():
-                    if isinstance(answer, str):
-                        failures[wish] = answer
-                    else:
-                        answers[wish] = answer
-        return [answers.get(wish) or _failed(wish, failures.get(wish), self.servers) for wish in wishes]
+                found = _exchange(server, [wishes[number] for number in missing], self.entropy, part)
+                for number, answer in zip(missing, found, strict=True):
+                    answers[number] = answer
+        return [
+            _failed(wish, answer, self.servers) if isinstance(answer, str) else answer
+            for wish, answer in zip(wishes, answers, strict=True)
+        ]
 
 
 def system_resolvers(file: Path = _RESOLVER_FILE) -> tuple[tuple[str, int], ...]:
@@ -140,24 +141,27 @@ def system_resolvers(file: Path = _RESOLVER_FILE) -> tuple[tuple[str, int], ...]
 
 def _exchange(
     server: tuple[str, int], wishes: Sequence[Asked], entropy: Entropy, deadline: Deadline
-) -> dict[Asked, Answer | str]:
+) -> list[Answer | str]:
     """What one server says; of a question that it did not answer usably, why."""
     try:
         found = _ask_over_udp(server, wishes, entropy, deadline)
     except (OSError, Malformed) as ex:
-        return dict.fromkeys(wishes, _complaint(server, ex))
-    result: dict[Asked, Answer | str] = {}
-    for wish in wishes:
-        answer = found.get(wish)
-        try:
-            if answer is not None and answer.code in (FORMAT_ERROR, NOT_IMPLEMENTED):  # one that knows no EDNS
-                answer = _ask_over_udp(server, [wish], entropy, deadline, extended=False).get(wish)
-            if answer is not None and answer.truncated:
-                answer = _ask_over_tcp(server, wish, entropy, deadline)
-            result[wish] = _usable(server, answer)
-        except (OSError, Malformed) as ex:
-            result[wish] = _complaint(server, ex)
-    return result
+        return [_complaint(server, ex)] * len(wishes)
+    return [_settled(server, wish, answer, entropy, deadline) for wish, answer in zip(wishes, found, strict=True)]
+
+
+def _settled(
+    server: tuple[str, int], wish: Asked, answer: Answer | None, entropy: Entropy, deadline: Deadline
+) -> Answer | str:
+    """An answer over UDP, or what the server says instead when it was asked otherwise."""
+    try:
+        if answer is not None and answer.code in (FORMAT_ERROR, NOT_IMPLEMENTED):  # one that knows no EDNS
+            (answer,) = _ask_over_udp(server, [wish], entropy, deadline, extended=False)
+        if answer is not None and answer.truncated:
+            answer = _ask_over_tcp(server, wish, entropy, deadline)
+    except (OSError, Malformed) as ex:
+        return _complaint(server, ex)
+    return _usable(server, answer)
 
 
 def _usable(server: tuple[str, int], answer: Answer | None) -> Answer | str:
@@ -172,26 +176,22 @@ def _usable(server: tuple[str, int], answer: Answer | None) -> Answer | str:
 
 def _ask_over_udp(
     server: tuple[str, int], wishes: Sequence[Asked], entropy: Entropy, deadline: Deadline, *, extended: bool = True
-) -> dict[Asked, Answer]:
+) -> list[Answer | None]:
     """All at once, from a port that nobody can guess; datagrams that answer something else are passed over."""
-    numbers = {wish: int.from_bytes(entropy.token(2), "big") for wish in wishes}
-    answers: dict[Asked, Answer] = {}
+    numbers = [int.from_bytes(entropy.token(2), "big") for _ in wishes]
+    answers: list[Answer | None] = [None] * len(wishes)
     with socket.socket(_family(server), socket.SOCK_DGRAM) as s:
         s.connect(server)  # so that only this server's datagrams arrive
-        for wish in wishes:
-            s.send(encode_question(numbers[wish], wish.name, wish.type, extended=extended))
-        try:
-            while len(answers) < len(wishes):
+        for wish, number in zip(wishes, numbers, strict=True):
+            s.send(encode_question(number, wish.name, wish.type, extended=extended))
+        with suppress(TimeoutError):  # whoever is missing then has not answered
+            while None in answers:
                 s.settimeout(deadline.left())
                 message = s.recv(_LARGEST)
-                for wish in wishes:
-                    if wish not in answers:
-                        answer = parse_answer(message, numbers[wish], wish.name, wish.type)
-                        if answer is not None:
-                            answers[wish] = answer
-                            break
-        except TimeoutError:
-            pass  # whoever is missing has not answered
+                for at, wish in enumerate(wishes):
+                    if answers[at] is None and (answer := parse_answer(message, numbers[at], wish.name, wish.type)):
+                        answers[at] = answer
+                        break
     return answers
 
 
@@ -231,7 +231,7 @@ def _picked(answer: Answer, wish: Asked) -> tuple[list[bytes], bytes]:
         if found or alias is None:
             return [_checked(data, wish) for data in found], owner
         owner = alias
-    return [], owner
+    raise _lead_nowhere(wish)
 
 
 def _checked(data: bytes, wish: Asked) -> bytes:
@@ -272,8 +272,12 @@ def _none(detail: str) -> Unproved:
     return Unproved(ProblemType.DNS, detail)
 
 
-def _failed(wish: Asked, complaint: str | None, servers: Sequence[tuple[str, int]]) -> Unproved:
-    what = complaint or f"{_at(servers[0])} gave no answer in time" if servers else "there is no resolver"
+def _lead_nowhere(wish: Asked) -> Unproved:
+    return _none(f"the aliases of {name_text(wish.name)} lead nowhere: more than {_LONGEST_CHAIN} CNAME records")
+
+
+def _failed(wish: Asked, complaint: str, servers: Sequence[tuple[str, int]]) -> Unproved:
+    what = complaint or (f"{_at(servers[0])} gave no answer in time" if servers else "there is no resolver")
     return Unproved(ProblemType.DNS, f"{wish} could not be looked up: {what}")
 
 

@@ -20,10 +20,13 @@ def check_dns(identifier: Identifier, expected: str, names: Names, deadline: Dea
     `expected`."""
     name = _PREFIX + identifier.value
     digest = urlsafe_b64encode(sha256(expected.encode("ascii")).digest()).rstrip(b"=")
-    found = names.texts(name, deadline)
+    advice = f"Put {shown(digest)} there, as a TXT record"
+    try:
+        found = names.texts(name, deadline)
+    except Unproved as ex:
+        raise Unproved(ex.problem.type, f"{ex.problem.detail}. {advice}") from None
     if digest in found:
         return
-    advice = f"Put {shown(digest)} there"
     if not found:
         raise Unproved(ProblemType.INCORRECT_RESPONSE, f"{name} has no TXT record. {advice}")
     listed = ", ".join(shown(text) for text in found[:_MOST_SHOWN])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import ipaddress
 import re
 import ssl
@@ -12,18 +11,18 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from pkiconf.egress.deadline import Deadline
-from pkiconf.egress.http_answer import PlainAnswer, get
+from pkiconf.egress.http_answer import REDIRECTS, NotHTTP, PlainAnswer, get
 from pkiconf.egress.reach import Reach, where
 from pkiconf.egress.unproved import Unproved, reason, shown
 from pkiconf.model.acme import Identifier, ProblemType
 from pkiconf.policy.targets import Address
 
 _PATH: Final = "/.well-known/acme-challenge/"
-_REDIRECTS: Final = (301, 302, 307, 308)
+_OK: Final = 200
 _MOST_REDIRECTS: Final = 10
 _MORE_THAN_NEEDED: Final = 128
 _PORTS: Final = {"http": 80, "https": 443}
-_PRINTABLE: Final = re.compile(r"[\x21-\x7e]{1,2000}")
+_PRINTABLE: Final = re.compile(rb"[\x21-\x7e]{1,2000}")
 _HOST: Final = re.compile(r"(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_](?:[a-z0-9_-]{0,62}))*")
 
 
@@ -56,7 +55,7 @@ def check_http(identifier: Identifier, token: str, expected: str, port: int, rea
             raise Unproved(ProblemType.INCORRECT_RESPONSE, f"redirects go round in a circle, at {shown_place(place)}")
         seen.add(place)
         answer, address = _fetch(place, len(expected) + _MORE_THAN_NEEDED, reach, deadline)
-        if answer.status not in _REDIRECTS:
+        if answer.status not in REDIRECTS:
             _check(answer, place, address, expected)
             return
         place = _redirected(place, answer, port)
@@ -77,11 +76,8 @@ def _fetch(place: Place, most: int, reach: Reach, deadline: Deadline) -> tuple[P
         raise Unproved(ProblemType.TLS, f"{at}: {reason(ex)}") from None
     except TimeoutError:
         raise Unproved(ProblemType.CONNECTION, f"{at} gave no whole answer in time") from None
-    except http.client.HTTPException as ex:
-        what = "it ended early" if isinstance(ex, http.client.IncompleteRead) else f"{ex}" or type(ex).__name__
-        raise Unproved(
-            ProblemType.CONNECTION, f"what {at} answered is not HTTP: {shown(what.encode('ascii', 'replace'))}"
-        ) from None
+    except NotHTTP as ex:
+        raise Unproved(ProblemType.CONNECTION, f"what {at} answered is not HTTP: {ex}") from None
     except OSError as ex:
         raise Unproved(ProblemType.CONNECTION, f"{at}: {reason(ex)}") from None
     finally:
@@ -90,7 +86,7 @@ def _fetch(place: Place, most: int, reach: Reach, deadline: Deadline) -> tuple[P
 
 def _check(answer: PlainAnswer, place: Place, address: Address, expected: str) -> None:
     at = f"{shown_place(place)} ({where(address, place.port)})"
-    if answer.status != http.client.OK:
+    if answer.status != _OK:
         raise Unproved(
             ProblemType.INCORRECT_RESPONSE,
             f"{at} answered {answer.status} {shown(answer.body)}. Serve the key authorization there, with status 200",
@@ -109,11 +105,11 @@ def _check(answer: PlainAnswer, place: Place, address: Address, expected: str) -
 
 
 def _redirected(place: Place, answer: PlainAnswer, port: int) -> Place:
-    said = f"{shown_place(place)} redirects to {shown(answer.location.encode('utf-8', 'replace'), 200)}"
+    said = f"{shown_place(place)} redirects to {shown(answer.location, 200)}"
     if not _PRINTABLE.fullmatch(answer.location):
         raise Unproved(ProblemType.INCORRECT_RESPONSE, f"{said}, which is not a URL")
     try:
-        parts = urlsplit(urljoin(f"{place}", answer.location))
+        parts = urlsplit(urljoin(f"{place}", answer.location.decode("ascii")))
         asked, named = parts.port, parts.hostname or ""
     except ValueError:
         raise Unproved(ProblemType.INCORRECT_RESPONSE, f"{said}, which is not a URL") from None

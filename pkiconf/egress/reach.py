@@ -72,9 +72,9 @@ class Reach:
             address, why = refused[0]
             named = f"{address}" if f"{address}" == host else f"{host} is at {address}, which"
             raise Unproved(ProblemType.CONNECTION, f"{named} is not connected to: it {why}")
-        forbidden = {address for address, _ in refused}
+        forbidden = [address for address, _ in refused]
         for version in (6, 4):
-            kind = [one for one in dict.fromkeys(found) if one.version == version and one not in forbidden]
+            kind = [one for one in found if one.version == version and one not in forbidden]
             yield from kind[:_MOST_OF_A_KIND]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import Final
 
 from pkiconf.model.acme import Problem, ProblemType
 
 _SHOWN: Final = 100
+_SURROUNDINGS: Final = re.compile(r"^\[[^]]*\] ?| ?\(_ssl\.c:\d+\)$")
 
 
 class Unproved(Exception):
@@ -29,5 +31,6 @@ def reason(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, ssl.SSLError):
-        return (error.reason or type(error).__name__).lower().replace("_", " ")
-    return (error.strerror or type(error).__name__).lower()
+        # Alerts that came carry no reason of their own in older versions, only a text.
+        return (error.reason or _SURROUNDINGS.sub("", f"{error}")).lower().replace("_", " ")
+    return (error.strerror or f"{error}" or type(error).__name__).lower()
