@@ -25,6 +25,7 @@ LENGTH: Final = 43
 """Characters: 32 octets in base64url without padding."""
 
 _GRACE: Final = 600  # seconds by which clocks of hosts may differ before one forgets what another still accepts
+_PRUNE_EVERY: Final = 300  # seconds
 _KEY_SIZE: Final = 32
 _MAC_SIZE: Final = 16
 
@@ -36,6 +37,7 @@ class Nonces:
         self._parts = parts
         self._ledger = ledger
         self._key: bytes | None = None
+        self._pruned_at = 0
 
     def make(self) -> str:
         """A fresh one. Raises Unavailable."""
@@ -55,8 +57,13 @@ class Nonces:
             raise _bad("the nonce was used before, or the server has forgotten it")
 
     def prune(self) -> int:
-        """Forget redeemed nonces that have expired; how many there were."""
-        return self._ledger.prune(max(0, to_epoch(self._parts.now()) - _GRACE))
+        """Forget redeemed nonces that have expired, every few minutes however often it is called; how many there
+        were. Raises Unavailable."""
+        now = to_epoch(self._parts.now())
+        if now < self._pruned_at + _PRUNE_EVERY:
+            return 0
+        self._pruned_at = now
+        return self._ledger.prune(now - _GRACE)
 
     def close(self) -> None:
         self._ledger.close()

@@ -81,11 +81,16 @@ class SideFile:
     def prune(self, before: int) -> int:
         floor = before.to_bytes(4, "big")
         with self._lock, self._explained():
-            if self._epoch is None and not self._pointer.exists():
-                return 0
-            self._current()
+            if self._epoch is None:
+                epoch = self._read_pointer()
+                if epoch is None or not self._connect(epoch):
+                    return 0  # who redeems will see to it
+                self._epoch = epoch
             self._run("UPDATE floor SET value = ?1 WHERE value < ?1", floor)
-            return max(0, self._run("DELETE FROM nonce WHERE value < ?1", floor))
+            forgotten = self._run("DELETE FROM nonce WHERE value < ?1", floor)
+            if not self._trusted:
+                self._forget()
+            return max(0, forgotten)
 
     def close(self) -> None:
         with self._lock:
