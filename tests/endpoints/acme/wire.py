@@ -115,7 +115,7 @@ def flattened(header: object, payload: bytes, sign: Any) -> dict[str, str]:
     return {"protected": protected, "payload": body, "signature": b64(sign(f"{protected}.{body}".encode()))}
 
 
-def bound(jwk: object, url: str, kid: str, key: bytes, **different: Any) -> dict[str, str]:
+def bound(jwk: object, url: str, kid: str, key: bytes, /, **different: Any) -> dict[str, str]:
     """An external account binding (§7.3.4); `different` header members win, and None leaves one out."""
     header = {"alg": "HS256", "kid": kid, "url": url, **different}
     header = {name: value for name, value in header.items() if value is not None}
