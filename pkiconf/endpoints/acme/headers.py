@@ -39,7 +39,7 @@ class ACMEHeaders:
             resp.set_header("Access-Control-Max-Age", "86400")
             return
         try:
-            if req.uri_template not in _DIRECTORIES:
+            if not succeeded or req.uri_template not in _DIRECTORIES:
                 add_link(resp, self._whereabouts.urls().directory(), "index")
             if req.method == "POST" or req.path == _NEW_NONCE:
                 resp.set_header("Replay-Nonce", self._nonces.make())

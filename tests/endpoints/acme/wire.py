@@ -197,7 +197,7 @@ class Wire:
     def directory(self, policy: str | None = "internal") -> Any:
         return self.get(f"/acme/p/{policy}/directory" if policy else "/acme/directory").json
 
-    def header(self, url: str, **different: Any) -> dict[str, Any]:
+    def header(self, url: str, /, **different: Any) -> dict[str, Any]:
         """A protected header; `different` members win, and None leaves one out."""
         who: dict[str, Any] = {} if {"jwk", "kid"} & different.keys() else {"kid": self.account}
         made: dict[str, Any] = {"alg": self.key.alg, "url": url, **who, **different}
@@ -205,16 +205,16 @@ class Wire:
             made["nonce"] = self.nonce()
         return {name: value for name, value in made.items() if value is not None}
 
-    def signed(self, url: str, payload: object = "", *, key: Key | None = None, **header: Any) -> dict[str, str]:
+    def signed(self, url: str, payload: object = "", /, *, key: Key | None = None, **header: Any) -> dict[str, str]:
         """`payload` "" fetches (POST-as-GET); octets are taken as they are."""
         octets = b"" if payload == "" else payload if isinstance(payload, bytes) else compact(payload)
         signer = key or self.key
         if "alg" not in header:
             header["alg"] = signer.alg
-        return flattened(self.header(url, **header), octets, signer.sign)
+        return flattened(self.header(url, **header), octets, lambda message: signer.sign(message))
 
     def post(
-        self, url: str, payload: object = "", *, key: Key | None = None, to: str | None = None, **header: Any
+        self, url: str, payload: object = "", /, *, key: Key | None = None, to: str | None = None, **header: Any
     ) -> Reply:
         """Signed for `url`, and sent to `to` if that is another one."""
         return self.send_jws(to or url, self.signed(url, payload, key=key, **header))
