@@ -14,8 +14,8 @@ _PATH = "/.well-known/acme-challenge/"
 
 
 @contextmanager
-def challenge_responder(tokens: Mapping[str, str]) -> Iterator[int]:
-    """Answers http-01 (RFC 8555 §8.3) for every token there, whatever the host; its port."""
+def challenge_responder(tokens: Mapping[str, str], port: int = 0) -> Iterator[int]:
+    """Answers http-01 (RFC 8555 §8.3) for every token there, whatever the host; its port, a free one if it is 0."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -29,7 +29,7 @@ def challenge_responder(tokens: Mapping[str, str]) -> Iterator[int]:
         def log_message(self, *words: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
