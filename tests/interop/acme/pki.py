@@ -43,7 +43,7 @@ acme_policies:
   - name: internal
     profiles: {{ usual: issuing/web-server, brief: issuing/brief }}
     default_profile: usual
-    preapproved_domains: ["*.known.example"]
+    preapproved_domains: ["*.known.example", "*.internal", intranet]
     external_account_bindings:
       - {{ name: clients, max_accounts: null, key_id: {kid}, hmac_key: !env INTEROP_HMAC_KEY }}
   - name: brief
