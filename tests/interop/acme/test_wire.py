@@ -1,4 +1,4 @@
-"""Clients that cannot run here, by what they send, and what they need to hear: Certify The Web, cert-manager, win-acme."""
+"""Clients that cannot run here, by what they send and what they need to hear: Certify The Web, cert-manager, win-acme."""
 
 from __future__ import annotations
 
@@ -47,7 +47,6 @@ def registered(wire: Wire, pki: PKI) -> Heard:
         "contact": ["mailto:ops@corp.example"],
         "termsOfServiceAgreed": True,
         "externalAccountBinding": wire.binding(pki.kid, pki.hmac_key),
-        **wire.manner.extra_account,
     }
     heard = wire.post(wire.directory["newAccount"], wish)
     assert heard.status == 201, heard.body
@@ -57,7 +56,7 @@ def registered(wire: Wire, pki: PKI) -> Heard:
 
 def ordered(wire: Wire, *names: str) -> Heard:
     identifiers = [{"type": "dns", "value": name} for name in names]
-    heard = wire.post(wire.directory["newOrder"], {"identifiers": identifiers, **wire.manner.extra_order})
+    heard = wire.post(wire.directory["newOrder"], {"identifiers": identifiers})
     assert heard.status == 201, heard.body
     return heard
 

@@ -11,7 +11,7 @@ import hmac
 import http.client
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,9 +28,8 @@ def b64(octets: bytes) -> str:
 
 @dataclass(frozen=True)
 class Manner:
-    """`algorithm` is that of its account keys; `protected` and `jwk` give the order of members, `spaced` whether JSON has
-    spaces; `extra` are members that it puts beside those of an order or an account; `probes` says that it asks for an
-    existing account before it registers."""
+    """`algorithm` is that of its account keys; `protected`, `jwk` and `members` give the order of what they name, `spaced`
+    whether JSON has spaces; `probes` says that it asks for an existing account before it registers."""
 
     name: str
     headers: Mapping[str, str]
@@ -39,8 +38,6 @@ class Manner:
     jwk: Sequence[str] = ("crv", "kty", "x", "y")
     members: Sequence[str] = ("protected", "payload", "signature")
     spaced: bool = False
-    extra_account: Mapping[str, Any] = field(default_factory=dict)
-    extra_order: Mapping[str, Any] = field(default_factory=dict)
     probes: bool = False
 
 
