@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import clients as client_pages
 from docs.reference.pages import FOLDER, commands, pages
 from pkiconf.model.usages import EXTENDED_KEY_USAGES
 from pkiconf.reconciler.apply import apply_plan
@@ -77,6 +78,21 @@ def test_the_readme_is_true(session: Session) -> None:
     declaration = (ROOT / "examples" / "quickstart.yaml").read_text()
     (session.folder / "examples" / "quickstart.yaml").write_text(session.here(declaration))
     assert run_page((ROOT / "README.md").read_text(), session) >= 2
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.row("F105")
+def test_the_certbot_page_is_true(session: Session) -> None:
+    certbot = session.folder / ".venv" / "bin" / "certbot"
+    certbot.symlink_to(find_tool("certbot"))
+    assert run_page((ROOT / "docs" / "acme" / "certbot.md").read_text(), session) >= 7
+
+
+def test_the_pages_of_acme_clients_are_fresh() -> None:
+    made = client_pages.pages()
+    assert sorted(made) == sorted(page.name for page in client_pages.FOLDER.glob("*.md"))
+    for name, text in made.items():
+        assert (client_pages.FOLDER / name).read_text() == text, f"{name}: run `python -m docs.clients`"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Clients that cannot run here, by what they send and what they need to hear: Certify The Web, cert-manager, win-acme."""
+"""Clients that cannot run here, by what they send and need to hear: Certify The Web, cert-manager, win-acme."""
 
 from __future__ import annotations
 

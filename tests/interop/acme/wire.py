@@ -28,8 +28,8 @@ def b64(octets: bytes) -> str:
 
 @dataclass(frozen=True)
 class Manner:
-    """`algorithm` is that of its account keys; `protected`, `jwk` and `members` give the order of what they name, `spaced`
-    whether JSON has spaces; `probes` says that it asks for an existing account before it registers."""
+    """`algorithm` is that of its account keys; `protected`, `jwk` and `members` give the order of what they name,
+    `spaced` whether JSON has spaces; `probes` says that it asks for an existing account before it registers."""
 
     name: str
     headers: Mapping[str, str]
