@@ -38,6 +38,9 @@ VALIDATION_JOB = "acme.validate"
 POLL: Final = 1
 """Seconds after which a client looks again at what is being validated."""
 
+_PAUSES: Final = (1, 3, 10, 30, 60)
+"""Seconds before another attempt: DNS and web servers take a moment to have what a client has just put there."""
+
 _LONG_ENOUGH: Final = 3600
 """Seconds for which a proof must still hold, so that the order that leans on it can be finished."""
 
@@ -215,8 +218,19 @@ def view(row: AuthorizationRow, now: int) -> Authorization:
         status=status,
         expires_at=row.expires_at,
         challenges=challenges,
-        retry_after=POLL if status is AuthorizationStatus.PENDING and row.accepted else None,
+        retry_after=_until_next(row) if status is AuthorizationStatus.PENDING and row.accepted else None,
     )
+
+
+def _until_next(row: AuthorizationRow) -> int:
+    """Seconds until there may be news. Some clients count how often they ask, and would give up before the last attempt
+    if they asked each second."""
+    return pause_after(row.attempts) if row.attempts else POLL
+
+
+def pause_after(attempts: int) -> int:
+    """Seconds between the last of so many attempts that have failed and the next."""
+    return _PAUSES[min(attempts, len(_PAUSES)) - 1]
 
 
 def _challenge(row: AuthorizationRow, kind: ChallengeType) -> Challenge:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pkiconf.acme import settle
-from pkiconf.acme.authorizations import VALIDATION_JOB
+from pkiconf.acme.authorizations import VALIDATION_JOB, pause_after
 from pkiconf.authority.settings import NAME as SETTINGS
 from pkiconf.clock import to_epoch
 from pkiconf.egress.deadline import Deadline
@@ -42,9 +42,6 @@ from pkiconf.store import settings as stored_settings
 from pkiconf.store.acme_validations import ValidationRow
 from pkiconf.store.database import Connection
 from pkiconf.store.jobs import JobRow
-
-_PAUSES: Final = (1, 3, 10, 30, 60)
-"""Seconds before another attempt: DNS and web servers take a moment to have what a client has just put there."""
 
 _SPARE: Final = 20
 """Seconds that a claim outlives the longest attempt."""
@@ -170,8 +167,7 @@ class Validations:
                 jobs.finish(c, task.job)
                 self._settle(c, task, problem, now)
             else:
-                seconds = _PAUSES[min(task.job.attempts, len(_PAUSES)) - 1]
-                jobs.fail(c, task.job, problem.detail, now, seconds)
+                jobs.fail(c, task.job, problem.detail, now, pause_after(task.job.attempts))
                 settle.note_attempt(c, int(task.job.dedupe), problem)
 
         with suppress(Conflict):  # it took so long that another worker has it now

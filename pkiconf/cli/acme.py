@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pkiconf.cli import acme_accounts, acme_bindings, acme_orders, acme_policies
+from pkiconf.cli import acme_accounts, acme_bindings, acme_client, acme_orders, acme_policies
 from pkiconf.cli.lazy import SuggestingGroup
 
 
@@ -17,3 +17,4 @@ group.add_command(acme_policies.group)
 group.add_command(acme_bindings.group)
 group.add_command(acme_accounts.group)
 group.add_command(acme_orders.group)
+group.add_command(acme_client.client)

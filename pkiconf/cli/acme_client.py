@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import click
 
-from pkiconf.cli.client_pages import CLIENTS
+from pkiconf.cli.client_pages import CLIENTS, client_page
 from pkiconf.cli.context import services
 
 
-@click.command()
-@click.argument("name", type=click.Choice(tuple(CLIENTS)))
+@click.command(
+    help=f"Print how a client is set up, with the URL of this PKI's own directory. Clients: {', '.join(CLIENTS)}."
+)
+@click.argument("name", metavar="CLIENT", type=click.Choice(tuple(CLIENTS)))
 @click.option("--policy", metavar="POLICY", help="Begin at this policy's own directory, not at the common one.")
 def client(name: str, policy: str | None) -> None:
-    """Print how a client is set up, with the URL of this PKI's own directory."""
-    from pkiconf.cli.client_pages import client_page
-
     from pkiconf.endpoints.acme.urls import URLs
 
     with services() as s:

@@ -8,6 +8,7 @@ import pytest
 
 from pkiconf.cli.client_pages import CLIENTS, client_page
 from pkiconf.errors import NotFound
+from tests.cli.conftest import QUICKSTART, CommandLine
 
 DIRECTORY = "https://pki.corp.example/acme/p/internal/directory"
 
@@ -46,3 +47,20 @@ def test_an_unknown_client_is_told_the_known_ones() -> None:
     with pytest.raises(NotFound) as told:
         client_page("certbott", DIRECTORY)
     assert "certbot" in told.value.hint
+
+
+def test_the_command_prints_this_pkis_own_directory(pki: CommandLine) -> None:
+    declaration = pki.folder / "acme.yaml"
+    declaration.write_text(
+        QUICKSTART.read_text().replace("http://127.0.0.1:8000", "https://pki.corp.example")
+        + "\nacme_policies: [{ name: internal, template: corp-issuing/web-server }]\n"
+    )
+    pki.ok("apply", declaration, "--yes")
+    assert "--server https://pki.corp.example/acme/directory" in pki.ok("acme", "client", "lego").out
+    said = pki.ok("acme", "client", "caddy", "--policy", "internal").out
+    assert "acme_ca https://pki.corp.example/acme/p/internal/directory" in said
+
+
+def test_a_client_or_policy_that_is_not_there_is_told(pki: CommandLine) -> None:
+    assert "certbot" in pki.refuses(64, "acme", "client", "certbott")
+    assert "nothing" in pki.refuses(1, "acme", "client", "certbot", "--policy", "nothing")
