@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from pkiconf.acme.credentials import Telling
 from pkiconf.authority.declared import DeclaredAuthority
 from pkiconf.clock import SetClock
 from pkiconf.entropy import SystemEntropy
@@ -55,13 +56,15 @@ class World:
     def pass_time(self, length: timedelta) -> None:
         self.clock.moment += length
 
-    def apply(self, text: str, *, allow: tuple[Action, ...] = (), prune: bool = False) -> Recap:
+    def apply(
+        self, text: str, *, allow: tuple[Action, ...] = (), prune: bool = False, telling: Telling | None = None
+    ) -> Recap:
         """Declare YAML text and converge to it."""
         path = self.folder / "pki.yaml"
         path.write_text(text)
         document = load_files([path])
         plan = load_plan(self.services, document, now=self.clock.now(), prune=prune)
-        return apply_plan(self.services, plan, document, allow, OPERATOR)
+        return apply_plan(self.services, plan, document, allow, OPERATOR, telling=telling)
 
     def authority(self, name: str, issuer: str = "self", **explicit: Any) -> int:
         """A declared authority, made at once, without a reconciler; its issuer's id."""

@@ -212,7 +212,9 @@ class Place:
         return [record for record in found if record["action"] == action]
 
     @contextmanager
-    def refusal(self, kind: ProblemType, says: str | None = None, *, status: int | None = None) -> Iterator[list[ACMEProblem]]:
+    def refusal(
+        self, kind: ProblemType, says: str | None = None, *, status: int | None = None
+    ) -> Iterator[list[ACMEProblem]]:
         """The block is refused as `kind`, in words that match `says`, and nothing was changed."""
         before, caught = self.state(), []  # type: tuple[Any, list[ACMEProblem]]
         with pytest.raises(ACMEProblem, match=says) as raised:
