@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -64,6 +64,8 @@ class Worker:
     name: str = f"{platform.node()}:{os.getpid()}"
     chores: Sequence[tuple[str, Callable[[], int]]] = ()
     """What this process keeps up besides, each with its name for the log."""
+    _pruned: list[int] = field(default_factory=list)
+    """The minute in which nonces were last pruned."""
 
     def run(self, alarm: Alarm, stopping: Callable[[], bool]) -> None:
         """Work until told to stop; woken by the alarm, and by the clock."""
@@ -96,6 +98,9 @@ class Worker:
         done += self._attempt("renewing CRLs", self._renew_crls)
         done += self._attempt("ending old generations", self._end_issuers)
         done += self._attempt("sealing the audit log", lambda: self.services.sealer.seal(self.services.parts.now()))
+        if self._pruned != (minute := [to_epoch(self.services.parts.now()) // 60]):
+            self._pruned[:] = minute
+            self._attempt("forgetting expired nonces", self.services.acme.nonces.prune)
         for what, chore in self.chores:
             self._attempt(what, chore)
         return done

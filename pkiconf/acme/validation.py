@@ -161,14 +161,15 @@ class Validations:
     def _end(self, task: Task, problem: Problem | None, *, settled: bool) -> None:
         def end(c: Connection) -> None:
             now = to_epoch(self._parts.now())
+            # The job last: rows are locked in the order in which answering a challenge locks them.
             if not settled:
                 jobs.finish(c, task.job)
             elif problem is None or task.job.attempts >= task.settings.validation.attempts:
-                jobs.finish(c, task.job)
                 self._settle(c, task, problem, now)
+                jobs.finish(c, task.job)
             else:
-                jobs.fail(c, task.job, problem.detail, now, pause_after(task.job.attempts))
                 settle.note_attempt(c, int(task.job.dedupe), problem)
+                jobs.fail(c, task.job, problem.detail, now, pause_after(task.job.attempts))
 
         with suppress(Conflict):  # it took so long that another worker has it now
             self._parts.db.write(Step.ACME_VALIDATED, end)
