@@ -112,9 +112,14 @@ class Place:
 
         return self.world.parts.db.read(lambda c: [tuple(row) for row in c.execute(text(statement), values)])
 
+    def sql(self, statement: str) -> None:
+        """Something that nobody does over ACME."""
+        self.write(Step.SETTINGS_WRITE, lambda c: c.exec_driver_sql(statement))
+
     def policy(self, name: str = "internal", **spec: Any) -> int:
         """A policy by its row; `spec` as in YAML. Declared again, it changes."""
-        declared = {"name": name, "template": TEMPLATE, "external_account_required": False, **spec}
+        given = {"profiles": {"default": spec.pop("template", None) or TEMPLATE}, **spec}
+        declared = {"name": name, "external_account_required": False, **given}
         text = ACMEPolicySpec.model_validate(declared).model_dump_json()
 
         def write(c: Connection) -> int:

@@ -194,7 +194,7 @@ PROFILES = PKI + "\ntemplates: [{ name: short, authority: issuing, validity: 7d,
 
 def test_profiles(place: Place) -> None:
     place.world.apply(PROFILES)
-    place.policy(template=None, profiles={"long": "issuing/web-server", "short": "issuing/short"})
+    place.policy(profiles={"long": "issuing/web-server", "short": "issuing/short"})
     account = place.account()
     assert place.order(account, "a.example").profile == "long"
     assert place.order(account, "a.example", profile="short").profile == "short"
@@ -211,7 +211,7 @@ def test_profiles(place: Place) -> None:
     [
         ({"not_after": 11 * DAY}, "max_validity"),
         ({"not_before": -2 * DAY}, "lies in the past"),
-        ({"not_before": 5 * DAY, "not_after": 4 * DAY}, "already have ended"),
+        ({"not_before": 5 * DAY, "not_after": 4 * DAY}, "does not lie after the start"),
         ({"not_after": -1}, "already have ended"),
         ({"not_before": DAY, "not_after": 12 * DAY}, "max_validity"),
         ({"not_before": 100 * 365 * DAY}, "ends on"),
@@ -244,8 +244,6 @@ def test_a_policy_that_issues_nothing(
 
 
 def test_a_template_or_authority_that_issues_nothing(sqlite_place: Place) -> None:
-    from pkiconf.reconciler.state import Action
-
     place = sqlite_place
     place.world.apply(PROFILES)
     place.policy(template="issuing/short")
@@ -253,15 +251,14 @@ def test_a_template_or_authority_that_issues_nothing(sqlite_place: Place) -> Non
     place.world.apply(PROFILES.replace("max_validity", "enabled: false, max_validity"))
     with place.refusal(ProblemType.UNAUTHORIZED, "issuing/short is disabled"):
         place.order(account, "a.example")
-    place.world.apply(PROFILES.replace("max_validity", "state: absent, max_validity"), allow=(Action.RETIRE,))
+    place.sql("UPDATE template SET lifecycle = 'retired' WHERE name = 'short'")
     with place.refusal(ProblemType.UNAUTHORIZED, "issuing/short is retired"):
         place.order(account, "a.example")
-    place.world.apply(
-        "authorities: [{ name: root }, { name: issuing, issuer: root, state: absent }]", allow=(Action.RETIRE,)
-    )
-    place.policy()
-    with place.refusal(ProblemType.UNAUTHORIZED, "authority 'issuing' is retired|template issuing/web-server is"):
-        place.order(account, "a.example")
+    place.sql("UPDATE template SET lifecycle = 'active'")
+    for lifecycle in ("retired", "creating"):
+        place.sql(f"UPDATE authority SET lifecycle = '{lifecycle}' WHERE name = 'issuing'")
+        with place.refusal(ProblemType.UNAUTHORIZED, "authority 'issuing' is"):
+            place.order(account, "a.example")
 
 
 def test_orders_expire_by_time_alone(place: Place) -> None:
@@ -331,10 +328,8 @@ def test_who_hangs_on_nothing_may_do_nothing(place: Place) -> None:
     for claim in claims:
         with place.refusal(ProblemType.UNAUTHORIZED):
             place.order(claim, "web.corp.example")
-    place.world.parts.db.write(  # a row that should not exist: its binding is another policy's
-        "acme.account-write",  # type: ignore[arg-type]
-        lambda c: c.exec_driver_sql(f"UPDATE acme_account SET binding_id = {binding.id}"),
-    )
+    # A row that should not exist: its binding is another policy's.
+    place.sql(f"UPDATE acme_account SET binding_id = {binding.id}")
     with place.refusal(ProblemType.UNAUTHORIZED, "not one of its policy"):
         place.order(replace(account, binding_id=binding.id), "web.corp.example")
 
