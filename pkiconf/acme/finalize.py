@@ -86,13 +86,22 @@ class Finalization:
             return self._again(account, name, request)
         match outcome:
             case Rejected(reason):
-                raise bad_csr(f"{reason}; the order stays ready for another CSR")
+                return self._rejected(account, name, reserved, reason)
             case Issued(id=certificate) if reserved and certificate == reserved[-1]:
                 return replace(view(row, to_epoch(self._parts.now())), status=OrderStatus.VALID, has_certificate=True)
             case Pending(retry_after=seconds) if reserved:
                 now = to_epoch(self._parts.now())
                 return replace(view(row, now), status=OrderStatus.PROCESSING, retry_after=seconds)
         return self._again(account, name, request)  # another request was first: what it got is what there is
+
+    def _rejected(self, account: Account, name: str, reserved: list[CertificateID], reason: str) -> Order:
+        """Refused before anything was recorded: the CSR is to blame, and another one may do better. Or it was recorded,
+        and then the key gave certainly nothing: that ended the order, which says so itself."""
+        if reserved:
+            row = get_own(self._parts.db.look(lambda c: acme_orders.find(c, name)), account)
+            if row.status != OrderStatus.READY:
+                return view(row, to_epoch(self._parts.now()))
+        raise bad_csr(f"{reason}; the order stays ready for another CSR")
 
     def _again(self, account: Account, name: str, request: CertificateRequest) -> Order:
         row = get_own(self._parts.db.look(lambda c: acme_orders.find(c, name)), account)
