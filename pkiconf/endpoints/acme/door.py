@@ -120,6 +120,7 @@ class Door:
                 ProblemType.UNAUTHORIZED,
                 f"url in the protected header is not the one that the request was sent to, {urls.of(path)[:300]!r}",
             )
+        req.context.urls = urls  # for a problem that names an account
         return urls, claimed
 
     def _by_account(self, jws: JWS, urls: URLs, url: str) -> AccountRequest:

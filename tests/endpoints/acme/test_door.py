@@ -13,14 +13,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pkiconf.acme.accounts import account_actor
 from pkiconf.endpoints.acme.door import LARGEST_BODY
 from pkiconf.endpoints.acme.jws import SIGNATURE_ALGORITHMS
+from tests.endpoints.acme.refusals import is_refusal
 from tests.endpoints.acme.wire import (
     BASE,
     JOSE,
     Key,
-    Reply,
     Wire,
     b64,
     compact,
+    declare_settings,
     es256,
     flattened,
     keys_of_every_kind,
@@ -37,18 +38,6 @@ EVERY_POST = (
     "/acme/order/x", "/acme/order/x/finalize", "/acme/new-authz", "/acme/authz/x", "/acme/chall/x/http-01",
     "/acme/cert/x", "/acme/cert/x/1", "/acme/revoke-cert",
 )  # fmt: skip
-
-
-def is_refusal(reply: Reply, problem: str, status: int, words: str = "") -> None:
-    """A whole problem document, and what goes with it."""
-    assert (reply.problem, reply.status) == (problem, status), reply.body
-    assert reply.json["status"] == status
-    assert words in reply.detail
-    assert reply.headers["content-type"] == "application/problem+json"
-    assert len(reply.headers["replay-nonce"]) == 43
-    assert f'<{BASE}/acme/directory>;rel="index"' in reply.all("link")
-    assert "identifier" not in reply.json
-    assert b", " not in reply.body.split(b'"detail"')[0]  # compact
 
 
 # --- §6.2: what is sent ------------------------------------------------------------------------------------------
@@ -252,15 +241,12 @@ def test_a_request_that_is_sent_elsewhere_is_refused(lite: Wire) -> None:
 
 def test_the_base_may_change_under_a_running_server(lite: Wire) -> None:
     """The old one is refused after a second, the new one taken at once."""
-    lite.place.world.apply("settings: { base_url: 'http://pki.other.example' }\n" + _PKI)
+    declare_settings(lite.place, base_url="http://pki.other.example")
     url = "http://pki.other.example/acme/new-order"
     account = lite.account.replace(BASE, "http://pki.other.example")
     assert lite.post(url, WISH, to="/acme/new-order", kid=account).status == 201
     reply = lite.post(NEW_ORDER, WISH)
     assert (reply.problem, reply.status) == ("unauthorized", 403)
-
-
-_PKI = "authorities: [{ name: root }, { name: issuing, issuer: root }]"
 
 
 # --- §6.2: kid ---------------------------------------------------------------------------------------------------

@@ -24,7 +24,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkiconf.endpoints.app import create_app
 from pkiconf.endpoints.wsgi import App
 from pkiconf.settings import ProcessSettings
+from pkiconf.spec.settings import Settings
+from pkiconf.store.settings import find_setting
 from tests.acme.place import Place
+from tests.world import OPERATOR
 
 BASE = "http://127.0.0.1:8000"
 JOSE = "application/jose+json"
@@ -246,6 +249,13 @@ class Wire:
         done = self.post(order.json["finalize"], {"csr": csr_for(*names)})
         assert done.json["status"] == "valid", done.body
         return done
+
+
+def declare_settings(place: Place, **spec: Any) -> None:
+    """The settings of the PKI, as `apply` writes them."""
+    row = place.world.parts.db.read(lambda c: find_setting(c, "settings"))
+    whole = Settings.model_validate(spec).model_dump(mode="json")
+    place.world.services.settings.write(whole, "yaml:default", row.generation if row else None, OPERATOR)
 
 
 def csr_for(*names: str, key: Any = None) -> str:
