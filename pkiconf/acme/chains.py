@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from pkiconf.der.certificate import assemble_certificate, parse_certificate
@@ -22,7 +23,30 @@ MOST_CHAINS: Final = 8
 _DEEPEST: Final = 16
 
 
-def certificate_chain(c: Connection, row: OrderRow, alternate: int, now: int) -> CertificateChain:
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Good while the rows have this stamp and no certificate begins or ends: until the minute is over."""
+
+    stamp: tuple[int, int]
+    minute: int
+    chains: list[tuple[bytes, ...]]
+
+
+class Chains:
+    """What this process serves behind leaves; read once and kept while it stands."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, _Kept] = {}
+
+    def of(self, c: Connection, issuer_id: int, now: int) -> list[tuple[bytes, ...]]:
+        stamp, minute = authorities.ca_certificates_stamp(c), now // 60
+        kept = self._kept.get(issuer_id)
+        if kept is None or (kept.stamp, kept.minute) != (stamp, minute):
+            kept = self._kept[issuer_id] = _Kept(stamp, minute, list_chains(c, issuer_id, now))
+        return kept.chains
+
+
+def certificate_chain(c: Connection, chains: Chains, row: OrderRow, alternate: int, now: int) -> CertificateChain:
     """The order's certificate under its `alternate`-th chain. Raises ACMEProblem 404 where there is none (yet)."""
     if row.status != "valid" or row.issuer_id is None or row.serial is None:
         raise _none("the order has no certificate yet; ask for the order until it is valid")
@@ -30,10 +54,10 @@ def certificate_chain(c: Connection, row: OrderRow, alternate: int, now: int) ->
     if stored.signature is None:
         raise _none("the certificate is not signed yet")
     leaf = assemble_certificate(stored.tbs, SIGNATURE_ALGORITHMS[stored.algorithm], stored.signature)
-    chains = list_chains(c, row.issuer_id, now)
-    if not 0 <= alternate < len(chains):
-        raise _none(f"there is no chain {alternate}; the alternates count to {len(chains) - 1}")
-    return CertificateChain((leaf, *chains[alternate]), len(chains) - 1)
+    found = chains.of(c, row.issuer_id, now)
+    if not 0 <= alternate < len(found):
+        raise _none(f"there is no chain {alternate}; the alternates count to {len(found) - 1}")
+    return CertificateChain((leaf, *found[alternate]), len(found) - 1)
 
 
 def list_chains(c: Connection, issuer_id: int, now: int) -> list[tuple[bytes, ...]]:

@@ -27,7 +27,7 @@ from pkiconf.policy.claims import claims_of
 from pkiconf.policy.constraints import check_claims
 from pkiconf.policy.name_rules import check_names
 from pkiconf.spec.acme import ACMEPolicySpec, BindingSpec
-from pkiconf.store import acme_accounts, acme_policies
+from pkiconf.store import acme_accounts, acme_policies, templates
 from pkiconf.store.acme_accounts import AccountStamp
 from pkiconf.store.acme_authorizations import AuthorizationRow
 from pkiconf.store.database import Connection
@@ -62,6 +62,7 @@ class AccountTerms:
     def __init__(self) -> None:
         self._known: dict[tuple[int, int | None], tuple[AccountStamp, Terms]] = {}
         self._contexts = IssuingContexts()
+        self._issuing: dict[str, Issuing] = {}
 
     def of(self, c: Connection, account: Account) -> Terms:
         """The terms of a valid account. Raises ACMEProblem `unauthorized` for one that has ended, and for one whose
@@ -82,6 +83,15 @@ class AccountTerms:
         Raises ACMEProblem `unauthorized`, in words, when it issues nothing now.
         """
         reference = terms.profiles[profile]
+        kept = self._issuing.get(reference)
+        if kept is not None and templates.find_stamp(c, kept.template_id, kept.issuer_id) == kept.context.stamp:
+            return kept  # names, states and the issuer in charge are in rows that count their changes
+        made = self._find_issuing(c, reference, profile)
+        if "/" in reference:  # a bare name may come to mean another template without this one changing
+            self._issuing[reference] = made
+        return made
+
+    def _find_issuing(self, c: Connection, reference: str, profile: str) -> Issuing:
         try:
             row = find_template(c, reference)
             if row.lifecycle != "active":

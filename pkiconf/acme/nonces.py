@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Final
+from typing import Final, NewType
 
 from pkiconf.clock import to_epoch
 from pkiconf.issuance.own_secrets import own_secret
@@ -30,6 +30,10 @@ _KEY_SIZE: Final = 32
 _MAC_SIZE: Final = 16
 
 
+OpenNonce = NewType("OpenNonce", bytes)
+"""What stands in a nonce that was made here, without the MAC."""
+
+
 class Nonces:
     """For all threads of one process. The MAC key is made with the first nonce, and read once."""
 
@@ -45,15 +49,18 @@ class Nonces:
         body = self._ledger.epoch() + expiry.to_bytes(4, "big") + self._parts.entropy.token(8)
         return urlsafe_b64encode(body + self._mac(body))[:LENGTH].decode()
 
-    def check(self, text: str) -> None:
+    def check(self, text: str) -> OpenNonce:
         """Raise ACMEProblem `badNonce` unless this installation made it and it has not expired. Costs no statement:
         what comes from nowhere is refused before anything else is looked at."""
-        self._open(text)
+        return OpenNonce(self._open(text))
 
     def redeem(self, text: str) -> None:
-        """Use it up. Raises ACMEProblem `badNonce` also when that has happened already, or its epoch is over."""
-        body = self._open(text)
-        if not self._ledger.redeem(body[:4], body[4:]):
+        """Check it, and use it up. Raises as these do."""
+        self.use_up(self.check(text))
+
+    def use_up(self, nonce: OpenNonce) -> None:
+        """Once only. Raises ACMEProblem `badNonce` when that has happened already, or its epoch is over."""
+        if not self._ledger.redeem(nonce[:4], nonce[4:]):
             raise _bad("the nonce was used before, or the server has forgotten it")
 
     def prune(self) -> int:

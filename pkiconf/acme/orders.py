@@ -7,7 +7,7 @@ import json
 from pkiconf.acme.accounts import account_actor
 from pkiconf.acme.authorizations import Authorizations
 from pkiconf.acme.authorizations import view as view_authorization
-from pkiconf.acme.chains import certificate_chain
+from pkiconf.acme.chains import Chains, certificate_chain
 from pkiconf.acme.context import Issuing, check_issuable
 from pkiconf.acme.finalize import Finalization
 from pkiconf.acme.limits import check_order_limits
@@ -46,6 +46,7 @@ class Orders:
         self._parts = parts
         self._authorizations = authorizations
         self._terms = authorizations.terms
+        self._chains = Chains()
         self._finalization = Finalization(parts, pipeline, authorizations.terms)
 
     def create(self, account: Account, wish: OrderWish) -> Order:
@@ -158,6 +159,7 @@ class Orders:
         now = to_epoch(self._parts.now())
 
         def read(c: Connection) -> CertificateChain:
-            return certificate_chain(c, get_own(acme_orders.find(c, name), account), alternate, now)
+            row = get_own(acme_orders.find(c, name), account)
+            return certificate_chain(c, self._chains, row, alternate, now)
 
         return self._parts.db.read(read)

@@ -78,6 +78,12 @@ _CERTIFICATES = Prepared(
     select(ca_certificate).where(ca_certificate.c.issuer_id == bindparam("of")).order_by(ca_certificate.c.id),
     CACertificateRow,
 )
+_CERTIFICATES_STAMP: Prepared[tuple[int, int]] = Prepared(
+    text(
+        "SELECT (SELECT coalesce(max(id), 0) FROM ca_certificate),"
+        " (SELECT coalesce(sum(id), 0) FROM ca_certificate WHERE preferred = 1)"
+    )
+)
 _PREFERRED = Prepared(
     select(ca_certificate)
     .where(ca_certificate.c.issuer_id == bindparam("of"), ca_certificate.c.preferred == 1)
@@ -214,6 +220,12 @@ def prefer_ca_certificate(c: Connection, issuer_id: int, ca_certificate_id: int)
 def find_ca_certificate(c: Connection, issuer_id: int) -> CACertificateRow | None:
     """The preferred one."""
     return _PREFERRED.find(c, {"of": issuer_id})
+
+
+def ca_certificates_stamp(c: Connection) -> tuple[int, int]:
+    """Another one when a certificate has come, or another one is preferred."""
+    newest, preferred = _CERTIFICATES_STAMP.all(c)[0]
+    return int(newest), int(preferred)
 
 
 def list_ca_certificates(c: Connection, issuer_id: int) -> list[CACertificateRow]:

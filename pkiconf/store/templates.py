@@ -215,9 +215,13 @@ def list_template_versions(c: Connection, template_id: int) -> list[TemplateVers
     return _VERSIONS.all(c, {"of": template_id})
 
 
+def find_stamp(c: Connection, template_id: int, issuer_id: int) -> IssuingStamp | None:
+    return _STAMP.find(c, {"template_id": template_id, "issuer_id": issuer_id})
+
+
 def issuing_stamp(c: Connection, template_id: int, issuer_id: int) -> IssuingStamp:
     """Raises NotFound when the template or the issuer is gone."""
-    found = _STAMP.find(c, {"template_id": template_id, "issuer_id": issuer_id})
+    found = find_stamp(c, template_id, issuer_id)
     if found is None:
         raise NotFound(f"there is no template {template_id} or no issuer {issuer_id}")
     return found

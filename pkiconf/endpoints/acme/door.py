@@ -13,7 +13,7 @@ from typing import Any, Final
 import falcon
 
 from pkiconf.acme.accounts import Accounts, check_valid
-from pkiconf.acme.nonces import Nonces
+from pkiconf.acme.nonces import Nonces, OpenNonce
 from pkiconf.endpoints.acme.envelope import JWS, read_jws
 from pkiconf.endpoints.acme.jws import PublicKey, kept_key, read_key
 from pkiconf.endpoints.acme.strict import malformed, parse_object
@@ -66,6 +66,16 @@ class KeyRequest(Request):
     key: PublicKey
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request whose signature has not been checked yet."""
+
+    jws: JWS
+    nonce: OpenNonce
+    urls: URLs
+    url: str
+
+
 class Door:
     def __init__(self, services: Services, whereabouts: Whereabouts) -> None:
         self._accounts: Accounts = services.acme.accounts
@@ -74,24 +84,24 @@ class Door:
 
     def by_account(self, req: falcon.Request) -> AccountRequest:
         """Raises ACMEProblem for whatever a client can do wrong, Unavailable."""
-        jws, urls, url = self._read(req)
-        if "kid" not in jws.header:
+        asked = self._read(req)
+        if "kid" not in asked.jws.header:
             raise malformed("the request is signed by jwk, where kid belongs: the account's URL (RFC 8555 §6.2)")
-        return self._by_account(jws, urls, url)
+        return self._by_account(asked)
 
     def by_key(self, req: falcon.Request) -> KeyRequest:
         """Raises as `by_account`."""
-        jws, urls, url = self._read(req)
-        if "jwk" not in jws.header:
+        asked = self._read(req)
+        if "jwk" not in asked.jws.header:
             raise malformed("the request is signed by kid, where jwk belongs: the key itself (RFC 8555 §6.2)")
-        return self._by_key(jws, urls, url)
+        return self._by_key(asked)
 
     def by_either(self, req: falcon.Request) -> AccountRequest | KeyRequest:
         """Raises as `by_account`."""
-        jws, urls, url = self._read(req)
-        return self._by_key(jws, urls, url) if "jwk" in jws.header else self._by_account(jws, urls, url)
+        asked = self._read(req)
+        return self._by_key(asked) if "jwk" in asked.jws.header else self._by_account(asked)
 
-    def _read(self, req: falcon.Request) -> tuple[JWS, URLs, str]:
+    def _read(self, req: falcon.Request) -> _Asked:
         _check_media_type(req)
         body = read_body(req, LARGEST_BODY)
         if len(body) > LARGEST_BODY:
@@ -103,8 +113,7 @@ class Door:
         nonce = jws.text("nonce")
         if nonce is None:
             raise ACMEProblem(ProblemType.BAD_NONCE, "the protected header has no nonce: use the one in this answer")
-        self._nonces.check(nonce)
-        return jws, urls, url
+        return _Asked(jws, self._nonces.check(nonce), urls, url)
 
     def _check_url(self, req: falcon.Request, jws: JWS) -> tuple[URLs, str]:
         """§6.4: what was signed is where it was sent, by the configured base and not by any header of the request."""
@@ -123,7 +132,8 @@ class Door:
         req.context.urls = urls  # for a problem that names an account
         return urls, claimed
 
-    def _by_account(self, jws: JWS, urls: URLs, url: str) -> AccountRequest:
+    def _by_account(self, asked: _Asked) -> AccountRequest:
+        jws, urls = asked.jws, asked.urls
         kid = jws.text("kid")
         name = urls.find_account(kid) if kid is not None else None
         account = self._accounts.find(name) if name is not None else None
@@ -133,17 +143,14 @@ class Door:
             )
         jws.check(kept_key(account.jwk))
         check_valid(account)
-        self._redeem(jws)
-        return AccountRequest(urls, url, jws.payload, account)
+        self._nonces.use_up(asked.nonce)
+        return AccountRequest(urls, asked.url, jws.payload, account)
 
-    def _by_key(self, jws: JWS, urls: URLs, url: str) -> KeyRequest:
-        key = read_key(jws.header["jwk"])
-        jws.check(key)
-        self._redeem(jws)
-        return KeyRequest(urls, url, jws.payload, key)
-
-    def _redeem(self, jws: JWS) -> None:
-        self._nonces.redeem(jws.header["nonce"])
+    def _by_key(self, asked: _Asked) -> KeyRequest:
+        key = read_key(asked.jws.header["jwk"])
+        asked.jws.check(key)
+        self._nonces.use_up(asked.nonce)
+        return KeyRequest(asked.urls, asked.url, asked.jws.payload, key)
 
 
 def _check_media_type(req: falcon.Request) -> None:
