@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,14 +66,27 @@ class CredentialFile:
         self.path = path
         self._add = add
 
-    def check(self) -> None:
-        """Raises Refused or Unavailable for a place where nothing can be kept, as `keep` would."""
-        self._present()
+    @property
+    def is_shared(self) -> bool:
+        return self._add
+
+    def check(self, address: str) -> None:
+        """Raises Refused or Unavailable where the credentials of a binding cannot be kept, as `keep` would."""
+        folder = self.path.resolve().parent
+        if not folder.is_dir():
+            raise Unavailable(f"there is no folder {folder}", "Make it, or name another file")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise Unavailable(f"nothing can be written in {folder}", "Change its mode or owner, or name another file")
+        self._before(address)
 
     def keep(self, told: Credentials) -> None:
         with alone_with(self.path):
-            before = self._present() if self._add else self._mine(told.address)
-            replace_private_file(self.path, before + told.render(), Step.ACME_CREDENTIALS_FILE)
+            content = self._before(told.address) + told.render()
+            replace_private_file(self.path, content, Step.ACME_CREDENTIALS_FILE)
+
+    def _before(self, address: str) -> bytes:
+        """What of the present content is to stay."""
+        return self._present() if self._add else self._mine(address)
 
     def show(self, told: Credentials) -> None:
         """It stands in the file."""
@@ -89,8 +103,6 @@ class CredentialFile:
         return b""
 
     def _present(self) -> bytes:
-        if not self.path.parent.is_dir():
-            raise Unavailable(f"there is no folder {self.path.parent}", "Make it, or name another file")
         if not self.path.exists():
             return b""
         if not stat.S_ISREG(self.path.stat().st_mode):

@@ -46,7 +46,8 @@ def validate(paths: Sequence[Path], secrets: bool) -> None:
     document = load_files(paths, vault_password_file=password_file, resolve_secrets=secrets)
     for finding in document.findings:
         click.echo(f"warning: {finding}", err=True)
-    click.echo(f"Valid: {len(document.authorities)} authorities, {len(document.templates)} templates.")
+    policies = f", {len(document.acme_policies)} ACME policies" if document.acme_policies else ""
+    click.echo(f"Valid: {len(document.authorities)} authorities, {len(document.templates)} templates{policies}.")
 
 
 @click.command()

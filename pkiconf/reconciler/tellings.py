@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from pkiconf.acme.binding_keys import nowhere_to_tell
 from pkiconf.acme.credentials import CredentialFile, Telling
+from pkiconf.errors import Refused
 from pkiconf.reconciler.kinds.acme_binding import makes_credentials
 from pkiconf.reconciler.state import Change, Desired
 
@@ -23,10 +25,16 @@ def choose_tellings(
 
 
 def check_tellings(tellings: Mapping[str, Telling | None]) -> None:
-    """Raises Refused, naming every binding that has nowhere to go, or what `CredentialFile.check` does."""
+    """Raises Refused, naming every binding that has nowhere to go or shares its own file with another, or what
+    `CredentialFile.check` does."""
     nowhere = [address for address, chosen in tellings.items() if chosen is None]
     if nowhere:
         raise nowhere_to_tell(*nowhere)
-    for chosen in tellings.values():
-        if isinstance(chosen, CredentialFile):
-            chosen.check()
+    taken: dict[Path, str] = {}
+    for address, chosen in tellings.items():
+        if not isinstance(chosen, CredentialFile):
+            continue
+        chosen.check(address)
+        other = taken.setdefault(chosen.path.resolve(), address)
+        if other != address and not chosen.is_shared:
+            raise Refused(f"{other} and {address} are both to be written to {chosen.path}", "Name a file for each")

@@ -63,7 +63,8 @@ def load_files(
             roots += parse_yaml(text, str(source), problems)
     secrets = SecretSources(environment, vault_password_file) if resolve_secrets else None
     document = build_document(roots, secrets, problems)
-    if not problems and not (document.settings or document.authorities or document.templates):
+    kinds = (document.settings, document.authorities, document.templates, document.acme_policies)
+    if not problems and not any(kinds):
         problems.append(Problem(Location(", ".join(map(str, paths))), "nothing is declared here"))
     if problems:
         raise SpecErrors(sorted(set(problems)))

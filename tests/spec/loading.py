@@ -10,7 +10,7 @@ from pkiconf.spec.document import Document
 from pkiconf.spec.errors import SpecErrors
 from pkiconf.spec.loader import load_files
 
-ENVIRONMENT = {"SECRET": "hunter2", "EMPTY": ""}
+ENVIRONMENT = {"SECRET": "hunter2", "EMPTY": "", "LONG": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY"}
 
 AUTHORITY = "authorities: [{ name: ca }]\n"
 
