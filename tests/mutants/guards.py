@@ -6,30 +6,13 @@ tells. `python -m tests.mutants` takes each out in turn. To add one, name what h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tests.mutants.acme import ACME
+from tests.mutants.guard import Guard, guards
 
-
-@dataclass(frozen=True)
-class Guard:
-    """`text` stands once in `file`; with `without` in its place the guard is gone. `tests` are pytest's selection."""
-
-    name: str
-    file: str
-    text: str
-    without: str
-    tests: tuple[str, ...]
-
-
-def _guards(file: str, tests: tuple[str, ...], *rows: tuple[str, str] | tuple[str, str, str]) -> tuple[Guard, ...]:
-    """Rows are name and text, and what stands in its place: without that, the text is an `if` that never holds."""
-    return tuple(
-        Guard(row[0], file, row[1], row[2] if len(row) == 3 else f"{row[1].partition('if ')[0]}if False:", tests)
-        for row in rows
-    )
-
+__all__ = ["GUARDS", "Guard"]
 
 GUARDS: tuple[Guard, ...] = (
-    *_guards(
+    *guards(
         "pkiconf/policy/wishes.py",
         ("tests/policy/test_template.py", "tests/policy/test_template_cases.py", "tests/policy/test_real_requests.py"),
         ("a CSR gets no CA:TRUE from a leaf template", "if asked.ca and not granted.ca:"),
@@ -47,7 +30,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a critical extension that nobody knows is refused", "if extension.critical:"),
         ("what would change a certificate's meaning is refused", "if known is not None:"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/policy/template.py",
         (
             "tests/policy/test_template.py",
@@ -73,7 +56,7 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("only authorities' templates sign certificates", "if not ca and KeyUsage.KEY_CERT_SIGN in usages:"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/policy/validity.py",
         (
             "tests/policy/test_template.py",
@@ -87,7 +70,7 @@ GUARDS: tuple[Guard, ...] = (
         ("no certificate has ended when it is made", "if end <= max(start, now):"),
         ("no certificate starts before its issuer", "if start < issuer.not_before:"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/policy/keys.py",
         ("tests/policy/test_keys.py",),
         ("short RSA keys are refused", "if bits < MINIMUM_MODULUS:"),
@@ -103,7 +86,7 @@ GUARDS: tuple[Guard, ...] = (
         ("an ML-DSA key is not zero", 'if not spki[-size + 32 :].strip(b"\\x00"):'),
         ("compromised keys are refused", "if hashlib.sha256(spki).digest() in compromised:"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/policy/constraints.py",
         ("tests/policy/test_constraints.py",),
         ("names that are excluded above are refused", "if matches(claim.name):"),
@@ -113,7 +96,7 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("an excluded network holds mapped addresses too", "    NameType.IP: _network_or_mapped,\n", ""),
     ),
-    *_guards(
+    *guards(
         "pkiconf/policy/name_rules.py",
         (
             "tests/policy/test_name_rules.py",
@@ -130,13 +113,13 @@ GUARDS: tuple[Guard, ...] = (
         ("names that are not allowed are refused", "if not _matches(patterns, name):"),
         ("common names that are denied are refused", "if _matches(policy.deny_common_name, name):"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/policy/authorization.py",
         ("tests/policy/test_authorization.py",),
         ("an actor does only what its kind may", "if action not in MAY.get(actor.kind, frozenset()):"),
         ("an actor has proved who it is", "if not actor.proved_by:"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/policy/revocation.py",
         ("tests/policy/test_revocation.py",),
         (
@@ -152,7 +135,7 @@ GUARDS: tuple[Guard, ...] = (
         ("nothing was compromised in the future", "if invalidity_date is not None and invalidity_date > now:"),
         ("a reason is corrected to keyCompromise only", "if known in compromised or reason not in compromised:"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/der/csr.py",
         ("tests/der/test_csr.py",),
         (
@@ -163,7 +146,7 @@ GUARDS: tuple[Guard, ...] = (
         ("a request is not larger than it may be", "if len(data) > MAX_REQUEST_SIZE:"),
         ("a request has each attribute once", "if oid in values:"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/der/ocsp.py",
         ("tests/der/test_ocsp.py",),
         ("an OCSP nonce has 1 to 128 octets", "if not 1 <= size <= MAX_NONCE_SIZE:"),
@@ -171,7 +154,7 @@ GUARDS: tuple[Guard, ...] = (
         ("an OCSP request asks about so many certificates at most", "if not 1 <= len(requests) <= MAX_CERT_IDS:"),
         ("an OCSP request is not larger than it may be", "if len(data) > MAX_REQUEST_SIZE:"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/issuance/pipeline.py",
         ("tests/issuance", "tests/reconciler/test_apply.py"),
         (
@@ -201,7 +184,7 @@ GUARDS: tuple[Guard, ...] = (
             "        draft = self._draft(order); draft.signer.sign(self.intents._signing_order(draft.intent))",
         ),
     ),
-    *_guards(
+    *guards(
         "pkiconf/issuance/intents.py",
         ("tests/issuance",),
         (
@@ -215,7 +198,7 @@ GUARDS: tuple[Guard, ...] = (
             "        if not (self._parts.db.write(Step.CERTIFICATE_RESERVE, take) or True):",
         ),
     ),
-    *_guards(
+    *guards(
         "pkiconf/store/certificates.py",
         ("tests/store/test_certificates.py",),
         (
@@ -244,7 +227,7 @@ GUARDS: tuple[Guard, ...] = (
             ', certificate.c.lease_until > -bindparam("before"))',
         ),
     ),
-    *_guards(
+    *guards(
         "pkiconf/store/crls.py",
         ("tests/store/test_records.py", "tests/store/test_certificates.py"),
         ("a CRL number comes once", "SET crl_number = crl_number + 1", "SET crl_number = crl_number + 0"),
@@ -252,13 +235,13 @@ GUARDS: tuple[Guard, ...] = (
         ("a CRL does not cover less than the one before", " or current.covers_epoch > row.covers_epoch", ""),
         ("an imported CRL number is never lowered", " WHERE id = :id AND crl_number < :number", " WHERE id = :id"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/store/jobs.py",
         ("tests/store/test_jobs.py",),
         ("a job has one worker", ", or_(job.c.claimed_until.is_(None), job.c.claimed_until <= now))", ")"),
         ("a job that was queued again is not lost", ', job.c.revision == bindparam("done"))', ")"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/store/leases.py",
         ("tests/store/test_leases.py",),
         (
@@ -268,7 +251,7 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("a lease has one holder", " WHERE lease.until_at <= :now RETURNING fencing", " RETURNING fencing"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/store/audit.py",
         ("tests/store/test_audit.py", "tests/store/test_audit_verify.py"),
         (
@@ -278,7 +261,7 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("an audit record's time is authenticated", ' and event.fields.get("at") == event.at', ""),
     ),
-    *_guards(
+    *guards(
         "pkiconf/store/sealer.py",
         ("tests/store/test_audit.py", "tests/store/test_audit_verify.py"),
         (
@@ -290,7 +273,7 @@ GUARDS: tuple[Guard, ...] = (
             "if event is None or first_index_after_restore(event, audit) != index:",
         ),
     ),
-    *_guards(
+    *guards(
         "pkiconf/store/audit_verify.py",
         ("tests/store/test_audit.py", "tests/store/test_audit_verify.py"),
         (
@@ -314,7 +297,7 @@ GUARDS: tuple[Guard, ...] = (
             "if leaf_hash(leaf_content(event)) != hash and self.audit.is_genuine(event):",
         ),
     ),
-    *_guards(
+    *guards(
         "pkiconf/store/restore.py",
         ("tests/store/test_backup.py",),
         ("a backup is authenticated", "if not hmac.compare_digest(expected, archive.mac):"),
@@ -327,7 +310,7 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("no log is restored beside another's checkpoints", "if (state / checkpoints.FILE_NAME).exists():"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/store/archive.py",
         ("tests/store/test_backup.py",),
         ("a backup's database has the manifest's digest", "if digest.hexdigest() != self.manifest.sha256:"),
@@ -337,13 +320,13 @@ GUARDS: tuple[Guard, ...] = (
             "        os.replace(temporary, target)",
         ),
     ),
-    *_guards(
+    *guards(
         "pkiconf/store/sqlite.py",
         ("tests/store/test_sqlite.py", "tests/store/test_database.py"),
         ("SQLite commits are durable", '"PRAGMA synchronous = FULL"', '"PRAGMA synchronous = NORMAL"'),
         ("SQLite keeps references", '"PRAGMA foreign_keys = ON"', '"PRAGMA foreign_keys = OFF"'),
     ),
-    *_guards(
+    *guards(
         "pkiconf/store/slugs.py",
         ("tests/store/test_records.py",),
         (
@@ -351,7 +334,7 @@ GUARDS: tuple[Guard, ...] = (
             'if any(row.destroyed_at is not None for row in _OF_ADDRESS.all(c, {"address": address})):',
         ),
     ),
-    *_guards(
+    *guards(
         "pkiconf/signing/keyring.py",
         ("tests/signing/test_keyring.py",),
         (
@@ -361,7 +344,7 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("a key is the one its row describes", "!= spki_sha256 or signer.key_algorithm.name != algorithm:", "== b'':"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/signing/private_file.py",
         ("tests/signing/test_master.py", "tests/authority/test_rekey.py"),
         ("a master key file is for its owner alone", "if facts.st_mode & 0o077:"),
@@ -377,17 +360,17 @@ GUARDS: tuple[Guard, ...] = (
             "            pass",
         ),
     ),
-    *_guards(
+    *guards(
         "pkiconf/signing/master.py",
         ("tests/signing/test_master.py",),
         ("a master key has 32 octets", "if len(value) != KEY_SIZE:"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/authority/rekey.py",
         ("tests/authority/test_rekey.py",),
         ("a retired master key never comes back", "if db.read(lambda c: wrapping.is_retired(c, master.current_id)):"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/bootstrap.py",
         ("tests/crash/test_surroundings.py",),
         (
@@ -401,7 +384,7 @@ GUARDS: tuple[Guard, ...] = (
             "    if create and isinstance(source, FileSource)",
         ),
     ),
-    *_guards(
+    *guards(
         "pkiconf/reconciler/apply.py",
         ("tests/reconciler/test_apply.py",),
         ("what is grave needs consent", "if missing and not leave_grave:"),
@@ -409,7 +392,7 @@ GUARDS: tuple[Guard, ...] = (
         ("files that were planned with are the ones that are applied", "if unread:"),
         ("a change that has failed stops what needs it", "if needed in self._stopped:"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/authority/chains.py",
         ("tests/authority/test_external.py", "tests/authority/test_import.py"),
         ("an authority's certificate is for its key", "if own.spki != spki:"),
@@ -427,7 +410,7 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("every signature of a chain is checked", "        check_issued_by(lower, upper)\n", "        pass\n"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/authority/imported.py",
         ("tests/authority/test_external.py", "tests/authority/test_import.py"),
         (
@@ -438,7 +421,7 @@ GUARDS: tuple[Guard, ...] = (
         ("CRL numbers go on after those of an import", "if wished is not None and wished <= number:"),
         ("an import came from the authority it names", 'if (spec.issuer == "self") == bool(chain.above):'),
     ),
-    *_guards(
+    *guards(
         "pkiconf/authority/destroy.py",
         ("tests/authority",),
         ("only a retired authority is destroyed", 'if row.lifecycle != "retired":'),
@@ -448,12 +431,12 @@ GUARDS: tuple[Guard, ...] = (
             "        os.replace(temporary, target)",
         ),
     ),
-    *_guards(
+    *guards(
         "pkiconf/authority/templates.py",
         ("tests/reconciler/test_apply.py", "tests/issuance", "tests/authority"),
         ("a template with live certificates is not retired", "if active:"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/reconciler/lease.py",
         ("tests/reconciler/test_apply.py",),
         ("a change needs the lease", "        leases.check_fencing(c, NAME, self._fencing)", "        pass"),
@@ -463,7 +446,7 @@ GUARDS: tuple[Guard, ...] = (
             "    except OSError:\n        return False\n    return True",
         ),
     ),
-    *_guards(
+    *guards(
         "pkiconf/revocation/ocsp.py",
         ("tests/revocation", "tests/concurrency/test_revocation.py"),
         (
@@ -484,13 +467,13 @@ GUARDS: tuple[Guard, ...] = (
             "self._validity(found[0]).after(now)",
         ),
     ),
-    *_guards(
+    *guards(
         "pkiconf/revocation/kept.py",
         ("tests/revocation", "tests/concurrency/test_revocation.py"),
         ("an answer is given again only while nothing has changed", " and basis == self.basis else None", " else None"),
         ("an answer is given again for a short while only", "self.made <= now < self.made + REUSE and ", ""),
     ),
-    *_guards(
+    *guards(
         "pkiconf/revocation/crl.py",
         ("tests/revocation", "tests/concurrency/test_revocation.py"),
         ("a revocation makes a new CRL", "head.covers_epoch < head.status_epoch or ", ""),
@@ -501,7 +484,7 @@ GUARDS: tuple[Guard, ...] = (
             "",
         ),
     ),
-    *_guards(
+    *guards(
         "pkiconf/authority/service_certificates.py",
         ("tests/revocation", "tests/concurrency/test_revocation.py", "tests/authority"),
         (
@@ -511,7 +494,7 @@ GUARDS: tuple[Guard, ...] = (
         ),
         ("a responder is looked at again after a revocation", "known.epoch == epoch and ", ""),
     ),
-    *_guards(
+    *guards(
         "pkiconf/endpoints/client_address.py",
         ("tests/endpoints",),
         (
@@ -520,22 +503,22 @@ GUARDS: tuple[Guard, ...] = (
             "            before = parse_address(hop)",
         ),
     ),
-    *_guards(
+    *guards(
         "pkiconf/endpoints/middleware.py",
         ("tests/endpoints",),
         ("a body is not larger than it may be", "if (req.content_length or 0) > self._largest:"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/spec/loader.py",
         ("tests/spec",),
         ("a YAML key stands once", "            elif key.text in node.entries:", "            elif False:"),
     ),
-    *_guards(
+    *guards(
         "pkiconf/spec/misfits.py",
         ("tests/spec",),
         ("an unknown YAML key is refused", 'extra="forbid"', 'extra="ignore"'),
     ),
-    *_guards(
+    *guards(
         "pkiconf/spec/vault.py",
         ("tests/spec",),
         (
@@ -543,7 +526,7 @@ GUARDS: tuple[Guard, ...] = (
             'if not hmac.compare_digest(hmac.digest(keys[32:64], ciphertext, "sha256"), mac):',
         ),
     ),
-    *_guards(
+    *guards(
         "pkiconf/authority/establish.py",
         ("tests/test_worker.py",),
         (
@@ -552,4 +535,5 @@ GUARDS: tuple[Guard, ...] = (
             '        if row.lifecycle in ("waiting_certificate", "retired"):\n            return True',
         ),
     ),
+    *ACME,
 )
