@@ -100,6 +100,11 @@ _DELETE = (
     "DELETE FROM approval WHERE request_id IN (SELECT r.id FROM request r JOIN template t ON t.id = r.template_id"
     " WHERE t.authority_id = :id)",
     "DELETE FROM request WHERE template_id IN (SELECT id FROM template WHERE authority_id = :id)",
+    "DELETE FROM acme_order_authorization WHERE order_id IN (SELECT o.id FROM acme_order o"
+    " JOIN template t ON t.id = o.template_id WHERE t.authority_id = :id)",
+    "DELETE FROM acme_issued_name WHERE order_id IN (SELECT o.id FROM acme_order o"
+    " JOIN template t ON t.id = o.template_id WHERE t.authority_id = :id)",
+    "DELETE FROM acme_order WHERE template_id IN (SELECT id FROM template WHERE authority_id = :id)",
     "DELETE FROM template_version WHERE template_id IN (SELECT id FROM template WHERE authority_id = :id)",
     "DELETE FROM template WHERE authority_id = :id",
     "UPDATE ca_certificate SET signed_by_issuer_id = NULL"

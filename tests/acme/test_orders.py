@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from pkiconf.model.acme import Account, ACMEProblem, OrderStatus, OrderWish, ProblemType
 from pkiconf.policy.acme import MOST_IDENTIFIERS
+from pkiconf.reconciler.state import Action
 from tests.acme.place import PKI, Place, at_once, der_csr, identifiers
+from tests.world import OPERATOR
 
 DAY = 86400
 
@@ -357,3 +359,25 @@ def test_many_orders_at_once(place: Place) -> None:
         assert place.prove(account, order).status is OrderStatus.READY
     with pytest.raises(ACMEProblem):
         place.order(account, "*." * 2 + "example")
+
+
+def test_orders_go_with_the_authority_that_is_destroyed(place: Place) -> None:
+    two = PKI.replace("]", ", { name: second, issuer: root }]")
+    place.world.apply(two)
+    place.policy(
+        "internal", preapproved_domains=["*"], rate_limits={"certificates_per_name": {"count": 9, "per": "1h"}}
+    )
+    place.policy("other", preapproved_domains=["*"], template="second/web-server")
+    account, other = place.account("internal"), place.account("other")
+    kept, _ = place.issued(account, "a.example")
+    gone, _ = place.issued(other, "a.example")
+    place.order(other, "b.example")
+    place.policy("other", state="absent", template="second/web-server")
+    place.sql("UPDATE certificate SET not_after = 0 WHERE origin_kind = 'acme'")
+    place.world.apply(two.replace("issuer: root }]", "issuer: root, state: absent }]"), allow=(Action.RETIRE,))
+    place.world.services.destruction.destroy("second", OPERATOR)
+    assert place.acme.orders.get(account, kept.name).status is OrderStatus.VALID
+    with place.refusal(ProblemType.MALFORMED, "no such order", status=404):
+        place.acme.orders.get(other, gone.name)
+    assert place.rows("SELECT name FROM acme_order") == [(kept.name,)]
+    assert place.acme.accounts.list("other") == [other]
