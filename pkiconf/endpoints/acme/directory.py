@@ -7,6 +7,7 @@ from typing import Any
 
 import falcon
 
+from pkiconf.acme.nonces import Nonces
 from pkiconf.endpoints.acme.answers import send
 from pkiconf.endpoints.acme.door import Door
 from pkiconf.endpoints.acme.urls import URLs, is_name
@@ -57,12 +58,12 @@ class DirectoryResource:
 
 
 class NonceResource:
-    """Everything that it answers stands in the headers, which every answer gets (see `headers`)."""
-
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, nonces: Nonces) -> None:
         self._door = door
+        self._nonces = nonces
 
     def on_head(self, req: falcon.Request, resp: Response) -> None:
+        resp.set_header("Replay-Nonce", self._nonces.make())
         resp.set_header("Cache-Control", "no-store")
 
     def on_get(self, req: falcon.Request, resp: Response) -> None:

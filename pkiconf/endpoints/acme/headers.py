@@ -17,7 +17,6 @@ from pkiconf.errors import PkiconfError
 
 log = logging.getLogger(__name__)
 
-_NEW_NONCE: Final = f"{PREFIX}/new-nonce"
 _DIRECTORIES: Final = (f"{PREFIX}/directory", f"{PREFIX}/p/{{policy}}/directory")
 
 
@@ -41,7 +40,7 @@ class ACMEHeaders:
         try:
             if not succeeded or req.uri_template not in _DIRECTORIES:
                 add_link(resp, self._whereabouts.urls().directory(), "index")
-            if req.method == "POST" or req.path == _NEW_NONCE:
+            if req.method == "POST" and resp.get_header("Replay-Nonce") is None:
                 resp.set_header("Replay-Nonce", self._nonces.make())
         except PkiconfError as error:
             # The answer stands without: whoever cannot be given a nonce is not served either.

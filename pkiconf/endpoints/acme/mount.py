@@ -24,7 +24,7 @@ def mount(app: App, services: Services) -> None:
     for path, resource in (
         ("/directory", directory),
         ("/p/{policy}/directory", directory),
-        ("/new-nonce", NonceResource(door)),
+        ("/new-nonce", NonceResource(door, services.acme.nonces)),
         ("/new-account", new_account),
         ("/p/{policy}/new-account", new_account),
         ("/acct/{name}", AccountResource(services, door)),
