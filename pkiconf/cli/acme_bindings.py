@@ -11,7 +11,7 @@ import click
 from pkiconf.cli.context import operator, services
 from pkiconf.cli.credentials import telling_for
 from pkiconf.cli.lazy import SuggestingGroup
-from pkiconf.cli.output import as_json, print_json, print_table
+from pkiconf.cli.output import as_json, counted, print_json, print_table
 from pkiconf.errors import Malformed
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ def delete(policy: str, name: str) -> None:
     with services() as s:
         view = s.acme.bindings.get(policy, name)
         s.acme.bindings.delete(policy, name, operator())
-    accounts = view.row.accounts
-    click.echo(f"Binding eab/{policy}/{name} is deleted; the {accounts} accounts that registered with it go on.")
+    accounts = counted(view.row.accounts, "account")
+    click.echo(f"Binding eab/{policy}/{name} is deleted: nobody registers with it any more. {accounts} did, and stay.")
     if view.row.owner.startswith("yaml:"):
         click.echo("It is declared: take it out of the YAML too, or the next apply makes another one.", err=True)
 

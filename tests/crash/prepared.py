@@ -57,6 +57,15 @@ RETIRED = """
 authorities:
   - { name: outside, issuer: external, key: { curve: p256 }, path_length: 0, state: absent }
 """
+ACME = (
+    STANDING
+    + """
+acme_policies:
+  - name: internal
+    template: issuing/web
+    external_account_bindings: [{ name: ci, write_to: ci.env }]
+"""
+)
 IMPORTED = """
 authorities:
   - name: legacy
@@ -73,7 +82,13 @@ PENDING, ISSUED, HELD, TO_DECLINE = 1, 2, 3, 4
 
 def make_empty(place: Place) -> None:
     place.folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {"first": FIRST, "standing": STANDING, "changed": CHANGED, "retired": RETIRED}.items():
+    for name, text in {
+        "first": FIRST,
+        "standing": STANDING,
+        "changed": CHANGED,
+        "retired": RETIRED,
+        "acme": ACME,
+    }.items():
         (place.folder / f"{name}.yaml").write_text(text)
     _write_legacy(place.folder)
     for number in range(1, 6):

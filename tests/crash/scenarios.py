@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiconf.reconciler.observe import load_plan
 from pkiconf.services import Services
+from pkiconf.spec.acme import encode_hmac_key
 from pkiconf.spec.loader import load_files
 from pkiconf.steps import Step
 from pkiconf.store import keys
@@ -80,6 +81,17 @@ def changed_as_declared(services: Services, place: Place, side: str) -> None:
         ("root", 1, "active", "self"),
         ("root", 1, "active", "self"),  # renewed with the same key
     ]
+
+
+def told_once(services: Services, place: Place, side: str) -> None:
+    """Everything is as declared, and the credentials in the file are those of the one binding there is."""
+    as_declared("acme.yaml")(services, place, side)
+    lines = (place.folder / "ci.env").read_text().splitlines()
+    told = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    opened = services.acme.bindings.open(told["ACME_EAB_KID"], services.parts.now())
+    assert encode_hmac_key(opened.key).matches(told["ACME_EAB_HMAC_KEY"].encode())
+    assert rows(services, "SELECT count(*) FROM acme_binding") == [(1,)]
+    assert not list(place.folder.glob("ci.env?*"))
 
 
 def finished_by_a_worker_alone(services: Services, place: Place, side: str) -> None:
@@ -229,6 +241,10 @@ def _applying(step: Step, *, shared: bool = False) -> Scenario:
     return Scenario(step, _PLAN, changed_as_declared, WAITING, shared=shared)
 
 
+def _declaring_acme(step: Step, *, shared: bool = False) -> Scenario:
+    return Scenario(step, ("apply", "{folder}/acme.yaml"), told_once, WAITING, shared=shared)
+
+
 def _working(step: Step, *, shared: bool = False) -> Scenario:
     """A worker after a revocation: a CRL is due, and records are to be sealed."""
     return Scenario(step, _WORK, is_now(ISSUED, "revoked"), prepare=(_REVOKE,), shared=shared, about="by-worker")
@@ -272,6 +288,9 @@ SCENARIOS = (
     _applying(Step.SERVICE_CERTIFICATE),
     _applying(Step.TEMPLATE_WRITE),
     _applying(Step.TEMPLATE_RETIRE),
+    _declaring_acme(Step.ACME_POLICY_WRITE),
+    _declaring_acme(Step.ACME_BINDING_WRITE, shared=True),
+    _declaring_acme(Step.ACME_CREDENTIALS_FILE),
     _applying(Step.APPLY_LEASE),
     _applying(Step.APPLY_RECORD, shared=True),
     _applying(Step.JOB_FINISH),
