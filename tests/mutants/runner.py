@@ -22,7 +22,7 @@ ON_SQLITE = "not postgresql"
 """Enough to see that a guard is missing, and needs no server."""
 LONGEST = 3600
 """Seconds for the tests of one guard; a single test that waits for ever ends by pytest's own limit."""
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (tests\/.+?)(?: - .*)?$", re.MULTILINE)
 
 
 class Verdict(StrEnum):
