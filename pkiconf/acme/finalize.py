@@ -129,17 +129,17 @@ class Finalization:
         return order
 
     def _prepare(self, c: Connection, account: Account, row: OrderRow, request: CertificateRequest) -> _Attempt:
-        """Everything that can be said without writing. Raises ACMEProblem."""
+        """What is worth saying before anything is made; its proofs are looked at where the order is moved. Raises
+        ACMEProblem."""
         identifiers = identifiers_of(row)
         check_csr(identifiers, request, account.jwk)
-        terms, issuing = self._check_terms(c, account, row, identifiers)
+        issuing = self._check_terms(c, account, row, identifiers)
         check_none(check_issuable(issuing, identifiers))
-        _check_proofs(c, terms, row, identifiers, to_epoch(self._parts.now()))
         return _Attempt(account, row, identifiers, request, issuing)
 
     def _check_terms(
         self, c: Connection, account: Account, row: OrderRow, identifiers: tuple[Identifier, ...]
-    ) -> tuple[Terms, Issuing]:
+    ) -> Issuing:
         """That today's policy still gives what was ordered: from the same template, by whichever key signs now."""
         terms = self._terms.of(c, account)
         check_active(terms)
@@ -150,7 +150,7 @@ class Finalization:
                 f"profile {row.profile!r} has another template than when the order was made; make a new order",
             )
         check_none(check_within(terms, identifiers))
-        return terms, issuing
+        return issuing
 
     def _reserve(
         self, c: Connection, attempt: _Attempt, certificate: CertificateID, reserved: list[CertificateID]
