@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from pkiconf.acme.bindings import OpenBinding
 from pkiconf.acme.context import check_status, unauthorized
 from pkiconf.acme.names import make_name
+from pkiconf.acme.registration import Registration, check_open, policy_for, take_place
 from pkiconf.acme.settle import end_account
 from pkiconf.clock import to_epoch
 from pkiconf.errors import Conflict, NotFound, Refused
@@ -26,25 +25,12 @@ from pkiconf.model.acme import (
 from pkiconf.model.actor import Actor
 from pkiconf.policy.acme.contacts import check_contacts
 from pkiconf.policy.authorization import Action, check_may
-from pkiconf.spec.acme import ACMEPolicySpec, BindingSpec
 from pkiconf.steps import Step
 from pkiconf.store import acme_accounts, acme_policies
 from pkiconf.store.acme_accounts import AccountRow
-from pkiconf.store.acme_policies import PolicyRow
 from pkiconf.store.database import Connection
 
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """What newAccount wishes. `binding` was opened and its MAC checked; `policy` is the slug of the directory that was
-    used, None at the common one. `client` is the address it came from."""
-
-    key: AccountKey
-    contacts: tuple[str, ...]
-    terms_agreed: bool
-    client: str
-    binding: OpenBinding | None = None
-    policy: str | None = None
+__all__ = ["Accounts", "Registration", "account_actor", "check_valid"]
 
 
 def account_actor(account: Account) -> Actor:
@@ -76,7 +62,7 @@ class Accounts:
         known = self.find_by_key(wish.key.thumbprint)
         if known is not None:
             return _known(known, wish), False
-        policy = self._parts.db.read(lambda c: _policy_for(c, wish))
+        policy = self._parts.db.read(lambda c: policy_for(c, wish))
         self._check_terms(wish.terms_agreed)
         contacts = check_contacts(wish.contacts)
         now = to_epoch(self._parts.now())
@@ -96,12 +82,12 @@ class Accounts:
         check_may(actor, Action.ACME_ACCOUNT_CREATE, address)
 
         def write(c: Connection) -> AccountRow | None:
-            _check_open(c, new.policy_id)
+            check_open(c, new.policy_id)
             if acme_accounts.add(c, new) is None:
                 return None
             details: dict[str, object] = {"policy": policy.name, "client": wish.client, "thumbprint": new.thumbprint}
             if wish.binding is not None:
-                _take_place(c, wish.binding.id)
+                take_place(c, wish.binding.id)
                 details["eab"] = wish.binding.key_id
             self._parts.record(c, actor, Action.ACME_ACCOUNT_CREATE, address, details)
             return acme_accounts.find(c, new.name)
@@ -208,38 +194,6 @@ class Accounts:
 def check_valid(account: Account) -> None:
     """Raise ACMEProblem 401 `unauthorized` for a deactivated or revoked account (§7.3.6)."""
     check_status(account.status)
-
-
-def _policy_for(c: Connection, wish: Registration) -> PolicyRow:
-    """The policy that a new account is tied to for ever."""
-    if wish.binding is not None:
-        row = acme_policies.get_policy(c, wish.binding.policy_id)
-        if wish.policy is not None and wish.policy != row.slug:
-            raise unauthorized("the external account binding belongs to another policy than this directory")
-        return row
-    found = None if wish.policy is None else acme_policies.find_policy_by_slug(c, wish.policy)
-    if found is None or ACMEPolicySpec.model_validate(json.loads(found.spec)).external_account_required:
-        raise ACMEProblem(
-            ProblemType.EXTERNAL_ACCOUNT_REQUIRED,
-            "an account registers here with an external account binding: give your client the key identifier and the "
-            "HMAC key that the operator handed out",
-        )
-    return found
-
-
-def _check_open(c: Connection, policy_id: int) -> None:
-    row = acme_policies.hold_policy(c, policy_id)
-    if row.lifecycle != "active":
-        raise unauthorized(f"ACME policy {row.name!r} is retired: no account registers with it any more")
-
-
-def _take_place(c: Connection, binding_id: int) -> None:
-    spec = BindingSpec.model_validate(json.loads(acme_policies.get_binding(c, binding_id).spec))
-    if not acme_policies.take_use(c, binding_id, spec.max_accounts):
-        raise unauthorized(
-            "the external account binding is used up, or was deleted: as many accounts as it allows have registered; "
-            "ask the operator for another one"
-        )
 
 
 def _known(account: Account, wish: Registration) -> Account:

@@ -80,12 +80,16 @@ ACME: tuple[Guard, ...] = (
         "pkiconf/acme/accounts.py",
         ("tests/acme", "tests/endpoints/acme"),
         (
-            "a binding admits as many accounts as it says",
-            "    if not acme_policies.take_use(c, binding_id, spec.max_accounts):",
-        ),
-        (
             "a key whose account belongs to another policy is told so",
             "    if wish.binding is not None and wish.binding.policy_id != account.policy_id:",
+        ),
+    ),
+    *guards(
+        "pkiconf/acme/registration.py",
+        ("tests/acme", "tests/endpoints/acme"),
+        (
+            "a binding admits as many accounts as it says",
+            "    if not acme_policies.take_use(c, binding_id, spec.max_accounts):",
         ),
         (
             "a policy that asks for bindings gets one",
