@@ -13,6 +13,7 @@ import pytest
 
 from docs import clients as client_pages
 from docs.reference.pages import FOLDER, commands, pages
+from pkiconf.acme.credentials import CredentialFile
 from pkiconf.model.usages import EXTENDED_KEY_USAGES
 from pkiconf.reconciler.apply import apply_plan
 from pkiconf.reconciler.observe import load_plan
@@ -27,12 +28,14 @@ from tests.world import OPERATOR, World
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 WRITTEN = [page for page in PAGES if page.parent != FOLDER]
+_FIELD_PAGES = ("settings", "authorities", "templates", "acme-policies")
 EXAMPLES = {
     "quickstart": "quickstart.yaml",
     "three tiers": "corporate",
     "external": "external-intermediate.yaml",
     "ML-DSA": "ml-dsa.yaml",
     "import": "import",
+    "ACME": "acme.yaml",
 }
 
 
@@ -123,13 +126,13 @@ def test_what_differs_from_time_to_time_is_passed_over(shown: str, printed: str)
 
 
 @pytest.mark.parametrize("name", EXAMPLES.values(), ids=EXAMPLES)
-def test_an_example_applies_and_then_there_is_nothing_to_do(sqlite_world: World, name: str) -> None:
+def test_an_example_applies_and_then_there_is_nothing_to_do(sqlite_world: World, name: str, tmp_path: Path) -> None:
     document = load_files([ROOT / "examples" / name])
     services, waits = sqlite_world.services, name.startswith("external")
     plan = load_plan(services, document, now=sqlite_world.clock.now())
     assert not plan.refused
     assert {change.action.value for change in plan.pending} == {"create"}
-    recap = apply_plan(services, plan, document, (), OPERATOR)
+    recap = apply_plan(services, plan, document, (), OPERATOR, telling=CredentialFile(tmp_path / "all.env", add=True))
     assert recap.exit_code == (3 if waits else 0), str(recap)
     again = load_plan(services, document, now=sqlite_world.clock.now())
     assert not again.pending
@@ -279,7 +282,7 @@ def test_the_reference_is_what_the_program_says() -> None:
 
 
 def test_every_field_and_every_command_is_in_the_reference() -> None:
-    fields = "".join((FOLDER / f"{key}.md").read_text() for key in ("settings", "authorities", "templates"))
+    fields = "".join((FOLDER / f"{key}.md").read_text() for key in _FIELD_PAGES)
     for path in every_path():
         if path.count(".") and ".subject." not in path:
             assert f"{{ #{path.replace('.', '-')} }}" in fields, path

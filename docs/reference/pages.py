@@ -39,6 +39,7 @@ def pages() -> Mapping[str, str]:
         "settings.md": _fields_page("settings", "Settings", _SETTINGS),
         "authorities.md": _fields_page("authorities", "Authorities", _AUTHORITIES),
         "templates.md": _fields_page("templates", "Templates", _TEMPLATES),
+        "acme-policies.md": _fields_page("acme_policies", "ACME policies", _ACME_POLICIES),
         "values.md": _values_page(),
         "process.md": _process_page(),
         "commands.md": _commands_page(),
@@ -52,6 +53,8 @@ What is wished of the whole PKI, under the top-level key `settings:`. Facts of a
 are [process settings](process.md)."""
 _AUTHORITIES: Final = "The fields of each item of the top-level list `authorities:`. Only `name` is required."
 _TEMPLATES: Final = "The fields of each item of the top-level list `templates:`. `name` and `authority` are required."
+_ACME_POLICIES: Final = """\
+The fields of each item of the top-level list `acme_policies:`. `name` is required, and `template` or `profiles`."""
 _EXPLAIN: Final = """\
 `pkiconf explain {key}.FIELD` prints the same. A default holds when the object is created; a field that is left out
 keeps what stands."""

@@ -28,9 +28,22 @@ _write_to = click.option(
 )
 
 
+def _address(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, str]:
+    policy, slash, name = text.removeprefix("eab/").partition("/")
+    if not slash or not policy or not name or "/" in name:
+        raise click.BadParameter(f"{text!r} is no binding: write POLICY/NAME, such as internal/ci-runners")
+    return policy, name
+
+
+_binding = click.argument("binding", callback=_address)
+
+
 @click.group("eab", cls=SuggestingGroup)
 def group() -> None:
-    """External account bindings: what lets accounts register with a policy. Credentials are told once."""
+    """External account bindings: what lets accounts register with a policy. Credentials are told once.
+
+    BINDING is POLICY/NAME.
+    """
 
 
 @group.command("list")
@@ -50,16 +63,14 @@ def list_(policy: str | None, deleted: bool, as_json: bool) -> None:
 
 
 @group.command()
-@click.argument("policy")
-@click.argument("name")
+@_binding
 @click.option("--max-accounts", type=click.IntRange(min=1), default=1, show_default=True, help="How many may register.")
 @click.option("--unlimited", is_flag=True, help="Any number of accounts may register.")
 @click.option("--expires", metavar="MOMENT", help="Nobody registers from then on: 2031-12-31, 2031-12-31T23:59:59Z.")
 @click.option("--domain", "domains", multiple=True, metavar="NAME", help="The only names that its accounts may order.")
 @_write_to
 def create(
-    policy: str,
-    name: str,
+    binding: tuple[str, str],
     max_accounts: int,
     unlimited: bool,
     expires: str | None,
@@ -72,6 +83,7 @@ def create(
     from pkiconf.reconciler.kinds.kind import problem_of
     from pkiconf.spec.acme import BindingSpec
 
+    policy, name = binding
     wish: dict[str, Any] = {"name": name, "max_accounts": None if unlimited else max_accounts}
     if expires is not None:
         wish["expires"] = expires
@@ -89,21 +101,21 @@ def create(
 
 
 @group.command()
-@click.argument("policy")
-@click.argument("name")
+@_binding
 @_write_to
-def rotate(policy: str, name: str, write_to: Path | None) -> None:
+def rotate(binding: tuple[str, str], write_to: Path | None) -> None:
     """Give a binding another key and key identifier, told once. Its accounts go on; the old key registers nothing."""
+    policy, name = binding
     with services() as s:
         key_id = s.acme.bindings.rotate(policy, name, operator(), _telling(policy, name, write_to))
     click.echo(f"Binding eab/{policy}/{name} has key identifier {key_id} now.{_kept(write_to)}")
 
 
 @group.command()
-@click.argument("policy")
-@click.argument("name")
-def delete(policy: str, name: str) -> None:
+@_binding
+def delete(binding: tuple[str, str]) -> None:
     """Delete a binding: nobody registers with it any more. Accounts that did go on."""
+    policy, name = binding
     with services() as s:
         view = s.acme.bindings.get(policy, name)
         s.acme.bindings.delete(policy, name, operator())

@@ -67,7 +67,7 @@ def _doors(policy: PolicyRow, bindings: list[BindingRow], now: datetime) -> Iter
     if not bindings:
         yield warning(
             ACME, f"policy {policy.name} has no external account binding, so nobody can register with it",
-            f"Declare one, or make one with `pkiconf acme eab create {policy.name} NAME`",
+            f"Declare one, or make one with `pkiconf acme eab create {policy.name}/NAME`",
         )  # fmt: skip
 
 

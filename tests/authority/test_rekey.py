@@ -19,7 +19,7 @@ from pkiconf.errors import Conflict, PkiconfError, Unavailable
 from pkiconf.model.actor import SYSTEM
 from pkiconf.model.keys import KEY_ALGORITHMS
 from pkiconf.model.secret import Secret
-from pkiconf.signing.keyring import Keyring, key_identity, secret_identity
+from pkiconf.signing.keyring import Keyring, binding_identity, key_identity, secret_identity
 from pkiconf.signing.local import generate
 from pkiconf.signing.master import (
     EnvironmentSource,
@@ -32,9 +32,9 @@ from pkiconf.signing.master import (
 )
 from pkiconf.signing.private_file import alone_with
 from pkiconf.steps import KILL_VARIABLE, Step
-from pkiconf.store import keys, wrapping
+from pkiconf.store import acme_policies, keys, wrapping
 from pkiconf.store.audit import MAC_NAME, AuditLog, list_events
-from pkiconf.store.database import Database, open_database
+from pkiconf.store.database import Connection, Database, open_database
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 LOG = AuditLog(Secret(b"k" * 32))
@@ -59,6 +59,27 @@ def add_key(db: Database, keyring: Keyring) -> int:
 def add_secret(db: Database, keyring: Keyring, name: str, content: bytes) -> None:
     sealed = keyring.seal(secret_identity(name), content)
     db.write(Step.KEYSTORE_CREATE, lambda c: keys.put_secret(c, name, sealed.blob, sealed.wrapping_key_id))
+
+
+def add_binding(db: Database, keyring: Keyring, key_id: str, content: bytes) -> None:
+    """An external account binding whose HMAC key is `content`."""
+    sealed = keyring.seal(binding_identity(key_id), content)
+
+    def write(c: Connection) -> None:
+        policy = acme_policies.find_policy(c, "p")
+        number = (
+            policy.id
+            if policy
+            else acme_policies.add_policy(
+                c, slug="p", name="p", owner="console", spec="{}", spec_digest="", created_at=1
+            )
+        )
+        acme_policies.add_binding(
+            c, policy_id=number, name=key_id, owner="console", key_id=key_id, sealed=sealed.blob,
+            wrapping_key_id=sealed.wrapping_key_id, spec="{}", spec_digest="", created_at=1,
+        )  # fmt: skip
+
+    db.write(Step.ACME_BINDING_WRITE, write)
 
 
 @pytest.fixture
@@ -98,6 +119,63 @@ def everything_opens(db: Database, file: Path) -> None:
     for key in db.read(keys.list_keys):
         if key.sealed is not None:
             keyring.open(key.id, key.spki_sha256, key.algorithm, key.sealed, key.wrapping_key_id)
+
+
+@pytest.mark.row("F31")
+def test_hmac_keys_of_bindings_move_too(database: Database, file: Path) -> None:
+    keyring, server = keyring_of(file), keyring_of(file)
+    count = 230  # more than fit into one batch
+    for number in range(count):
+        add_binding(database, keyring, f"k-{number}", b"hmac %d" % number)
+    deleted = database.read(lambda c: acme_policies.find_binding_by_key_id(c, "k-7"))
+    assert deleted is not None
+
+    def delete(c: Connection) -> None:
+        acme_policies.update_binding(
+            c, deleted, 1, name="k-7", owner="console", lifecycle="deleted", key_id="k-7", sealed=None,
+            wrapping_key_id=None, spec="{}", spec_digest="",
+        )  # fmt: skip
+
+    database.write(Step.ACME_BINDING_WRITE, delete)
+    late = server.seal(binding_identity("late"), b"x")
+    report = run(database, keyring)
+    assert report.rewrapped == count - 1
+    assert wrapped_under(database) == {report.new}
+    opened = keyring_of(file)
+    for row in database.read(wrapping.list_sealed_bindings):
+        assert unseal_row(opened, row).matches(b"hmac " + str(row.key_id).removeprefix("k-").encode())
+    standing = database.read(lambda c: acme_policies.find_binding_by_key_id(c, "k-8"))
+    assert standing is not None
+    with pytest.raises(Conflict, match="was replaced meanwhile"):
+        database.write(
+            Step.ACME_BINDING_WRITE,
+            lambda c: acme_policies.add_binding(
+                c, policy_id=standing.policy_id, name="late", owner="console", key_id="late", sealed=late.blob,
+                wrapping_key_id=late.wrapping_key_id, spec="{}", spec_digest="", created_at=1,
+            ),
+        )  # fmt: skip
+    with pytest.raises(Conflict, match="was replaced meanwhile"):
+        database.write(
+            Step.ACME_BINDING_WRITE,
+            lambda c: acme_policies.update_binding(
+                c, standing, 1, name="k-8", owner="console", lifecycle="active", key_id="k-8", sealed=late.blob,
+                wrapping_key_id=late.wrapping_key_id, spec="{}", spec_digest="",
+            ),
+        )  # fmt: skip
+    assert wrapped_under(database) == {report.new}
+
+
+def test_a_binding_that_does_not_open_stops_a_rekey_before_it_begins(database: Database, file: Path) -> None:
+    keyring = keyring_of(file)
+    add_binding(database, keyring, "k-1", b"x")
+    with_other = file.read_text()
+    database.write(
+        Step.ACME_BINDING_WRITE,
+        lambda c: c.exec_driver_sql("UPDATE acme_binding SET key_id = 'k-2'") and None,
+    )
+    with pytest.raises(Unavailable, match="does not open"):
+        run(database, keyring)
+    assert file.read_text() == with_other
 
 
 def wrapped_under(db: Database) -> frozenset[str]:

@@ -87,7 +87,7 @@ def test_a_terminal_is_told_once(bare: CommandLine) -> None:
     assert f"--eab-hmac-key {secret}" in said
     for words in (("apply", str(path), "--yes"), ("plan", str(path)), ("acme", "eab", "list", "--json")):
         assert secret not in on_a_terminal(bare, *words)
-    rotated = on_a_terminal(bare, "acme", "eab", "rotate", "internal", "ci")
+    rotated = on_a_terminal(bare, "acme", "eab", "rotate", "internal/ci")
     assert "ACME_EAB_HMAC_KEY=" in rotated
     assert secret not in rotated
 
@@ -163,7 +163,7 @@ def test_a_template_that_a_policy_offers_issues_unattended(acme: CommandLine) ->
 def test_bindings_are_made_listed_rotated_and_deleted(acme: CommandLine) -> None:
     file = acme.folder / "x.env"
     made = acme.ok(
-        "acme", "eab", "create", "internal", "x", "--expires", "2031-01-01", "--unlimited", "--domain", "*.x.example",
+        "acme", "eab", "create", "internal/x", "--expires", "2031-01-01", "--unlimited", "--domain", "*.x.example",
         "--write-to", file,
     )  # fmt: skip
     first = told(file)
@@ -172,31 +172,32 @@ def test_bindings_are_made_listed_rotated_and_deleted(acme: CommandLine) -> None
     row = next(row for row in acme.ok("acme", "eab", "list", "internal", "--json").json if row["name"] == "x")
     assert (row["state"], row["max_accounts"], row["expires"]) == ("active", None, "2031-01-01T00:00:00+00:00")
     assert (row["domains"], row["owner"], row["key"]) == (["*.x.example"], "console", "random")
-    acme.ok("acme", "eab", "rotate", "internal", "x", "--write-to", file)
+    acme.ok("acme", "eab", "rotate", "internal/x", "--write-to", file)
     assert told(file)["ACME_EAB_KID"] != first["ACME_EAB_KID"]
     assert "0 of any number" in acme.ok("acme", "eab", "list").out
     for secret in (first["ACME_EAB_HMAC_KEY"], told(file)["ACME_EAB_HMAC_KEY"]):
         assert secret not in acme.ok("acme", "eab", "list", "--json", "--deleted").out
     assert acme.ok("plan", acme.folder / "pki.yaml").code == 0, "what a command made is not taken back by a declaration"
-    acme.ok("acme", "eab", "delete", "internal", "x")
+    acme.ok("acme", "eab", "delete", "internal/x")
     assert [row["name"] for row in acme.ok("acme", "eab", "list", "--json").json] == ["ci"]
-    deleted = acme.ok("acme", "eab", "delete", "internal", "ci")
+    deleted = acme.ok("acme", "eab", "delete", "internal/ci")
     assert "take it out of the YAML too" in deleted.err
 
 
 @pytest.mark.parametrize(
     ("code", "words", "said"),
     [
-        (4, ("create", "internal", "x"), "this is no terminal"),
-        (4, ("rotate", "internal", "ci"), "this is no terminal"),
-        (1, ("create", "other", "x", "--write-to", "x.env"), "Known policies: internal"),
-        (4, ("create", "internal", "ci", "--write-to", "x.env"), "eab/internal/ci exists already"),
-        (1, ("create", "internal", "X Y", "--write-to", "x.env"), "Write x-y"),
-        (1, ("create", "internal", "x", "--expires", "soon", "--write-to", "x.env"), "is not a moment"),
-        (64, ("create", "internal", "x", "--max-accounts", "0", "--write-to", "x.env"), "--max-accounts"),
-        (1, ("rotate", "internal", "y", "--write-to", "x.env"), "It has: ci"),
-        (1, ("delete", "internal", "y"), "It has: ci"),
+        (4, ("create", "internal/x"), "this is no terminal"),
+        (4, ("rotate", "internal/ci"), "this is no terminal"),
+        (1, ("create", "other/x", "--write-to", "x.env"), "Known policies: internal"),
+        (4, ("create", "internal/ci", "--write-to", "x.env"), "eab/internal/ci exists already"),
+        (1, ("create", "internal/X Y", "--write-to", "x.env"), "Write x-y"),
+        (1, ("create", "internal/x", "--expires", "soon", "--write-to", "x.env"), "is not a moment"),
+        (64, ("create", "internal/x", "--max-accounts", "0", "--write-to", "x.env"), "--max-accounts"),
+        (1, ("rotate", "internal/y", "--write-to", "x.env"), "It has: ci"),
+        (1, ("delete", "internal/y"), "It has: ci"),
         (1, ("list", "nowhere"), "Known policies: internal"),
+        *((64, ("delete", text), "write POLICY/NAME") for text in ("internal", "internal/", "/ci", "a/b/c")),
     ],
 )
 def test_what_is_refused_of_bindings(

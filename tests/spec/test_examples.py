@@ -16,7 +16,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def test_no_example_is_forgotten() -> None:
     kept = {path.name for path in EXAMPLES.iterdir()}
     assert kept == {
-        "quickstart.yaml", "corporate", "external-intermediate.yaml", "ml-dsa.yaml", "import", "pkiconf.schema.json",
+        "quickstart.yaml", "corporate", "external-intermediate.yaml", "ml-dsa.yaml", "import", "acme.yaml",
+        "pkiconf.schema.json",
     }  # fmt: skip
 
 
@@ -28,6 +29,7 @@ def test_no_example_is_forgotten() -> None:
         ("external-intermediate.yaml", ["department-ca"]),
         ("ml-dsa.yaml", ["pq-root", "pq-issuing"]),
         ("import", ["old-corp-ca"]),
+        ("acme.yaml", ["corp-root", "corp-issuing"]),
     ],
 )
 def test_examples_load(name: str, authorities: list[str]) -> None:
