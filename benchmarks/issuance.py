@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 
@@ -16,17 +17,20 @@ from pkiconf.policy.overrides import apply_overrides
 from tests.world import make_csr
 
 COUNT = 3000
+STRANGERS = 2000
+_NAME = "host-{}.corp.example"
 
 
 def issuance() -> None:
     with prepared() as services:
         template_id = services.parts.db.read(lambda c: find_template(c, "issuing/web-server").id)
         issuer_id = services.parts.db.read(lambda c: current_issuer(c, template_id))
-        csr = make_csr()
+        # More of them than anything keeps: each certificate is for a name and a key that were not seen lately.
+        strangers = itertools.cycle([make_csr(name, (name,)) for name in map(_NAME.format, range(STRANGERS))])
 
         def order(origin: str) -> IssuanceOrder:
             """Reading the request and checking its signature is part of the work."""
-            wanted = apply_overrides(parse_csr(csr))
+            wanted = apply_overrides(parse_csr(next(strangers)))
             return IssuanceOrder(
                 issuer_id, template_id, wanted, "listener", origin, "template/issuing/web-server", OPERATOR
             )  # fmt: skip

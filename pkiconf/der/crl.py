@@ -16,7 +16,14 @@ from pkiconf.der import oids
 from pkiconf.der.algorithms import encode_algorithm, parse_algorithm
 from pkiconf.der.extension_list import encode_extension, encode_extensions, parse_extensions
 from pkiconf.der.reader import Reader, iterate_elements, parse_bit_string, parse_integer, unwrap
-from pkiconf.der.times import GENERALIZED_TIME, UTC_TIME, encode_generalized_time, encode_time, parse_time
+from pkiconf.der.times import (
+    GENERALIZED_TIME,
+    UTC_TIME,
+    encode_epoch,
+    encode_generalized_time,
+    encode_time,
+    parse_time,
+)
 from pkiconf.der.tlv import (
     BIT_STRING,
     CONSTRUCTED,
@@ -52,11 +59,12 @@ _REASONS_ALONE: Final = {reason: encode_sequence((der,)) if der else b"" for rea
 
 def encode_crl_entry(
     serial: bytes | int,
-    revoked_at: datetime,
+    revoked_at: datetime | int,
     reason: RevocationReason = RevocationReason.UNSPECIFIED,
     invalidity_date: datetime | None = None,
 ) -> bytes:
-    """One member of revokedCertificates. `serial` is a number or its big-endian octets without a sign octet.
+    """One member of revokedCertificates. `serial` is a number or its big-endian octets without a sign octet,
+    `revoked_at` a time or seconds since 1970.
 
     Raises ValueError for a negative serial, one of more than 20 octets, or a naive datetime.
     """
@@ -65,7 +73,8 @@ def encode_crl_entry(
     if number < 0 or number.bit_length() > 160:
         raise ValueError("a serial number is not negative and has at most 20 octets")
     extensions = _REASONS_ALONE[reason] if invalidity_date is None else _entry_extensions(reason, invalidity_date)
-    body = b"\x02%c%b%b%b" % (size, number.to_bytes(size, "big"), encode_time(revoked_at), extensions)
+    moment = encode_epoch(revoked_at) if isinstance(revoked_at, int) else encode_time(revoked_at)
+    body = b"\x02%c%b%b%b" % (size, number.to_bytes(size, "big"), moment, extensions)
     return b"\x30%c%b" % (len(body), body)  # at most 23 + 17 + 40 octets: the length fits one
 
 

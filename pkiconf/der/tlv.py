@@ -88,7 +88,11 @@ def read_elements(content: bytes, what: str) -> list[Element]:
     elements = []
     at, size = 0, len(content)
     while at < size:
-        start, end = read_header(content, at, what)
+        start = at + 2
+        if start <= size and content[at + 1] < 0x80 and content[at] & 0x1F != 0x1F:
+            end = start + content[at + 1]  # nearly always: a call for each element would cost as much as the rest
+        else:
+            start, end = read_header(content, at, what)
         if end > size:
             raise Malformed(f"{what} ends in the middle of an element")
         elements.append(_element((content[at], content[start:end], content[at:end])))

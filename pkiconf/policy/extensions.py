@@ -41,7 +41,7 @@ def key_usages(spec: TemplateSpec) -> Mapping[KeyType, Extension]:
     """By type of key, without what such a key cannot carry. A type that can carry none of it is missing."""
     rules = spec.key_usage
     carried = {key_type: usable(rules.values, key_type) for key_type in KeyType}
-    return {key_type: encode.key_usage(usages, rules.critical) for key_type, usages in carried.items() if usages}
+    return {key_type: _key_usage(usages, rules.critical) for key_type, usages in carried.items() if usages}
 
 
 def usage_oids(spec: TemplateSpec) -> tuple[str, ...]:
@@ -100,6 +100,7 @@ def _policies(rows: tuple[PolicyRow, ...], cps_url: str) -> Extension:
     )
 
 
+_key_usage = lru_cache(maxsize=256)(encode.key_usage)
 _access = lru_cache(maxsize=256)(encode.authority_information_access)
 _points = lru_cache(maxsize=256)(encode.crl_distribution_points)
 authority_key_identifier = lru_cache(maxsize=256)(encode.authority_key_identifier)

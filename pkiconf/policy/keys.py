@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Container, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Final
 
@@ -128,6 +129,7 @@ def has_roca_fingerprint(modulus: int) -> bool:
     return all(rest % prime in powers for prime, powers in _ROCA)
 
 
+@cache  # made when the first RSA key comes: most commands see none
 def _squares(base: int) -> bytes:
     table = bytearray(base)
     for number in range(base // 2 + 1):  # the others are their negatives
@@ -135,8 +137,6 @@ def _squares(base: int) -> bytes:
     return bytes(table)
 
 
-_SQUARES_64: Final = _squares(64)
-_SQUARES: Final = _squares(63 * 65 * 11)  # one number in 40 is a square in both
 _SQUARE_BASE: Final = 64 * 63 * 65 * 11
 
 
@@ -146,11 +146,12 @@ def has_close_primes(modulus: int) -> bool:
     Tries a = ⌈√n⌉, a+1, …: if a² − n is a square b², then n = (a − b)(a + b). The candidates are followed
     modulo a small number and computed in full only where they may be squares.
     """
+    squares_64, squares = _squares(64), _squares(63 * 65 * 11)  # one number in 40 is a square in both
     start = math.isqrt(modulus - 1) + 1
     rest = (start * start - modulus) % _SQUARE_BASE
     growth = (2 * start + 1) % _SQUARE_BASE
     for step in range(FERMAT_ROUNDS):
-        if _SQUARES_64[rest & 63] and _SQUARES[rest % 45045]:
+        if squares_64[rest & 63] and squares[rest % 45045]:
             candidate = (start + step) ** 2 - modulus
             if math.isqrt(candidate) ** 2 == candidate:
                 return True

@@ -198,7 +198,7 @@ def _collect(c: Connection, issuer_id: int) -> _Collected:
     last_update = latest.this_update if latest else 0
     entries = b"".join(
         encode_crl_entry(
-            row.serial, from_epoch(row.revoked_at), _REASONS[row.reason],
+            row.serial, row.revoked_at, _REASONS[row.reason],
             from_epoch(row.invalidity_at) if row.invalidity_at is not None else None,
         )
         for row in inventory.revoked(c, issuer_id, last_update)

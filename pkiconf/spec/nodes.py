@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 from pkiconf.spec.errors import Location
@@ -119,6 +120,7 @@ def find(node: Node, path: Sequence[str | int]) -> tuple[Node, tuple[str | int, 
     return node, tuple(taken)
 
 
+@lru_cache(maxsize=1024)
 def steps(path: str) -> tuple[str | int, ...]:
     """`rdn.0.common_name` as steps for `find`."""
     return tuple(int(step) if step.isdecimal() else step for step in path.split("."))

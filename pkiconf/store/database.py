@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
@@ -36,6 +35,19 @@ _ROLLBACK: Final = Prepared(text("ROLLBACK TO SAVEPOINT one_of_many"))
 _RELEASE: Final = Prepared(text("RELEASE SAVEPOINT one_of_many"))
 
 
+class _Inside:
+    """Marks that this thread runs a closure, so that `read` and `write` inside it are noticed."""
+
+    def __init__(self, thread: threading.local) -> None:
+        self._thread = thread
+
+    def __enter__(self) -> None:
+        self._thread.inside = True
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.inside = False
+
+
 class Database(ABC):
     """One database, for all threads of one process.
 
@@ -51,6 +63,7 @@ class Database(ABC):
     def __init__(self) -> None:
         self._process = os.getpid()
         self._thread = threading.local()
+        self._closure = _Inside(self._thread)
         self._closed = False
 
     @abstractmethod
@@ -88,15 +101,6 @@ class Database(ABC):
     @abstractmethod
     def close(self) -> None:
         """End all connections. Using the database afterwards is an error; closing it again is none."""
-
-    @contextmanager
-    def _closure(self) -> Iterator[None]:
-        """Marks that this thread runs a closure, so that `read` and `write` inside it are noticed."""
-        self._thread.inside = True
-        try:
-            yield
-        finally:
-            self._thread.inside = False
 
     def _check_usable(self) -> None:
         if getattr(self._thread, "inside", False):

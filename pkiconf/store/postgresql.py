@@ -70,7 +70,7 @@ class PostgreSQLDatabase(Database):
             if idle is self._idle:
                 c.exec_driver_sql("SET default_transaction_read_only = on")
         try:
-            with self._closure():
+            with self._closure:
                 result = fn(c)
         except BaseException:
             # Where one has broken the others have too; each run again would meet the next of them.
@@ -125,7 +125,7 @@ class PostgreSQLDatabase(Database):
             try:
                 if not durable:
                     c.exec_driver_sql("SET LOCAL synchronous_commit = off")
-                with self._closure():
+                with self._closure:
                     result = fn(c)
                 if step is not None:
                     kill_point(step, "before")

@@ -7,6 +7,7 @@ it compiles to. A `Prepared` compiles once for each dialect and then hands text 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import starmap
 from operator import itemgetter
 from typing import Any, Final, Generic, TypeVar, overload
 
@@ -74,8 +75,7 @@ class Prepared(Generic[R]):
         cursor = self._run(c, parameters)
         rows = cursor.fetchall()
         cursor.close()
-        row = self._row
-        return [row(*values) for values in rows]
+        return list(starmap(self._row, rows))
 
     def scalar(self, c: Connection, parameters: Mapping[str, Any] = _NOTHING) -> Any:  # noqa: ANN401
         """The first column of the first row, or None."""

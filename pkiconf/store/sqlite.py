@@ -150,7 +150,7 @@ class SQLiteDatabase(Database):
         if not alone:
             driver.execute("SAVEPOINT closure")
         try:
-            with self._closure():
+            with self._closure:
                 entry.result = entry.fn(c)
         except Exception as error:
             if not driver.in_transaction:

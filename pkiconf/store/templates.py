@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select, text, update
 
@@ -42,8 +42,7 @@ class TemplateVersionRow:
     created_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class IssuingStamp:
+class IssuingStamp(NamedTuple):
     """Everything behind a certificate that can change: two equal stamps, and nothing has."""
 
     template_version_id: int
@@ -102,13 +101,13 @@ _VERSIONS = Prepared(
 _STAMP = Prepared(
     text(
         "SELECT t.current_version_id, t.generation, t.lifecycle, a.id, a.generation, a.lifecycle, i.state,"
-        " (SELECT coalesce(sum(generation), 0) FROM setting),"
+        " (SELECT CAST(coalesce(sum(generation), 0) AS BIGINT) FROM setting),"
         " (SELECT coalesce(max(id), 0) FROM ca_certificate),"
-        " (SELECT coalesce(sum(id), 0) FROM ca_certificate WHERE preferred = 1)"
+        " (SELECT CAST(coalesce(sum(id), 0) AS BIGINT) FROM ca_certificate WHERE preferred = 1)"
         " FROM template t, issuer i JOIN authority a ON a.id = i.authority_id"
         " WHERE t.id = :template_id AND i.id = :issuer_id"
     ),
-    lambda *columns: IssuingStamp(*columns[:7], *map(int, columns[7:])),
+    IssuingStamp,
 )
 _DELETE = (
     Prepared(text("DELETE FROM template_version WHERE template_id = :id")),

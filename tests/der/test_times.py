@@ -7,7 +7,7 @@ from cryptography.hazmat import asn1
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkiconf.der.times import encode_generalized_time, encode_time, parse_time
+from pkiconf.der.times import encode_epoch, encode_generalized_time, encode_time, parse_time
 from pkiconf.der.tlv import Element, read_element
 from pkiconf.errors import Malformed
 
@@ -19,7 +19,7 @@ def test_times_are_as_others_encode_them(second: int) -> None:
     moment = datetime.fromtimestamp(second, UTC)
     assert encode_generalized_time(moment) == asn1.encode_der(asn1.GeneralizedTime(moment))
     kind = asn1.UTCTime if 1950 <= moment.year < 2050 else asn1.GeneralizedTime
-    assert encode_time(moment) == asn1.encode_der(kind(moment))
+    assert encode_time(moment) == encode_epoch(second) == asn1.encode_der(kind(moment))
     assert parse_time(read_element(encode_time(moment), "a time"), "a time") == moment
 
 

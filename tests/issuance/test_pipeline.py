@@ -119,6 +119,34 @@ def test_a_disabled_template_issues_nothing(pki: World) -> None:
 
 
 @pytest.mark.row("F89")
+def test_neither_a_certificate_nor_a_refusal_comes_from_what_stood_before(pki: World) -> None:
+    def template(days: int, denied: str) -> str:
+        return f"""{QUICKSTART}
+templates:
+  - name: web-server
+    authority: issuing
+    starter: web-server
+    validity: {days}d
+    names: {{ deny: {{ dns: [{denied}] }} }}
+"""
+
+    def signed() -> Issued | Pending | Rejected:
+        number = pki.services.requests.submit("issuing/web-server", make_csr("web.corp.example"), OPERATOR)
+        return pki.services.requests.sign(number, Overrides(), OPERATOR)
+
+    lifetimes = []
+    for days, denied in ((20, "other.example"), (10, "other.example"), (10, "web.corp.example"), (5, "other.example")):
+        assert pki.apply(template(days, denied)).exit_code == 0
+        outcome = signed()
+        lifetimes.append(_days(outcome) if isinstance(outcome, Issued) else None)
+    assert lifetimes == [20, 10, None, 5]
+
+
+def _days(issued: Issued) -> int:
+    leaf = x509.load_der_x509_certificate(issued.der)
+    return (leaf.not_valid_after_utc - leaf.not_valid_before_utc + timedelta(seconds=1)).days
+
+
 def test_a_declined_request_is_never_signed(pki: World) -> None:
     number = pki.services.requests.submit("issuing/web-server", make_csr(), OPERATOR)
     pki.services.requests.decline(number, "no such host", OPERATOR)

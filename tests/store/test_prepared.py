@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, bindparam, literal, select, text
+from sqlalchemy import Table, bindparam, insert, literal, select, text
 
 from pkiconf.steps import Step
 from pkiconf.store import (
@@ -74,6 +74,14 @@ def test_every_way_to_run_one(database: Database) -> None:
     assert database.read(lambda c: named.find(c, {"wanted": "9"})) is None
     assert database.read(lambda c: named.scalar(c, {"wanted": "3"})) == "h"
     assert database.read(lambda c: named.scalar(c, {"wanted": "9"})) is None
+
+
+def test_the_id_of_an_added_row_is_told_on_both(database: Database) -> None:
+    added = insert(tables.applied).values(at=bindparam("at"), workspace="w", actor="a", plan_digest="d", recap="{}")
+    add = Prepared(added.returning(tables.applied.c.id), sqlite=added)
+    first, second = (database.write(Step.APPLY_RECORD, lambda c, at=at: add.added(c, {"at": at})) for at in (7, 8))  # type: ignore[misc]
+    found = Prepared(select(tables.applied.c.at).where(tables.applied.c.id == bindparam("wanted")))
+    assert [database.read(lambda c, id=id: found.scalar(c, {"wanted": id})) for id in (first, second)] == [7, 8]  # type: ignore[misc]
 
 
 def test_constants_in_a_statement_need_no_parameter(database: Database) -> None:

@@ -6,7 +6,6 @@ from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 
 from pkiconf.der import oids
-from pkiconf.der.reader import iterate_elements
 from pkiconf.der.tlv import (
     BIT_STRING,
     BOOLEAN,
@@ -106,7 +105,7 @@ class CertificateView:
 
 def _parse_extensions(content: bytes) -> tuple[ExtensionView, ...]:
     sequence = read_element(content, "the extensions", SEQUENCE)
-    return tuple(_parse_extension(der) for der in iterate_elements(sequence.content, "the extensions"))
+    return tuple([_parse_extension(element.der) for element in read_elements(sequence.content, "the extensions")])
 
 
 @lru_cache(maxsize=1024)  # most extensions of a certificate stand in thousands of others, octet for octet
