@@ -45,7 +45,30 @@ def test_what_our_processes_do_every_day(action: Action) -> None:
     check_may(SYSTEM, action, "authority/corp-root")
 
 
-@pytest.mark.parametrize("kind", ["acme", "scep", "", "Operator", "operators", "*"])
+ACCOUNTS_OWN = (
+    Action.ACME_ACCOUNT_CREATE,
+    Action.ACME_ACCOUNT_UPDATE,
+    Action.ACME_ACCOUNT_DEACTIVATE,
+    Action.ACME_ORDER_CREATE,
+    Action.ACME_ORDER_FINALIZE,
+    Action.ACME_AUTHORIZATION_CREATE,
+    Action.ACME_AUTHORIZATION_DEACTIVATE,
+    Action.ACME_CHALLENGE_RESPOND,
+    Action.CERTIFICATE_REVOKE,
+)
+
+
+@pytest.mark.parametrize("action", Action)
+def test_an_acme_account_may_do_what_is_its_own(action: Action) -> None:
+    account = Actor("acme", "an-account", "jws")
+    if action in ACCOUNTS_OWN:
+        check_may(account, action, "acme-account/an-account")
+        return
+    with pytest.raises(Refused, match="acme:an-account may not do"):
+        check_may(account, action, "acme-account/an-account")
+
+
+@pytest.mark.parametrize("kind", ["scep", "ACME", "acme ", "", "Operator", "operators", "*"])
 @pytest.mark.parametrize("action", Action)
 def test_a_kind_without_a_row_may_do_nothing(kind: str, action: Action) -> None:
     with pytest.raises(Refused):
