@@ -65,8 +65,7 @@ class Authorizations:
             terms = self.terms.of(c, account)
             check_active(terms)
             check_none(check_within(terms, (identifier,)))
-            issuing = self.terms.issuing(c, terms, choose_profile(terms, None))
-            check_none(check_issuable(issuing, (identifier,)))
+            self._check_some_profile(c, terms, identifier)
             row, new = self.obtain(c, account, terms, identifier, now)
             if new:
                 details: dict[str, object] = {"authorization": row.name, "identifier": str(identifier)}
@@ -75,6 +74,20 @@ class Authorizations:
 
         row, new = self._parts.db.write(Step.ACME_ORDER_CREATE, write)
         return view(row, now), new
+
+    def _check_some_profile(self, c: Connection, terms: Terms, identifier: Identifier) -> None:
+        """Raise ACMEProblem unless an order for one of the account's profiles could name the identifier."""
+        usual = choose_profile(terms, None)
+        refused: ACMEProblem | None = None
+        for profile in (usual, *(other for other in sorted(terms.profiles) if other != usual)):
+            try:
+                check_none(check_issuable(self.terms.issuing(c, terms, profile), (identifier,)))
+            except ACMEProblem as ex:
+                refused = refused or ex
+            else:
+                return
+        if refused is not None:
+            raise refused
 
     def obtain(
         self, c: Connection, account: Account, terms: Terms, identifier: Identifier, now: int

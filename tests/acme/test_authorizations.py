@@ -18,7 +18,7 @@ from pkiconf.model.acme import (
     OrderStatus,
     ProblemType,
 )
-from tests.acme.place import Place, at_once, der_csr, identifiers
+from tests.acme.place import PKI, Place, at_once, der_csr, identifiers
 
 HTTP, DNS, TLS = ChallengeType.HTTP_01, ChallengeType.DNS_01, ChallengeType.TLS_ALPN_01
 JOBS = f"SELECT dedupe, due_at FROM job WHERE kind = '{VALIDATION_JOB}'"
@@ -232,3 +232,17 @@ def test_a_retired_policy_authorizes_nothing(sqlite_place: Place) -> None:
     sqlite_place.policy(state="absent")
     with sqlite_place.refusal(ProblemType.UNAUTHORIZED, "retired"):
         sqlite_place.acme.authorizations.create(account, identifiers("a.example")[0])
+
+
+def test_a_name_that_one_profile_would_issue_is_authorized(sqlite_place: Place) -> None:
+    place = sqlite_place
+    place.world.apply(
+        PKI + "\ntemplates: [{ name: narrow, authority: issuing, names: { allow: { dns: [a.example] } } }]"
+    )
+    place.policy(profiles={"narrow": "issuing/narrow", "wide": "issuing/web-server"}, default_profile="narrow")
+    account = place.account()
+    assert place.acme.authorizations.create(account, identifiers("b.example")[0])[1]
+    place.policy(profiles={"narrow": "issuing/narrow", "second": "issuing/gone"}, default_profile="narrow")
+    assert place.acme.authorizations.create(account, identifiers("a.example")[0])[1]
+    with place.refusal(ProblemType.REJECTED_IDENTIFIER, "not allowed by the template"):
+        place.acme.authorizations.create(account, identifiers("c.example")[0])
