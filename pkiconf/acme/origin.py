@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from pkiconf.acme.settle import problem_text
@@ -33,4 +34,6 @@ class OrderOrigin:
         """processing → invalid: an order is not finalized twice; its client orders anew. Does not count against the
         limits of its names."""
         acme_orders.give_up(c, origin_id, _GIVEN_UP)
-        acme_orders.forget_issued_names(c, origin_id)
+        row = acme_orders.find(c, origin_id)
+        if row is not None:
+            acme_orders.forget_issued_names(c, row.id, json.loads(row.identifiers))

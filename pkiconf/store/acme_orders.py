@@ -123,8 +123,9 @@ _NTH_OF_ACCOUNT = Prepared(
     text("SELECT created_at FROM acme_order WHERE account_id = :of ORDER BY id DESC LIMIT 1 OFFSET :before")
 )
 _NTH_OF_BINDING = Prepared(
-    text(
-        "SELECT o.created_at FROM acme_order o JOIN acme_account a ON a.id = o.account_id"
+    text(  # of each account no more than its n newest are looked at
+        "SELECT o.created_at FROM acme_account a JOIN acme_order o ON o.account_id = a.id AND o.id >= coalesce((SELECT"
+        " x.id FROM acme_order x WHERE x.account_id = a.id ORDER BY x.id DESC LIMIT 1 OFFSET :before), 0)"
         " WHERE a.binding_id = :of ORDER BY o.created_at DESC LIMIT 1 OFFSET :before"
     )
 )
@@ -132,9 +133,7 @@ _NTH_OF_NAME = Prepared(
     text("SELECT at FROM acme_issued_name WHERE value = :of ORDER BY at DESC LIMIT 1 OFFSET :before")
 )
 _ADD_NAME = Prepared(inserting(acme_issued_name))
-_FORGET_NAMES = Prepared(
-    text("DELETE FROM acme_issued_name WHERE order_id = (SELECT id FROM acme_order WHERE name = :name)")
-)
+_FORGET_NAME = Prepared(text("DELETE FROM acme_issued_name WHERE value = :value AND order_id = :order_id"))
 _LOCK_POLICY = Prepared(text("SELECT id FROM acme_policy WHERE id = :id FOR UPDATE"), sqlite=text("SELECT :id"))
 _LOCK_CERTIFICATE = Prepared(
     text("SELECT 1 FROM certificate WHERE issuer_id = :issuer_id AND serial = :serial FOR UPDATE"),
@@ -232,9 +231,9 @@ def add_issued_names(c: Connection, order_id: int, values: list[str], at: int) -
     _ADD_NAME.many(c, [{"value": value, "at": at, "order_id": order_id} for value in values])
 
 
-def forget_issued_names(c: Connection, name: str) -> None:
+def forget_issued_names(c: Connection, order_id: int, values: list[str]) -> None:
     """For an order whose certificate was given up."""
-    _FORGET_NAMES.count(c, {"name": name})
+    _FORGET_NAME.many(c, [{"value": value, "order_id": order_id} for value in values])
 
 
 def lock_policy(c: Connection, policy_id: int) -> None:

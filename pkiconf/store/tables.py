@@ -461,7 +461,7 @@ acme_order_authorization = Table(
     sqlite_with_rowid=False,
 )
 
-acme_issued_name = Table(  # insert-only, written with a completed order: what limits by name count
+acme_issued_name = Table(  # written with a reservation where certificates_per_name is declared: what that limit counts
     "acme_issued_name",
     metadata,
     Column("value", Text, nullable=False),  # type:value

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+import pytest
+
+from pkiconf.errors import NotSigned
 from pkiconf.model.acme import ACMEProblem, Order, OrderStatus, ProblemType
+from pkiconf.store import acme_orders
 from tests.acme.place import Place, at_once, der_csr
 
 HOUR = timedelta(hours=1)
@@ -88,3 +93,38 @@ def test_at_once_as_one_after_the_other(place: Place) -> None:
     done = at_once(*[lambda order=order: place.acme.orders.finalize(account, order.name, csr) for order in orders])
     assert [type(one).__name__ for one in done].count("Order") == 2, done
     assert place.rows("SELECT count(*) FROM certificate WHERE origin_kind = 'acme'") == [(2,)]
+
+
+def test_a_certificate_that_was_given_up_does_not_count(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.policy(**limited(certificates_per_name={"count": 2, "per": "1h"}))
+    account = place.account()
+    place.issued(account, "a.example", "b.example")
+    order = place.order(account, "a.example", "b.example")
+    intents = place.world.services.intents
+
+    class Refusing:
+        def sign(self, order: Any) -> bytes:
+            raise NotSigned("refused")
+
+    monkeypatch.setattr(type(intents), "signer", lambda self, key: Refusing())
+    ended = place.acme.orders.finalize(account, order.name, der_csr("a.example", "b.example"))
+    assert ended.status is OrderStatus.INVALID
+    monkeypatch.undo()
+    assert place.rows("SELECT value FROM acme_issued_name ORDER BY value") == [("dns:a.example",), ("dns:b.example",)]
+    place.issued(account, "a.example", "b.example")
+
+
+def test_the_newest_of_a_binding_are_counted(sqlite_place: Place) -> None:
+    """Many orders of one account, few of another, in turns: it is the last ones that count."""
+    place = sqlite_place
+    place.policy(**limited(orders_per_binding={"count": 4, "per": "1h"}))
+    binding = place.binding(max_accounts=None)
+    accounts = [place.account(binding=binding) for _ in range(3)]
+    made = []
+    for number in range(40):
+        place.world.pass_time(timedelta(minutes=20))
+        place.order(accounts[0 if number % 5 else number % 3], "a.example")
+        made.append(place.now)
+    for n in range(1, 42):
+        found = place.world.parts.db.read(partial(acme_orders.nth_of_binding, binding_id=binding.id, n=n))
+        assert found == (made[-n] if n <= len(made) else None)
