@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import Queue
 
 from tests.mutants.guards import GUARDS, Guard
-from tests.mutants.runner import Outcome, Tree, Verdict
+from tests.mutants.runner import Outcome, Tree, Verdict, read_noticed, write_noticed
 
 
 def main(words: list[str]) -> int:
@@ -33,6 +33,9 @@ def main(words: list[str]) -> int:
 
         with ThreadPoolExecutor(width) as threads:
             outcomes = [_said(outcome) for outcome in threads.map(judge, chosen)]
+    known = {guard.name for guard in GUARDS}
+    found = {one.guard.name: one.test for one in outcomes if one.verdict is Verdict.NOTICED}
+    write_noticed({name: test for name, test in (read_noticed() | found).items() if name in known})
     missed = [outcome for outcome in outcomes if outcome.verdict is not Verdict.NOTICED]
     print(f"{len(outcomes) - len(missed)} of {len(outcomes)} removed guards were noticed.")
     for outcome in missed:
