@@ -61,13 +61,21 @@ class Finalization:
 
     def finalize(self, account: Account, name: str, csr: bytes) -> Order:
         """See `Orders.finalize`."""
-        actor, address = account_actor(account), f"acme-order/{name}"
-        check_may(actor, Action.ACME_ORDER_FINALIZE, address)
+        check_may(account_actor(account), Action.ACME_ORDER_FINALIZE, f"acme-order/{name}")
         row = get_own(self._parts.db.look(lambda c: acme_orders.find(c, name)), account)
         request = _parse(csr)
         served = self._served(row, request)
         if served is not None:
             return served
+        try:
+            return self._issue(account, row, request)
+        except _Moved:
+            return self._again(account, name, request)
+        except Conflict:
+            # The issuer that was chosen signs no more by now: another one does, or it is said that none does.
+            return self._issue(account, row, request)
+
+    def _issue(self, account: Account, row: OrderRow, request: CertificateRequest) -> Order:
         attempt = self._parts.db.read(lambda c: self._prepare(c, account, row, request))
         reserved: list[CertificateID] = []
         order = IssuanceOrder(
@@ -75,24 +83,21 @@ class Finalization:
             template_id=row.template_id,
             wanted=wanted(attempt.identifiers, request, row.not_before, row.not_after),
             origin_kind=ORIGIN,
-            origin_id=name,
-            address=address,
-            actor=actor,
+            origin_id=row.name,
+            address=f"acme-order/{row.name}",
+            actor=account_actor(account),
             reserved=lambda c, certificate: self._reserve(c, attempt, certificate, reserved),
         )
-        try:
-            outcome = self._pipeline.issue(order)
-        except _Moved:
-            return self._again(account, name, request)
+        outcome = self._pipeline.issue(order)
+        now = to_epoch(self._parts.now())
         match outcome:
             case Rejected(reason):
-                return self._rejected(account, name, reserved, reason)
+                return self._rejected(account, row.name, reserved, reason)
             case Issued(id=certificate) if reserved and certificate == reserved[-1]:
-                return replace(view(row, to_epoch(self._parts.now())), status=OrderStatus.VALID, has_certificate=True)
+                return replace(view(row, now), status=OrderStatus.VALID, has_certificate=True, error=None)
             case Pending(retry_after=seconds) if reserved:
-                now = to_epoch(self._parts.now())
-                return replace(view(row, now), status=OrderStatus.PROCESSING, retry_after=seconds)
-        return self._again(account, name, request)  # another request was first: what it got is what there is
+                return replace(view(row, now), status=OrderStatus.PROCESSING, retry_after=seconds, error=None)
+        return self._again(account, row.name, request)  # another request was first: what it got is what there is
 
     def _rejected(self, account: Account, name: str, reserved: list[CertificateID], reason: str) -> Order:
         """Refused before anything was recorded: the CSR is to blame, and another one may do better. Or it was recorded,

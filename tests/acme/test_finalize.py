@@ -308,6 +308,43 @@ def test_a_rollover_between_order_and_finalize(place: Place) -> None:
     assert generation == 2
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_an_issuer_that_ends_while_the_order_is_finalized(
+    place: Place, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """Between choosing it and drafting the certificate: the next generation signs, or none, which is said."""
+    account, order = ready(place)
+    pipeline = place.world.services.pipeline
+    issue = pipeline.issue
+    rolled: list[bool] = []
+
+    def roll_first(wish: Any) -> Any:
+        if not rolled:
+            rolled.append(True)
+            if ends:
+                place.sql("UPDATE authority SET lifecycle = 'retired' WHERE name = 'issuing'")
+            else:
+                place.world.apply(
+                    "authorities: [{ name: root }, { name: issuing, issuer: root, key: { generation: 2 } }]",
+                    allow=(Action.ROLLOVER,),
+                )
+        return issue(wish)
+
+    # Only this order's way: the rollover issues certificates of its own by the same pipeline.
+    monkeypatch.setattr(
+        type(pipeline), "issue", lambda self, wish: roll_first(wish) if wish.origin_kind == "acme" else issue(wish)
+    )
+    csr = der_csr("web.corp.example")
+    if ends:
+        with pytest.raises(ACMEProblem, match="'issuing' is retired") as caught:
+            place.acme.orders.finalize(account, order.name, csr)
+        assert caught.value.problem.type is ProblemType.UNAUTHORIZED
+        assert place.acme.orders.get(account, order.name).status is OrderStatus.READY
+    else:
+        assert place.acme.orders.finalize(account, order.name, csr).status is OrderStatus.VALID
+        assert certificates(place) == 1
+
+
 @pytest.mark.parametrize("lifecycle", ["retired", "waiting_certificate"])
 def test_an_authority_that_issues_nothing_more(sqlite_place: Place, lifecycle: str) -> None:
     place = sqlite_place
