@@ -120,6 +120,7 @@ def check_whole(services: Services) -> None:
         *_wrong_certificates(services),
         *_wrong_requests(services),
         *_wrong_keys(services),
+        *_wrong_orders(services),
         *(problem for issuer in issuers(services) for problem in _wrong_issuer(services, issuer)),
         *_undone_jobs(services),
     ]
@@ -184,6 +185,39 @@ def _wrong_requests(services: Services) -> Iterator[str]:
         if decided[number] != (state != "pending"):
             yield f"request {number} is {state} after {decided[number]} decisions"
     yield from (f"a certificate for request {number}, which is not there" for number in origins)
+
+
+def _wrong_orders(services: Services) -> Iterator[str]:
+    """An ACME order is valid if and only if it has its one certificate, and ready if all its names are proved."""
+    issued = {
+        name: (issuer, bytes(serial))
+        for name, issuer, serial in rows(
+            services, "SELECT origin_id, issuer_id, serial FROM certificate WHERE origin_kind = 'acme'"
+        )
+    }
+    found = rows(services, "SELECT id, name, status, issuer_id, serial FROM acme_order")
+    for number, name, status, issuer, serial in found:
+        certificate = issued.pop(name, None)
+        if status == "processing" or (status == "valid") != (certificate is not None):
+            yield f"order {name} is {status}, its certificate {certificate}"
+        if certificate is not None and certificate != (issuer, bytes(serial)):
+            yield f"order {name} names another certificate"
+        states = rows(
+            services,
+            "SELECT a.status FROM acme_authorization a JOIN acme_order_authorization l ON l.authorization_id = a.id"
+            " WHERE l.order_id = :id",
+            id=number,
+        )
+        proved = all(state == ("valid",) for state in states)
+        if (status in ("pending", "ready") and (status == "ready") != proved) or not states:
+            yield f"order {name} is {status}, its authorizations {states}"
+    yield from (f"a certificate of order {name}, which is not there" for name in issued)
+    used = rows(
+        services,
+        "SELECT b.key_id FROM acme_binding b WHERE b.accounts <>"
+        " (SELECT count(*) FROM acme_account o WHERE o.binding_id = b.id)",
+    )
+    yield from (f"binding {key_id} has counted wrongly" for (key_id,) in used)
 
 
 def _wrong_keys(services: Services) -> Iterator[str]:

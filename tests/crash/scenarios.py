@@ -250,7 +250,7 @@ def _working(step: Step, *, shared: bool = False) -> Scenario:
     return Scenario(step, _WORK, is_now(ISSUED, "revoked"), prepare=(_REVOKE,), shared=shared, about="by-worker")
 
 
-SCENARIOS = (
+PKI_SCENARIOS = (
     Scenario(
         Step.REQUEST_SUBMIT, ("request", "submit", "--template", "issuing/web", "{folder}/5.csr"), submitted
     ),

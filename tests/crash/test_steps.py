@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pkiconf.steps import Step
+from tests.crash.acme_scenarios import SCENARIOS
 from tests.crash.conftest import Copy
-from tests.crash.scenarios import SCENARIOS
 from tests.wholeness import check_whole, opened, settle
 
 ROOT = Path(__file__).parents[2] / "pkiconf"

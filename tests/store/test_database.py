@@ -269,3 +269,37 @@ def test_url_that_names_no_database(url: str, says: str, tmp_path: Path) -> None
         open_database(url, tmp_path)
     assert "sesame" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_does_not_wait_for_the_disk_is_seen_at_once(database_url: str) -> None:
+    writer, reader = open_database(database_url, Path()), open_database(database_url, Path())
+    writer.write(STEP, lambda c: queue(c, "a"), durable=False)
+    assert things(reader) == {"a"}
+    writer.write(STEP, lambda c: queue(c, "b"))
+    writer.write(STEP, lambda c: queue(c, "c"), durable=False)
+    assert things(reader) == {"a", "b", "c"}
+    writer.close()
+    reader.close()
+
+
+def test_what_such_a_write_raises_takes_it_back(database: Database) -> None:
+    def write(c: Connection) -> None:
+        queue(c, "a")
+        raise Refused("not today")
+
+    with pytest.raises(Refused, match="not today"):
+        database.write(STEP, write, durable=False)
+    assert things(database) == set()
+    database.write(STEP, lambda c: queue(c, "b"))
+    assert things(database) == {"b"}
+
+
+def test_only_such_a_write_does_without_the_disk(database: Database) -> None:
+    """What the connection says of itself inside the transaction; and afterwards everything is durable again."""
+    asked, durable = ("PRAGMA synchronous", "2") if database.dialect == "sqlite" else ("SHOW synchronous_commit", "on")
+
+    def ask(c: Connection) -> str:
+        return str(c.exec_driver_sql(asked).scalar())
+
+    said = [database.write(STEP, ask, durable=flag) for flag in (True, False, False, True, False, True)]
+    assert [one == durable for one in said] == [True, False, False, True, False, True]

@@ -188,3 +188,67 @@ def test_job_queued_in_a_failed_transaction_does_not_exist(queue: Queue) -> None
     with pytest.raises(ValueError):
         queue.do(write)
     assert queue.all() == []
+
+
+def test_of_one_kind_many_at_once_oldest_first(queue: Queue) -> None:
+    for thing, due_at in [("c", 3), ("a", 1), ("b", 2), ("late", 99)]:
+        queue.add(thing, due_at)
+    queue.add("other", 0, kind="mail")
+
+    def claim(limit: int, now: int = 10) -> list[str]:
+        rows = queue.do(lambda c: jobs.claim_of_kind(c, "crl", "w1", now, now + 60, limit))
+        assert all((row.claimed_by, row.claimed_until, row.attempts) == ("w1", now + 60, 1) for row in rows)
+        return sorted(row.dedupe for row in rows)
+
+    assert claim(2) == ["a", "b"]
+    assert claim(5) == ["c"]
+    assert claim(5) == []
+    assert [row.dedupe for row in queue.all() if row.claimed_by is None] == ["other", "late"]
+
+
+def test_a_claim_of_one_kind_runs_out(queue: Queue) -> None:
+    queue.add("7")
+    queue.do(lambda c: jobs.claim_of_kind(c, "crl", "dead", 0, 60, 5))
+    assert queue.do(lambda c: jobs.claim_of_kind(c, "crl", "w2", 59, 119, 5)) == []
+    (row,) = queue.do(lambda c: jobs.claim_of_kind(c, "crl", "w2", 60, 120, 5))
+    assert (row.claimed_by, row.attempts) == ("w2", 2)
+
+
+def test_other_kinds_than_these(queue: Queue) -> None:
+    queue.add("7")
+    queue.add("8", kind="mail")
+    (row,) = queue.do(lambda c: jobs.claim(c, "w1", 1, 61, other_than=("crl",), limit=5))
+    assert row.kind == "mail"
+
+
+def test_a_pause_of_its_own(queue: Queue) -> None:
+    queue.add("7")
+    row = queue.one(100)
+    assert queue.do(lambda c: jobs.fail(c, row, "no luck", 100, 1)) == 101
+    assert queue.claim(100) == []
+    assert queue.one(101).attempts == 2
+
+
+def test_given_back(queue: Queue) -> None:
+    queue.add("7")
+    row = queue.one(100)
+    queue.do(lambda c: jobs.give_back(c, row))
+    with pytest.raises(Conflict):
+        queue.do(lambda c: jobs.give_back(c, row))
+    again = queue.one(100, "w2")
+    assert (again.attempts, again.last_error) == (1, None)
+    with pytest.raises(Conflict):
+        queue.finish(row)
+    queue.finish(again)
+
+
+def test_when_one_of_a_kind_is_due(queue: Queue) -> None:
+    def due(kind: str) -> int | None:
+        return queue.do(lambda c: jobs.next_due(c, kind))
+
+    assert due("crl") is None
+    queue.add("7", due_at=50)
+    queue.add("8", due_at=10, kind="mail")
+    assert (due("crl"), due("mail"), queue.next_due()) == (50, 10, 10)
+    queue.do(lambda c: jobs.claim_of_kind(c, "crl", "w1", 50, 110, 1))
+    assert due("crl") == 110
