@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from pkiconf.cli.app import main
 from pkiconf.steps import KILL_VARIABLE
+from tests.crash.acme_client import WORD, perform
 from tests.processes import ended, start
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ def command_line(arguments: list[str], environment: dict[str, str], output: Path
     os.chdir(output.parent)
     os.environ.clear()
     os.environ.update(environment)
-    sys.exit(main(arguments))
+    sys.exit(perform(arguments))
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ class Place:
     def run(self, *words: str, kill_at: str | None = None, fresh: bool = False) -> Ended:
         """Run a command line to its end; where the first word is a file, that program instead of `-m pkiconf`."""
         program, rest = (words[0], words[1:]) if words[0].endswith(".py") else (None, words)
+        if words[0] == WORD and fresh:
+            program = str(Path(__file__).with_name("acme_client.py"))
         if program is None and not fresh:
             (code,) = ended([self.begin(*rest, kill_at=kill_at)])
             return Ended(code, (self.folder / "output.txt").read_text())
@@ -99,15 +101,11 @@ class Place:
         assert done.code == -signal.SIGKILL, f"ended with {done.code}: {done.output}"
 
     def here(self, *words: str, codes: tuple[int, ...] = (0,)) -> None:
-        """The same command line in this process, which spares the second that starting one takes; not a program."""
-        if words[0].endswith(".py"):
-            done = self.run(*words)
-            assert done.code in codes, f"{' '.join(words)} ended with {done.code}: {done.output}"
-            return
+        """The same command line in this process, which spares the second that starting one takes."""
         with pytest.MonkeyPatch.context() as patch:
             for name in [name for name in os.environ if name.startswith("PKICONF_")]:
                 patch.delenv(name)
             if self.url is not None:
                 patch.setenv("PKICONF_DATABASE_URL", self.url)
-            code = main(self.arguments(*words))
+            code = perform(self.arguments(*words))
         assert code in codes, f"{' '.join(words)} ended with {code}"

@@ -63,6 +63,7 @@ ACME = (
 acme_policies:
   - name: internal
     template: issuing/web
+    external_account_required: false
     external_account_bindings: [{ name: ci, write_to: ci.env }]
 """
 )
