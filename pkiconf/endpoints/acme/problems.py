@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import falcon
 
+from pkiconf.endpoints.acme.answers import add_link, problem_record
 from pkiconf.endpoints.acme.jws import SIGNATURE_ALGORITHMS
 from pkiconf.endpoints.acme.urls import PREFIX, URLs
 from pkiconf.endpoints.wsgi import Response
@@ -95,7 +96,7 @@ def _answer_problem(req: falcon.Request, resp: Response, error: ACMEProblem) -> 
     if error.location is not None and urls is not None:
         resp.set_header("Location", urls.account(error.location))
     for relation, url in error.links:
-        resp.add_line("link", f'<{url}>;rel="{relation}"')
+        add_link(resp, url, relation)
     extra = dict(error.links).get("terms-of-service")
     _send(resp, status, error.problem, instance=extra)
 
@@ -118,8 +119,7 @@ def _words(req: falcon.Request, error: falcon.HTTPError, status: int) -> str:
 
 
 def _send(resp: Response, status: int, problem: Problem, *, instance: str | None = None) -> None:
-    body: dict[str, Any] = {**problem.record, "status": status}
-    body.pop("identifier", None)  # §6.7.1: only subproblems name one
+    body: dict[str, Any] = {**problem_record(problem), "status": status}
     if problem.type is ProblemType.BAD_SIGNATURE_ALGORITHM:
         body["algorithms"] = list(SIGNATURE_ALGORITHMS)
     if instance is not None:

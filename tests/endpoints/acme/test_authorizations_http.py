@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pkiconf.model.acme import Problem, ProblemType
+from pkiconf.model.acme import Identifier, IdentifierType, Problem, ProblemType
 from tests.endpoints.acme.refusals import is_refusal, nothing_changes
 from tests.endpoints.acme.wire import BASE, Wire
 
@@ -137,15 +137,18 @@ def test_why_it_failed_is_shown(wire: Wire) -> None:
     url = order.json["authorizations"][0]
     name = url.rsplit("/", 1)[1]
     assert wire.post(f"{BASE}/acme/chall/{name}/http-01", {}).status == 200
-    wire.place.settle(name, Problem(ProblemType.CONNECTION, "nobody answers at 192.0.2.1"))
+    found = Problem(ProblemType.CONNECTION, "nobody answers at 192.0.2.1", Identifier(IdentifierType.DNS, NAME))
+    wire.place.settle(name, found)
     made = wire.post(url).json
     assert made["status"] == "invalid"
     failed = next(challenge for challenge in made["challenges"] if challenge["status"] == "invalid")
     assert failed["error"]["type"] == "urn:ietf:params:acme:error:connection"
     assert failed["error"]["detail"] == "nobody answers at 192.0.2.1"
+    assert "identifier" not in failed["error"]  # §6.7.1: in subproblems only
     ended = wire.post(order.location).json
     assert ended["status"] == "invalid"
     assert ended["error"]["detail"]
+    assert "identifier" not in ended["error"]
     with nothing_changes(wire):
         is_refusal(wire.post(f"{BASE}/acme/chall/{name}/http-01", {}), "malformed", 400)
 
