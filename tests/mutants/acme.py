@@ -62,6 +62,45 @@ ACME: tuple[Guard, ...] = (
         ("a nonce is redeemed once", "        if not self._ledger.redeem(nonce[:4], nonce[4:]):"),
     ),
     *guards(
+        "pkiconf/store/redemptions.py",
+        ("tests/store/test_nonces.py",),
+        (
+            "another run of the machine is another epoch",
+            "            written_here = boot == self._name and int(inode)",
+            "            written_here = int(inode)",
+        ),
+        (
+            "an epoch that is over redeems nothing",
+            "                if epoch != self._current() and epoch != self._reopened():",
+        ),
+        ("what was forgotten is refused", " WHERE ?1 >= (SELECT value FROM floor)", " WHERE 1"),
+    ),
+    *guards(
+        "pkiconf/store/nonces.py",
+        ("tests/store/test_nonces.py",),
+        ("a crash of the server ends the epoch", " AND epoch = :epoch AND floor", " AND :epoch IS NOT NULL AND floor"),
+    ),
+    *guards(
+        "pkiconf/endpoints/acme/strict.py",
+        ("tests/endpoints/acme/test_strict.py", "tests/endpoints/acme/test_jws.py"),
+        ("no member of a JSON object occurs twice", "    if len(made) != len(pairs):"),
+        ("octets have one spelling in base64url", "    if encode_base64url(octets).encode() != given:"),
+    ),
+    *guards(
+        "pkiconf/endpoints/acme/accounts.py",
+        ("tests/endpoints/acme/test_accounts_http.py",),
+        ("an account's URL is its own", "    if not is_name(name) or name != asked.account.name:"),
+        (
+            "a key change names the account's key",
+            "        if change.old_key.account_key.thumbprint != asked.account.thumbprint:",
+        ),
+        (
+            "a weak key makes no account",
+            "        if known is None:\n            check_account_key(self._services.parts, key)\n",
+            "        if known is None:\n            pass\n",
+        ),
+    ),
+    *guards(
         "pkiconf/acme/order_view.py",
         ("tests/acme", "tests/endpoints/acme"),
         ("an order is its account's alone", "    if row.account_id != account.id:"),
