@@ -8,6 +8,7 @@ from pkiconf.acme.context import unauthorized
 from pkiconf.acme.order_view import identifiers_of
 from pkiconf.acme.origin import ORIGIN
 from pkiconf.model.acme import Account, ACMEProblem, Identifier, ProblemType
+from pkiconf.model.certificate import CertificateStatus
 from pkiconf.policy.acme.renewals import parse_certificate_id
 from pkiconf.store import acme_orders, authorities, certificates
 from pkiconf.store.authorities import IssuerRow
@@ -18,11 +19,11 @@ from pkiconf.store.database import Connection
 def find_certificate(c: Connection, certificate_id: str) -> tuple[CertificateRow, IssuerRow]:
     """Raises ACMEProblem `malformed`: 400 for what is no certificate identifier, 404 for one of no certificate here."""
     key_identifier, serial = parse_certificate_id(certificate_id)
-    issuer = authorities.find_issuer_by_ski(c, key_identifier)
-    row = None if issuer is None else certificates.find(c, issuer.id, serial)
-    if issuer is None or row is None or row.status in ("reserved", "abandoned"):
-        raise ACMEProblem(ProblemType.MALFORMED, f"there is no certificate {certificate_id[:100]!r} here", status=404)
-    return row, issuer
+    for row in certificates.list_by_serial(c, serial):  # two authorities may have the same key
+        issuer = authorities.get_issuer(c, row.issuer_id)
+        if issuer.ski == key_identifier and row.status not in (CertificateStatus.RESERVED, CertificateStatus.ABANDONED):
+            return row, issuer
+    raise ACMEProblem(ProblemType.MALFORMED, f"there is no certificate {certificate_id[:100]!r} here", status=404)
 
 
 def check_replaces(
