@@ -6,12 +6,12 @@ import base64
 import json
 import os
 import subprocess
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pkiconf.cli.listening import is_listening
 from tests.acme_world import name_server
 from tests.interop.acme.records import Records
 from tests.serving.running import Installation, Running, Server, eventually, free_port
@@ -20,6 +20,7 @@ from tests.tools import accepted, find_tool, run_tool
 DECLARATION = """
 settings:
   base_url: http://127.0.0.1:{port}
+  urls: {{ enrolment: "https://localhost:{secure}" }}
   validation:
     resolvers: ["127.0.0.1:{dns}"]
     allowed_networks: [127.0.0.0/8]
@@ -39,6 +40,10 @@ templates:
     starter: web-server
     validity: 1m
     names: {{ allow: {{ dns: ["*.corp.example"] }} }}
+  - name: listener
+    authority: issuing
+    starter: web-server
+    names: {{ allow: {{ dns: [localhost] }} }}
 acme_policies:
   - name: internal
     profiles: {{ usual: issuing/web-server, brief: issuing/brief }}
@@ -55,11 +60,13 @@ acme_policies:
 
 @dataclass(frozen=True)
 class PKI:
-    """`http` and `tls` are the ports that challenges are looked for at; `hmac_key` is unpadded base64url."""
+    """`http` and `tls` are the ports that challenges are looked for at; `hmac_key` is unpadded base64url. `server` is
+    the plain listener; the directory is on TLS, which Traefik insists on."""
 
     installation: Installation
     tree: Running
     server: Server
+    directory: str
     records: Path
     dns: int
     http: int
@@ -68,10 +75,6 @@ class PKI:
     hmac_key: str
     root: Path
     issuing: Path
-
-    @property
-    def directory(self) -> str:
-        return f"{self.server.url}/acme/directory"
 
     def command(self, *words: str | Path) -> str:
         """What a command of ours prints."""
@@ -102,20 +105,24 @@ class PKI:
 @contextmanager
 def running_pki(folder: Path, database_url: str | None) -> Iterator[PKI]:
     """`database_url` is None for SQLite in the state folder."""
-    port, http, tls = free_port(), free_port(), free_port()
+    port, secure, http, tls = free_port(), free_port(), free_port(), free_port()
     key = base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
     settings = {"INTEROP_HMAC_KEY": key, **({"PKICONF_DATABASE_URL": database_url} if database_url else {})}
     installation, declaration, records = Installation(folder, settings), folder / "pki.yaml", folder / "records"
     with name_server(Records(records)) as dns:
-        declaration.write_text(DECLARATION.format(port=port, dns=dns, http=http, tls=tls, kid="clients"))
-        with installation.running("up", declaration, "--bind", f"127.0.0.1:{port}") as tree:
+        declaration.write_text(DECLARATION.format(port=port, secure=secure, dns=dns, http=http, tls=tls, kid="clients"))
+        listeners = (
+            "--bind", f"127.0.0.1:{port}", "--tls-bind", f"127.0.0.1:{secure}", "--tls-template", "issuing/listener",
+            "--tls-names", "localhost",
+        )  # fmt: skip
+        with installation.running("up", declaration, *listeners) as tree:
             server = Server(port, tree)
             eventually(lambda: tree.process.poll() is not None or server.answers(), 90)
             assert tree.process.poll() is None, tree.text
-            eventually(lambda: len(tree.processes("pkiconf worker")) > 0)
+            eventually(lambda: len(tree.processes("pkiconf worker")) > 0 and is_listening(f"127.0.0.1:{secure}"))
             yield PKI(
-                installation, tree, server, records, dns, http, tls, "clients", key,
-                installation.export("root"), installation.export("issuing"),
+                installation, tree, server, f"https://localhost:{secure}/acme/directory", records, dns, http, tls,
+                "clients", key, installation.export("root"), installation.export("issuing"),
             )  # fmt: skip
             assert "Traceback" not in tree.text, tree.text
 
@@ -128,10 +135,8 @@ def run_client(
     return subprocess.run(
         [program, *map(str, words[1:])], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, timeout=seconds, cwd=pki.installation.folder,
-        env={**os.environ, "HOME": str(pki.installation.folder), **(environment or {})},
+        env={
+            **os.environ, "HOME": str(pki.installation.folder), "REQUESTS_CA_BUNDLE": str(pki.root),
+            "LEGO_CA_CERTIFICATES": str(pki.root), **(environment or {}),
+        },
     )  # fmt: skip
-
-
-def fetched(url: str) -> dict[str, object]:
-    with urllib.request.urlopen(url, timeout=20) as answer:
-        return dict(json.load(answer))

@@ -40,9 +40,13 @@ class Holder:
         binding = messages.ExternalAccountBinding.from_data(
             self.key.public_key(), self.pki.kid, self.pki.hmac_key, self.acme.directory, hmac_alg="HS256"
         )
-        return self.acme.new_account(messages.NewRegistration.from_data(
+        self.acme.net.account = None  # else the library would sign by kid
+        made = self.acme.new_account(messages.NewRegistration.from_data(
             email="ops@corp.example", terms_of_service_agreed=True, external_account_binding=binding, **more
         ))  # fmt: skip
+        # What it keeps of the binding it cannot send again; certbot reads the account from a file first.
+        self.acme.net.account = made.update(body=made.body.update(external_account_binding=None))
+        return self.acme.net.account
 
     def order(self, *names: str) -> messages.OrderResource:
         return self.acme.new_order(make_csr(names[0], names))
@@ -61,6 +65,11 @@ def rsa_key() -> Any:
 
 def ec_key() -> Any:
     return JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
+
+
+@pytest.fixture(autouse=True)
+def _trusted(pki: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pki.root))
 
 
 @pytest.fixture(params=[(rsa_key, RS256), (ec_key, ES256)], ids=["RS256", "ES256"])
@@ -116,7 +125,7 @@ def test_a_key_change(holder: Holder) -> None:
     assert told.value.code in ("unauthorized", "accountDoesNotExist", "malformed")
     changed = Holder(holder.pki, new, ES256)
     changed.acme.net.account = account
-    assert changed.acme.query_registration(account).body.status == messages.STATUS_VALID
+    assert changed.acme.query_registration(account).body.status == "valid"
 
 
 def _key_change(old: Any, new: Any, account: str, url: str) -> Any:
@@ -128,7 +137,7 @@ def _key_change(old: Any, new: Any, account: str, url: str) -> Any:
 def test_a_deactivated_account_can_do_nothing(holder: Holder) -> None:
     account = holder.register()
     gone = holder.acme.deactivate_registration(account)
-    assert gone.body.status == messages.STATUS_DEACTIVATED
+    assert str(gone.body.status) in ("deactivated", str(messages.STATUS_DEACTIVATED))
     with pytest.raises(messages.Error) as told:
         holder.order("late.corp.example")
     assert told.value.code == "unauthorized"
@@ -138,7 +147,7 @@ def test_an_authorization_is_given_up(holder: Holder) -> None:
     holder.register()
     order = holder.order(f"given-up-{holder.alg.name.lower()}.corp.example")
     gone = holder.acme.deactivate_authorization(order.authorizations[0])
-    assert gone.body.status == messages.STATUS_DEACTIVATED
+    assert str(gone.body.status) in ("deactivated", str(messages.STATUS_DEACTIVATED))
 
 
 def test_a_key_that_is_known_gets_its_account(holder: Holder) -> None:

@@ -27,6 +27,7 @@ CADDYFILE = """
 	tls {{
 		issuer acme {{
 			dir {directory}
+			trusted_roots {root}
 			email ops@corp.example
 			eab {kid} {key}
 			{challenge}
@@ -40,8 +41,8 @@ CADDYFILE = """
 def configured(pki: PKI, folder: Path, name: str, challenge: str, kid: str = "") -> Path:
     path = folder / "Caddyfile"
     path.write_text(CADDYFILE.format(
-        folder=folder, http=pki.http, tls=pki.tls, name=name, directory=pki.directory, kid=kid or pki.kid,
-        key=pki.hmac_key, challenge=challenge,
+        folder=folder, http=pki.http, tls=pki.tls, name=name, directory=pki.directory, root=pki.root,
+        kid=kid or pki.kid, key=pki.hmac_key, challenge=challenge,
     ))  # fmt: skip
     return path
 

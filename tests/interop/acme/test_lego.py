@@ -74,7 +74,7 @@ def test_a_wildcard_by_dns(lego: Lego) -> None:
     names = ("*.lego-wild.corp.example", "lego-wild.corp.example")
     said = lego.run(
         "--dns", "exec", "--dns.disable-cp", "--dns.resolvers", f"127.0.0.1:{lego.pki.dns}", "run",
-        names=names, key="rsa2048", EXEC_PATH=str(program),
+        names=names, key="rsa2048", EXEC_PATH=str(program), EXEC_SEQUENCE_INTERVAL="1",
     )  # fmt: skip
     assert "use dns-01 solver" in said
     text = lego.pki.verified(lego.certificate(names[0]), name="any.lego-wild.corp.example")

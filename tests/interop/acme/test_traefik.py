@@ -22,6 +22,7 @@ certificatesResolvers:
   internal:
     acme:
       caServer: {directory}
+      caCertificates: [{root}]
       email: ops@corp.example
       storage: {folder}/acme.json
       eab: {{ kid: {kid}, hmacEncoded: {key} }}
@@ -51,7 +52,7 @@ def test_obtains(pki: PKI, tmp_path: Path, name: str, challenge: str) -> None:
     static = tmp_path / "static.yaml"
     static.write_text(STATIC.format(
         http=pki.http, tls=pki.tls, folder=tmp_path, directory=pki.directory, kid=pki.kid, key=pki.hmac_key,
-        challenge=challenge,
+        root=pki.root,        challenge=challenge,
     ))  # fmt: skip
     with pki.installation.running(f"--configFile={static}", program=(traefik,)) as tree:
         eventually(lambda: still_running(tree) and served(pki, name, pki.tls), 90)

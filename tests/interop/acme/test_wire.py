@@ -29,14 +29,14 @@ def request_for(names: tuple[str, ...], key: PrivateKey) -> str:
 
 @pytest.fixture(params=MANNERS, ids=lambda manner: manner.name.replace(" ", "-"))
 def wire(request: pytest.FixtureRequest, pki: PKI) -> Iterator[Wire]:
-    opened = Wire(request.param, pki.directory)
+    opened = Wire(request.param, pki.directory, pki.root)
     yield opened
     opened.close()
 
 
 @pytest.fixture
 def certify(pki: PKI) -> Iterator[Wire]:
-    opened = Wire(CERTIFY_THE_WEB, pki.directory)
+    opened = Wire(CERTIFY_THE_WEB, pki.directory, pki.root)
     registered(opened, pki)
     yield opened
     opened.close()

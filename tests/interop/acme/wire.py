@@ -10,8 +10,10 @@ import hashlib
 import hmac
 import http.client
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -86,14 +88,16 @@ class Heard:
 
 
 class Wire:
-    def __init__(self, manner: Manner, directory: str) -> None:
+    def __init__(self, manner: Manner, directory: str, root: Path) -> None:
         self.manner = manner
         rs256 = manner.algorithm == "RS256"
         self.key: PrivateKey = (
             rsa.generate_private_key(65537, 2048) if rs256 else ec.generate_private_key(ec.SECP256R1())
         )
         parts = urlsplit(directory)
-        self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+        self._connection = http.client.HTTPSConnection(
+            parts.hostname or "", parts.port, timeout=30, context=ssl.create_default_context(cafile=str(root))
+        )
         self.directory = self.exchange("GET", directory).json
         self.account = ""
         self.nonce = ""
