@@ -167,7 +167,7 @@ def running(database_url: str | None) -> Iterator[Serving]:
             opened.enter_context(_process([*pkiconf, *words], environment))
             for words in (("serve", "--bind", bind), ("worker",))
         ]
-        assert wait_for_listener(bind)
+        assert wait_for_listener(bind, 60)
         yield Serving(ports, key, tuple(process.pid for process in started))
 
 
