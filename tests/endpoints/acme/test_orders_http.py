@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from pkiconf.errors import NotSigned, Unavailable
 from tests.endpoints.acme.refusals import is_refusal, nothing_changes
-from tests.endpoints.acme.wire import BASE, Reply, Wire, b64, csr_for
+from tests.endpoints.acme.wire import BASE, Reply, Wire, b64, csr_for, unb64
 
 NEW_ORDER = f"{BASE}/acme/new-order"
 A = "a.corp.example"
@@ -180,8 +180,6 @@ def test_a_pending_order_is_not_ready(wire: Wire) -> None:
 
 
 def _broken() -> str:
-    from tests.endpoints.acme.wire import unb64
-
     octets = bytearray(unb64(csr_for(A)))
     octets[-1] ^= 1
     return b64(bytes(octets))
@@ -195,7 +193,7 @@ BAD_CSR: dict[str, tuple[dict[str, Any], str]] = {
     "padded": ({"csr": "AA=="}, "malformed"),
     "empty": ({"csr": ""}, "badCSR"),
     "no DER": ({"csr": b64(b"hello")}, "badCSR"),
-    "cut": ({"csr": csr_for(A)[:-8]}, "badCSR"),
+    "cut": ({"csr": b64(unb64(csr_for(A))[:-8])}, "badCSR"),
     "a broken signature": ({"csr": _broken()}, "badCSR"),
     "one name more": ({"csr": csr_for(A, "b.corp.example")}, "badCSR"),
     "another name": ({"csr": csr_for("b.corp.example")}, "badCSR"),
