@@ -236,6 +236,7 @@ class Runner:
         self._work: Work | None = None
         self._buffer = bytearray()
         self._head_only = False
+        self._asked = False
         self.idle = False
         self._next(None)
 
@@ -262,12 +263,15 @@ class Runner:
             self._connection = socket.create_connection(self._address)
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._loop.watch(self._connection, self._read)
-        self._head_only = octets.startswith(b"HEAD")
+        self._head_only, self._asked = octets.startswith(b"HEAD"), True
         self._connection.sendall(octets)
 
     def _read(self) -> None:
         assert self._connection is not None
         piece = self._connection.recv(65536)
+        if not piece and not self._asked:
+            self.close()  # the server does not wait for ever for the next request
+            return
         if not piece:
             raise Failed(f"the server closed the connection in the middle of an answer: {bytes(self._buffer[:200])!r}")
         self._buffer += piece
@@ -282,11 +286,16 @@ class Runner:
             return
         answer = Answer(status, headers, bytes(self._buffer[end + 4 : end + 4 + length]))
         self._buffer.clear()
+        self._asked = False
         if headers.get(b"connection", b"").lower() == b"close":
+            self.close()
+        self._next(answer)
+
+    def close(self) -> None:
+        if self._connection is not None:
             self._loop.forget(self._connection)
             self._connection.close()
             self._connection = None
-        self._next(answer)
 
 
 def serve_names(loop: Loop, port: int) -> None:
@@ -353,7 +362,10 @@ class Load:
         address = (parts.hostname or "", parts.port or 80)
         runners = [Runner(self.loop, address, lambda client=client: source(client)) for client in self.clients]  # type: ignore[misc]
         self.loop.run(lambda: all(runner.idle for runner in runners))
-        return time.perf_counter() - begun
+        seconds = time.perf_counter() - begun
+        for runner in runners:
+            runner.close()
+        return seconds
 
     def _timed(self, client: Client, name: str) -> Work:
         begun = time.perf_counter()

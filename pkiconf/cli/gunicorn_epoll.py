@@ -13,12 +13,43 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
+from gunicorn.http import wsgi
+from gunicorn.http.body import LengthReader
 from gunicorn.workers.gthread import TConn
 
 from pkiconf.cli.gunicorn_worker import DeadlineWorker
 
 _TURN: Final = 1.0
 """Seconds after which a waiting thread looks whether it should end, and between looks at what has waited too long."""
+
+
+class OneWrite(wsgi.Response):  # type: ignore[misc]
+    """An answer whose head and body leave together: one system call, and mostly one packet."""
+
+    headers_sent: bool
+    _head = b""
+
+    def send_headers(self) -> None:
+        if not self.headers_sent:
+            lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"]
+            self._head = "".join(lines).encode("latin-1")
+            self.headers_sent = True
+
+    def _emit_body(self, data: bytes) -> None:
+        if self._head and not self.chunked:
+            data, self._head = self._head + data, b""
+        self._flush()
+        super()._emit_body(data)
+
+    def close(self) -> None:
+        self.send_headers()
+        self._flush()
+        super().close()
+
+    def _flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self.sock.sendall(head)
 
 
 class EpollWorker(DeadlineWorker):
@@ -60,6 +91,37 @@ class EpollWorker(DeadlineWorker):
             connection.timeout = time.monotonic() + min(self.seconds, self.cfg.keepalive)
             self._idle[client.fileno()] = connection
             self._room.register(client, select.EPOLLIN | select.EPOLLONESHOT)
+
+    def handle_request(self, req: Any, conn: Any) -> bool:  # noqa: ANN401
+        """Whether the connection stays. Of gunicorn's hooks, logs and limits none is used here."""
+        response, environ = wsgi.create(req, conn.sock, conn.client, conn.server, self.cfg, response_class=OneWrite)
+        environ["wsgi.multithread"] = True
+        if not self.alive or len(self._connections) >= self.worker_connections:
+            response.force_close()
+        try:
+            pieces = self.wsgi(environ, response.start_response)
+            try:
+                for piece in pieces:
+                    response.write(piece)
+                response.close()
+            finally:
+                if hasattr(pieces, "close"):
+                    pieces.close()
+        except OSError:
+            raise
+        except Exception:
+            if not response.headers_sent:
+                raise
+            self.log.exception("Error handling request")
+            raise StopIteration from None  # half an answer: another one behind it would only confuse
+        return not response.should_close()
+
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:  # noqa: ANN401
+        """A body that was read to its end needs no time limit, which costs two system calls."""
+        reader = getattr(getattr(conn.parser.mesg, "body", None), "reader", None)
+        if keepalive and isinstance(reader, LengthReader) and reader.length == 0:
+            return True
+        return bool(super()._keepalive_after(conn, keepalive))
 
     def _serve(self) -> None:
         while not self._over:
