@@ -26,6 +26,7 @@ from pkiconf.der.ocsp import (
     error_response,
     parse_ocsp_request,
 )
+from pkiconf.der.verify import verify_signature
 from pkiconf.errors import Malformed, SigningUnavailable, Unavailable
 from pkiconf.issuance.issuer import authority_spec
 from pkiconf.issuance.parts import Parts
@@ -130,6 +131,7 @@ class OCSPResponder:
         data = encode_response_data(_key_hash(responder.spki), now, singles, request.nonce)
         order = SigningOrder(_NO_ORDER, Kind.OCSP, data, responder.algorithm, now)
         signature = responder.signer.sign(order)
+        verify_signature(responder.spki, responder.algorithm, data, signature)
         der = assemble_ocsp_response(data, responder.algorithm, signature, (responder.der,))
         known = all(row.status is not None for row in found)
         return OCSPAnswer(der, now, None if request.nonce is not None else next_update, known)

@@ -468,6 +468,15 @@ GUARDS: tuple[Guard, ...] = (
         ),
     ),
     *guards(
+        "pkiconf/revocation/ocsp.py",
+        ("tests/revocation/test_ocsp.py",),
+        (
+            "an answer's signature is verified before it is given",
+            "        verify_signature(responder.spki, responder.algorithm, data, signature)\n",
+            "",
+        ),
+    ),
+    *guards(
         "pkiconf/revocation/kept.py",
         ("tests/revocation", "tests/concurrency/test_revocation.py"),
         ("an answer is given again only while nothing has changed", " and basis == self.basis else None", " else None"),

@@ -21,6 +21,7 @@ from pkiconf.model.revocation import RevocationReason
 from pkiconf.revocation.kept import LARGEST, MOST, REUSE, KeptAnswers
 from pkiconf.revocation.ocsp import OCSPResponder
 from pkiconf.signing.local import LocalSigner
+from pkiconf.signing.signer import SigningOrder
 from pkiconf.steps import Step
 from tests.judges.pkilint import pkilint_findings
 from tests.revocation.pki import (
@@ -259,6 +260,22 @@ def test_the_old_certificate_serves_while_the_issuer_cannot_sign(lite: PKI, monk
 
     monkeypatch.setattr(type(lite.world.services.pipeline), "issue", unable)
     assert verify(lite.ask(serial), lite.issuer()) == first
+
+
+def test_an_answer_whose_signature_does_not_hold_is_not_given(lite: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault in the machine shows here, and not at whoever relies on the answer."""
+    request = question(lite.issuer(), serial_of(lite.issue()))
+    genuine = LocalSigner.sign
+
+    def faulty(signer: LocalSigner, order: SigningOrder) -> bytes:
+        return genuine(signer, replace(order, tbs=order.tbs[:-1] + bytes([order.tbs[-1] ^ 1])))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalSigner, "sign", faulty)
+        answer = ocsp.load_der_ocsp_response(lite.answer(request).der)
+        assert answer.response_status is ocsp.OCSPResponseStatus.INTERNAL_ERROR
+    answer = ocsp.load_der_ocsp_response(lite.answer(request).der)
+    assert answer.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
 
 
 def test_try_later_when_there_is_no_responder_certificate(lite: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
