@@ -23,6 +23,11 @@ _TURN: Final = 1.0
 """Seconds after which a waiting thread looks whether it should end, and between looks at what has waited too long."""
 
 
+_YIELD: Final = 0.0005
+_MOST_YIELDS: Final = 10
+"""Seconds that a process leaves a new connection to the others for each that it has, up to so many."""
+
+
 class OneWrite(wsgi.Response):  # type: ignore[misc]
     """An answer whose head and body leave together: one system call, and mostly one packet."""
 
@@ -83,6 +88,9 @@ class EpollWorker(DeadlineWorker):
             self._over = True
 
     def accept(self, listener: Any) -> None:  # noqa: ANN401
+        # All processes hear of a new connection, and who is quick would get all of them, one core's worth of threads.
+        # Whoever has more waits longer, so that one with fewer is first. Only this thread waits.
+        time.sleep(min(len(self._connections), _MOST_YIELDS) * _YIELD)
         with suppress(BlockingIOError, ConnectionAbortedError):
             client, address = listener.accept()
             connection = TConn(self.cfg, client, address, listener.getsockname())
