@@ -8,9 +8,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from pkiconf.egress.deadline import Deadline
-from pkiconf.egress.dns import Resolver, system_resolvers
 from pkiconf.egress.dns_challenge import check_dns
-from pkiconf.egress.http_challenge import check_http
 from pkiconf.egress.reach import Names, Reach
 from pkiconf.egress.tls_alpn import check_tls_alpn
 from pkiconf.egress.unproved import Unproved
@@ -48,7 +46,7 @@ class Network(Protocol):
 
 
 class SystemNetwork:
-    """The real one."""
+    """The real one. What it needs of DNS and HTTP is imported when a name is validated: most commands validate none."""
 
     def __init__(self, entropy: Entropy | None = None) -> None:
         self._entropy = entropy or SystemEntropy()
@@ -64,7 +62,9 @@ class SystemNetwork:
     def _reach(self, settings: ValidationSettings) -> Reach:
         return Reach(self._resolver(settings), _rules(settings.allowed_networks, settings.forbidden_networks))
 
-    def _resolver(self, settings: ValidationSettings) -> Resolver:
+    def _resolver(self, settings: ValidationSettings) -> Names:
+        from pkiconf.egress.dns import Resolver, system_resolvers
+
         return Resolver(_servers(settings.resolvers) or system_resolvers(), self._entropy)
 
 
@@ -73,6 +73,8 @@ def find_proof(proof: Proof, settings: ValidationSettings, reach: Reach, deadlin
     try:
         match proof.challenge:
             case ChallengeType.HTTP_01:
+                from pkiconf.egress.http_challenge import check_http
+
                 check_http(proof.identifier, proof.token, proof.key_authorization, settings.http_port, reach, deadline)
             case ChallengeType.DNS_01:
                 check_dns(proof.identifier, proof.key_authorization, reach.names, deadline)

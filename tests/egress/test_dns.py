@@ -155,7 +155,27 @@ def test_an_address_record_of_the_wrong_size(resolver: Make) -> None:
         answer = zone(a("10.0.0.1"))(request, tcp) or b""
         return answer.replace(b"\x00\x04\x0a\x00\x00\x01", b"\x00\x03\x0a\x00\x00")
 
-    assert "an A record of 3 octets" in refuses(lambda: resolver(say).addresses(NAME, soon()))
+    assert "broken answer" in refuses(lambda: resolver(say).addresses(NAME, soon()))
+
+
+def test_one_kind_may_be_broken(resolver: Make) -> None:
+    def say(request: DNSRecord, tcp: bool) -> bytes:
+        answer = zone(a("10.0.0.1"), aaaa("fd00::1"))(request, tcp) or b""
+        return answer if request.q.qtype == QTYPE.AAAA else answer[:-1]
+
+    assert resolver(say).addresses(NAME, soon()) == (ip_address("fd00::1"),)
+
+
+def test_another_server_is_not_broken(resolver: Make) -> None:
+    r = resolver(lambda *asked: (zone(a("10.0.0.1"))(*asked) or b"")[:-1], zone(a("10.0.0.1")))
+    assert r.addresses(NAME, soon()) == (ip_address("10.0.0.1"),)
+
+
+@pytest.mark.parametrize("name", ["", ".", "a..b", "b\u00fccher.example", "a" * 64, ".".join(["a" * 60] * 5), ".a"])
+def test_what_cannot_be_asked_for(resolver: Make, name: str) -> None:
+    r = resolver(zone(a("10.0.0.1")))
+    assert "is no name that can be asked for" in refuses(lambda: r.addresses(name, soon()))
+    assert isinstance(find_caa(name or ".", r, soon()), Problem)
 
 
 # --- aliases --------------------------------------------------------------------------------------------------------
@@ -197,6 +217,17 @@ def test_aliases_in_a_circle(resolver: Make) -> None:
     assert isinstance(find_caa(NAME, resolver(both), soon()), Problem)  # not: there is none
 
 
+def test_an_answer_where_there_is_no_such_name(resolver: Make) -> None:
+    r = resolver(zone(txt("here"), caa("issue", "ca.example"), code="NXDOMAIN"))
+    assert "broken answer" in refuses(lambda: r.texts(NAME, soon()))
+    assert isinstance(find_caa(NAME, r, soon()), Problem)
+
+
+def test_names_are_escaped_for_people(resolver: Make) -> None:
+    said = refuses(lambda: resolver(zone(cname("a\x1b[2J.example"), code="NXDOMAIN")).texts(NAME, soon()))
+    assert said == "there is no such name in the DNS: a\\027[2J.example"
+
+
 def test_an_alias_of_nothing(resolver: Make) -> None:
     r = resolver(zone(cname("gone.example"), code="NXDOMAIN"))
     assert refuses(lambda: r.texts(NAME, soon())) == "there is no such name in the DNS: gone.example"
@@ -216,7 +247,7 @@ def test_a_text_that_is_cut_off(resolver: Make) -> None:
     def say(request: DNSRecord, tcp: bool) -> bytes:
         return (zone(txt("four"))(request, tcp) or b"").replace(b"\x04four", b"\x05four")
 
-    assert "ends in the middle" in refuses(lambda: resolver(say).texts(NAME, soon()))
+    assert "broken answer" in refuses(lambda: resolver(say).texts(NAME, soon()))
 
 
 def truncating(inner: Say, over_tcp: Callable[[bytes], bytes | None]) -> Say:
@@ -231,7 +262,7 @@ def truncating(inner: Say, over_tcp: Callable[[bytes], bytes | None]) -> Say:
 
 
 def test_what_is_too_long_comes_over_tcp(resolver: Make) -> None:
-    records = [txt("x" * 250) for _ in range(40)]
+    records = [txt(f"{number:03}" * 80) for number in range(40)]
     assert len(resolver(truncating(zone(*records), lambda whole: whole)).texts(NAME, soon())) == 40
 
 
