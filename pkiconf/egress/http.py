@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import socket
 import ssl
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import SplitResult, urlsplit
 
+from pkiconf.egress.deadline import Deadline
+from pkiconf.egress.http_bounds import MOST_OF_HEAD, bind, complaint, read_body
 from pkiconf.errors import Malformed, Unavailable
 
 SECONDS: Final = 15.0
@@ -60,18 +59,16 @@ def exchange(
         headers["Content-Type"] = media_type
     try:
         connection.connect()
-        with _deadline(connection, seconds) as over:
+        with connection.sock as s:
+            bind(connection, s, Deadline.within(seconds), MOST_OF_HEAD + 2 * limit)
             connection.request("POST" if body is not None else "GET", target, body, headers)
-            answer = _read(connection.getresponse(), where, limit)
-            if over.is_set():
-                raise TimeoutError
-            return answer
+            with connection.getresponse() as answer:
+                return _read(answer, where, limit)
     except TimeoutError:
         raise Unavailable(f"{where} gave no whole answer within {seconds:g} seconds") from None
     except http.client.HTTPException as ex:
-        reason = "it ended early" if isinstance(ex, http.client.IncompleteRead) else type(ex).__name__
         raise Unavailable(
-            f"what {where} answered is not HTTP: {reason}", "Does another program listen there?"
+            f"what {where} answered is not HTTP: {complaint(ex)}", "Does another program listen there?"
         ) from None
     except OSError as ex:
         raise Unavailable(f"{where} cannot be reached: {_reason(ex)}", "Is it running, and is the URL right?") from None
@@ -102,36 +99,10 @@ def _connection(parts: SplitResult, seconds: float) -> http.client.HTTPConnectio
     return http.client.HTTPConnection(parts.hostname, parts.port, timeout=seconds)
 
 
-@contextlib.contextmanager
-def _deadline(connection: http.client.HTTPConnection, seconds: float) -> Iterator[threading.Event]:
-    """A socket's own time-out begins anew with every octet; this ends the connection for good."""
-    over = threading.Event()
-    connected = connection.sock  # the connection lets go of it as soon as the headers are there
-
-    def end() -> None:
-        over.set()
-        with contextlib.suppress(OSError):
-            connected.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield over
-    except (OSError, http.client.HTTPException):
-        if over.is_set():
-            raise TimeoutError from None
-        raise
-    finally:
-        timer.cancel()
-
-
 def _read(response: http.client.HTTPResponse, where: str, limit: int) -> HTTPAnswer:
-    body = response.read(limit + 1)
+    body = read_body(response, limit)
     if len(body) > limit:
         raise Unavailable(f"{where} answered more than {limit} octets", "Is it the right URL?")
-    if response.length:
-        raise http.client.IncompleteRead(body, response.length)
     if response.status in _REDIRECTS:
         location = response.headers.get("Location", "nowhere")
         raise Unavailable(

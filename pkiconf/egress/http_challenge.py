@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import re
+import socket
 import ssl
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,7 +13,7 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from pkiconf.egress.deadline import Deadline
-from pkiconf.egress.http_answer import REDIRECTS, NotHTTP, PlainAnswer, get
+from pkiconf.egress.http_bounds import MOST_OF_HEAD, bind, complaint, read_body
 from pkiconf.egress.reach import Reach, where
 from pkiconf.egress.unproved import Unproved, reason, shown
 from pkiconf.model.acme import Identifier, ProblemType
@@ -19,6 +21,7 @@ from pkiconf.policy.targets import Address
 
 _PATH: Final = "/.well-known/acme-challenge/"
 _OK: Final = 200
+_REDIRECTS: Final = (301, 302, 307, 308)
 _MOST_REDIRECTS: Final = 10
 _MORE_THAN_NEEDED: Final = 128
 _PORTS: Final = {"http": 80, "https": 443}
@@ -45,6 +48,15 @@ class Place:
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`location` is the header's value, empty without one; `body` has at most one octet more than was asked for."""
+
+    status: int
+    location: bytes
+    body: bytes
+
+
 def check_http(identifier: Identifier, token: str, expected: str, port: int, reach: Reach, deadline: Deadline) -> None:
     """Raise Unproved unless what stands behind the token is the key authorization `expected`, possibly with white
     space behind it. `port` is where to ask first."""
@@ -55,14 +67,14 @@ def check_http(identifier: Identifier, token: str, expected: str, port: int, rea
             raise Unproved(ProblemType.INCORRECT_RESPONSE, f"redirects go round in a circle, at {shown_place(place)}")
         seen.add(place)
         answer, address = _fetch(place, len(expected) + _MORE_THAN_NEEDED, reach, deadline)
-        if answer.status not in REDIRECTS:
+        if answer.status not in _REDIRECTS:
             _check(answer, place, address, expected)
             return
         place = _redirected(place, answer, port)
     raise Unproved(ProblemType.INCORRECT_RESPONSE, f"more than {_MOST_REDIRECTS} redirects, to {shown_place(place)}")
 
 
-def _fetch(place: Place, most: int, reach: Reach, deadline: Deadline) -> tuple[PlainAnswer, Address]:
+def _fetch(place: Place, most: int, reach: Reach, deadline: Deadline) -> tuple[Answer, Address]:
     s, address = reach.open(place.host, place.port, deadline)
     at = f"{shown_place(place)} ({where(address, place.port)})"
     try:
@@ -71,20 +83,32 @@ def _fetch(place: Place, most: int, reach: Reach, deadline: Deadline) -> tuple[P
             # Whose certificate it is does not matter: the one that proves it is what is asked for.
             name = place.host if not _is_address(place.host) else None
             s = _unverified().wrap_socket(s, server_hostname=name)
-        return get(s, place.authority, place.target, most, deadline), address
+        return _get(s, place, most, deadline), address
     except ssl.SSLError as ex:
         raise Unproved(ProblemType.TLS, f"{at}: {reason(ex)}") from None
     except TimeoutError:
         raise Unproved(ProblemType.CONNECTION, f"{at} gave no whole answer in time") from None
-    except NotHTTP as ex:
-        raise Unproved(ProblemType.CONNECTION, f"what {at} answered is not HTTP: {ex}") from None
+    except http.client.HTTPException as ex:
+        raise Unproved(ProblemType.CONNECTION, f"what {at} answered is not HTTP: {complaint(ex)}") from None
     except OSError as ex:
         raise Unproved(ProblemType.CONNECTION, f"{at}: {reason(ex)}") from None
     finally:
         s.close()
 
 
-def _check(answer: PlainAnswer, place: Place, address: Address, expected: str) -> None:
+def _get(s: socket.socket, place: Place, most: int, deadline: Deadline) -> Answer:
+    """Of a redirect no body is read. Raises OSError and HTTPException."""
+    connection = http.client.HTTPConnection(place.host, place.port)
+    bind(connection, s, deadline, MOST_OF_HEAD + most)
+    headers = {"Host": place.authority, "User-Agent": "pkiconf", "Accept": "*/*", "Connection": "close"}
+    connection.request("GET", place.target, headers=headers)
+    with connection.getresponse() as answer:
+        location = answer.headers.get("Location", "").strip(" \t").encode("latin-1")
+        body = b"" if answer.status in _REDIRECTS else read_body(answer, most)
+        return Answer(answer.status, location, body)
+
+
+def _check(answer: Answer, place: Place, address: Address, expected: str) -> None:
     at = f"{shown_place(place)} ({where(address, place.port)})"
     if answer.status != _OK:
         raise Unproved(
@@ -104,7 +128,7 @@ def _check(answer: PlainAnswer, place: Place, address: Address, expected: str) -
         )
 
 
-def _redirected(place: Place, answer: PlainAnswer, port: int) -> Place:
+def _redirected(place: Place, answer: Answer, port: int) -> Place:
     said = f"{shown_place(place)} redirects to {shown(answer.location, 200)}"
     if not _PRINTABLE.fullmatch(answer.location):
         raise Unproved(ProblemType.INCORRECT_RESPONSE, f"{said}, which is not a URL")

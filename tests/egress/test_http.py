@@ -71,6 +71,12 @@ def test_post_and_a_chunked_answer() -> None:
     assert b"Content-Length: 2\r\n" in asked[0]
 
 
+def test_interim_answers_are_passed_over() -> None:
+    data = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+    with serving(saying(data)) as url:
+        assert exchange(url) == HTTPAnswer(200, "", b"hi")
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(status: int) -> None:
     data = f"HTTP/1.1 {status} X\r\nLocation: http://169.254.169.254/latest\r\nContent-Length: 0\r\n\r\n".encode()
@@ -124,12 +130,19 @@ def test_silence() -> None:
         b"SSH-2.0-OpenSSH_9.2\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfour",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhi",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 500_000,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + bytes(70_000),
         b"\x15\x03\x03\x00\x02\x02\x46",
     ],
-    ids=["nothing", "ssh", "cut off", "cut chunk", "many headers", "long header", "tls alert"],
-)
+    ids=[
+        "nothing", "ssh", "cut off", "cut chunk", "negative chunk", "many trailers", "unknown coding", "unknown length",
+        "many headers", "long header", "tls alert",
+    ],
+)  # fmt: skip
 def test_what_is_no_whole_http(data: bytes) -> None:
     with serving(saying(data)) as url, pytest.raises(Unavailable):
         exchange(url, seconds=5)
