@@ -164,7 +164,7 @@ GUARDS: tuple[Guard, ...] = (
         ),
         (
             "what is about to be signed is linted",
-            "        check_lints(encoded, LintContext(issuer=context.facts, self_issued=own))\n",
+            "        check_lints(encoded, LintContext(issuer=context.facts, self_issued=context.own_certificate))\n",
             "",
         ),
         ("a retired template issues nothing", 'if context.stamp.template_lifecycle != "active":'),
@@ -180,8 +180,9 @@ GUARDS: tuple[Guard, ...] = (
         ),
         (
             "nothing is signed before it is reserved",
-            "        draft = self._draft(order)",
-            "        draft = self._draft(order); draft.signer.sign(self.intents._signing_order(draft.intent))",
+            "            self._parts.db.write(Step.CERTIFICATE_RESERVE, self._reservation(draft))",
+            "            draft.signer.sign(self.intents._signing_order(draft.intent))\n"
+            "            self._parts.db.write(Step.CERTIFICATE_RESERVE, self._reservation(draft))",
         ),
     ),
     *guards(
