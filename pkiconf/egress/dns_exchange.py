@@ -22,7 +22,10 @@ from pkiconf.entropy import Entropy
 from pkiconf.errors import Malformed
 
 PORT: Final = 53
-_LARGEST: Final = 65535
+_LARGEST_DATAGRAM: Final = 65535
+LARGEST: Final = 16384
+"""Octets of an answer over TCP: one that is larger proves nothing that a smaller one could not, and reading it would
+cost whoever sends it nothing and us a second."""
 _UDP_SIZE: Final = 1232  # what no path fragments
 
 Server = tuple[str, int]
@@ -97,7 +100,7 @@ def _ask_over_udp(
         with suppress(TimeoutError):  # whoever is missing then has not answered
             while None in answers:
                 s.settimeout(deadline.left())
-                message = s.recv(_LARGEST)
+                message = s.recv(_LARGEST_DATAGRAM)
                 for at, asked in enumerate(queries):
                     if answers[at] is None and (answer := read_answer(message, asked)) is not None:
                         answers[at] = answer
@@ -112,6 +115,8 @@ def _ask_over_tcp(server: Server, asked: QueryMessage, entropy: Entropy, deadlin
         s.connect(server)
         s.sendall(len(question).to_bytes(2, "big") + question)
         size = int.from_bytes(_receive(s, 2, deadline), "big")
+        if size > LARGEST:
+            raise Malformed(f"its answer of {size} octets is larger than {LARGEST}")
         answer = read_answer(_receive(s, size, deadline), asked)
     if isinstance(answer, Malformed):
         raise answer

@@ -266,6 +266,13 @@ def test_what_is_too_long_comes_over_tcp(resolver: Make) -> None:
     assert len(resolver(truncating(zone(*records), lambda whole: whole)).texts(NAME, soon())) == 40
 
 
+def test_what_is_far_too_long_is_not_read(resolver: Make) -> None:
+    """Reading it would cost its sender nothing, and us a second."""
+    records = [txt(f"{number:03}" * 80) for number in range(80)]
+    said = refuses(lambda: resolver(truncating(zone(*records), lambda whole: whole)).texts(NAME, soon()))
+    assert "is larger than 16384" in said
+
+
 def test_a_server_without_edns_is_asked_plainly(resolver: Make) -> None:
     def say(request: DNSRecord, tcp: bool) -> bytes | None:
         return zone(txt("old"), code="FORMERR" if request.ar else "NOERROR")(request, tcp)
