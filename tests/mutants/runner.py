@@ -93,7 +93,9 @@ class Tree:
 
     def pytest(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """In a process of its own. Exit code 0: all passed; 1: some failed; another: they could not be run."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PKICONF_"))}
+        # A tree is run hundreds of times: what is compiled once need not be compiled again.
+        left_out = ("PYTEST_", "PKICONF_", "PYTHONDONTWRITEBYTECODE")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--tb", "line"]
         return subprocess.run(
             [*command, *arguments], cwd=self.folder, env={**kept, "PYTHONPATH": str(self.folder)},
