@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 
@@ -27,12 +28,14 @@ def main(words: list[str]) -> int:
         def judge(guard: Guard) -> Outcome:
             tree = trees.get()
             try:
-                return tree.judge(guard)
+                return tree.judge(guard, confirmed=False)
             finally:
                 trees.put(tree)
 
         with ThreadPoolExecutor(width) as threads:
             outcomes = [_said(outcome) for outcome in threads.map(judge, chosen)]
+        failing = trees.get().failing({one.test for one in outcomes if one.verdict is Verdict.NOTICED})
+        outcomes = [replace(one, verdict=Verdict.BROKEN) if one.test in failing else one for one in outcomes]
     known = {guard.name for guard in GUARDS}
     found = {one.guard.name: one.test for one in outcomes if one.verdict is Verdict.NOTICED}
     write_noticed({name: test for name, test in (read_noticed() | found).items() if name in known})

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -96,28 +96,34 @@ class Tree:
         # A tree is run hundreds of times: what is compiled once need not be compiled again.
         left_out = ("PYTEST_", "PKICONF_", "PYTHONDONTWRITEBYTECODE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--tb", "line"]
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "--tb", "line"]
         return subprocess.run(
             [*command, *arguments], cwd=self.folder, env={**kept, "PYTHONPATH": str(self.folder)},
             capture_output=True, text=True, timeout=LONGEST,
         )  # fmt: skip
 
-    def judge(self, guard: Guard) -> Outcome:
+    def judge(self, guard: Guard, *, confirmed: bool = True) -> Outcome:
+        """Not `confirmed`: the caller asks `failing` about the tests of all guards together."""
         began = time.monotonic()
         with self.removed(guard):
             hint = self._noticed.get(guard.name)
-            done = self.pytest(hint) if hint else None
+            done = self.pytest("-x", hint) if hint else None
             if done is None or done.returncode != 1:  # it sees nothing any more, or is gone
-                done = self.pytest(*guard.tests, "-k", ON_SQLITE)
+                done = self.pytest("-x", *guard.tests, "-k", ON_SQLITE)
         output = done.stdout + done.stderr
         failed = _FAILED.search(output)
         if done.returncode == 0:
             verdict = Verdict.MISSED
-        elif done.returncode == 1 and failed and self._passes(failed[1]):
+        elif done.returncode == 1 and failed and (not confirmed or self._passes(failed[1])):
             verdict = Verdict.NOTICED
         else:
             verdict = Verdict.BROKEN
         return Outcome(guard, verdict, time.monotonic() - began, failed[1] if failed else "", output)
+
+    def failing(self, tests: Collection[str]) -> set[str]:
+        """Those that fail although every guard is there; all of them when they cannot be run."""
+        done = self.pytest(*sorted(tests))
+        return set(_FAILED.findall(done.stdout)) if done.returncode in (0, 1) else set(tests)
 
     def _passes(self, test: str) -> bool:
         """A failing test tells something only if it passes while the guard is there."""
