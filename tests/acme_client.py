@@ -129,7 +129,9 @@ class Client:
 
     def nonce(self) -> str:
         if not self._nonces:
-            self.exchange("HEAD", self.directory["newNonce"])
+            answer = self.exchange("HEAD", self.directory["newNonce"])
+            if not self._nonces:
+                raise ConnectionError(f"newNonce gave none: {answer.status}")
         return self._nonces.pop()
 
     def signed(self, url: str, payload: object = "", *, by_key: bool = False) -> bytes:
