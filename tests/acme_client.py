@@ -99,7 +99,10 @@ class Client:
     @property
     def directory(self) -> dict[str, Any]:
         if self._directory is None:
-            self._directory = self.exchange("GET", self.directory_url).json
+            answer = self.exchange("GET", self.directory_url)
+            if answer.status != 200:
+                raise ConnectionError(f"there is no directory: {answer.status}")
+            self._directory = answer.json
         return self._directory
 
     def exchange(self, method: str, url: str, body: bytes | None = None, media_type: str = JOSE) -> Answer:

@@ -144,6 +144,14 @@ def test_every_type_that_is_constrained_is_judged() -> None:
     assert [is_allowed(name, one) for name in outside] == [False] * 5
 
 
+def test_an_excluded_network_holds_its_addresses_in_either_spelling() -> None:
+    """RFC 4291 §2.5.5.2: a mapped address leads to the same host."""
+    one = constraints(excluded=["ip:10.0.0.0/8"])
+    assert not is_allowed(IPAddress(ip_address("10.0.0.1")), one)
+    assert not is_allowed(IPAddress(ip_address("::ffff:10.0.0.1")), one)
+    assert is_allowed(IPAddress(ip_address("::ffff:11.0.0.1")), one)
+
+
 @pytest.mark.parametrize(
     "uri",
     [
