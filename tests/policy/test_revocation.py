@@ -122,6 +122,11 @@ def test_only_a_held_certificate_is_released(status: CertificateStatus) -> None:
         evaluate_release(Standing(status))
 
 
+def test_who_wants_to_release_a_revoked_certificate_hears_what_to_do() -> None:
+    with pytest.raises(Conflict, match=r"a revoked certificate cannot be released.*issue a new certificate"):
+        evaluate_release(Standing(CertificateStatus.REVOKED))
+
+
 @pytest.mark.parametrize("reason", RevocationReason)
 def test_reasons_are_read_by_name_and_number(reason: RevocationReason) -> None:
     assert parse_reason(reason.text) is reason
