@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 
-from pkiconf.clock import to_epoch
+from pkiconf.clock import from_epoch, to_epoch
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.requests import SYSTEM_OWNER, find_template
 from pkiconf.policy.unattended import unattended_ways
@@ -15,14 +16,16 @@ from pkiconf.store.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class TemplateView:
-    """`live_certificates` are neither ended nor revoked; held ones count. `versions` is how often it was changed;
-    `unattended` are the ways over which it issues without anybody deciding."""
+    """`live_certificates` are neither ended nor revoked; held ones count. `versions` are the digests of its versions,
+    oldest first, each with the time it was made; `unattended` are the ways over which it issues without anybody
+    deciding, and `acme_policies` the slugs of the policies among them."""
 
     row: templates.TemplateRow
     authority: str
     live_certificates: int
-    versions: int
+    versions: tuple[tuple[str, datetime], ...]
     unattended: tuple[str, ...]
+    acme_policies: tuple[str, ...]
 
     @property
     def address(self) -> str:
@@ -52,12 +55,14 @@ class TemplateLookup:
 def _view(c: Connection, row: templates.TemplateRow, now: int) -> TemplateView:
     live = inventory.Wish(template_id=row.id, statuses=inventory.LIVE, not_after_from=now)
     authority = authorities.get_authority(c, row.authority_id)
-    offered = {policy.name: profiles for policy, profiles in acme_policies.offers(c)}
     in_use = row.lifecycle == "active" and authority.lifecycle != "retired"
+    offers = acme_policies.offers(c) if in_use else []
+    address = f"{authority.name}/{row.name}"
     return TemplateView(
         row,
         authority.name,
         inventory.count(c, live),
-        len(templates.list_template_versions(c, row.id)),
-        unattended_ways(f"{authority.name}/{row.name}", json.loads(row.spec), offered) if in_use else (),
+        tuple((one.digest, from_epoch(one.created_at)) for one in templates.list_template_versions(c, row.id)),
+        unattended_ways(address, json.loads(row.spec), {policy.name: profiles for policy, profiles in offers}),
+        tuple(policy.slug for policy, profiles in offers if address in profiles.values()),
     )

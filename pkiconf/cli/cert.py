@@ -147,6 +147,7 @@ def _summary(found: Found) -> dict[str, Any]:
         "status": row.status,
         "authority": found.authority,
         "template": found.template,
+        "template_version": found.template_version,
         "subject": name_text(parse_name(certificate.subject)) if certificate else None,
         "names": [f"{kind}:{value}" for kind, value in found.names],
         "not_before": from_epoch(row.not_before).isoformat(),

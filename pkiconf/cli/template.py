@@ -31,23 +31,28 @@ def list_(system: bool, as_json: bool) -> None:
         print_json(summaries)
         return
     columns = ("template", "state", "starter", "validity", "live_certificates", "versions")
-    rows = [[summary[column] for column in columns] for summary in summaries]
-    print_table(
-        ("template", "state", "starter", "validity", "live certificates", "versions"), rows, "No templates yet."
-    )
+    rows = [
+        [*(summary[column] for column in columns), "yes" if summary["issues_unattended"] else "no"]
+        for summary in summaries
+    ]
+    heads = (*(column.replace("_", " ") for column in columns), "issues unattended")
+    print_table(heads, rows, "No templates yet.")
 
 
 @group.command()
 @click.argument("template")
 @as_json
 def show(template: str, as_json: bool) -> None:
-    """Show a template with every value, defaults included."""
+    """Show a template with every value, defaults included, and its versions: a certificate names the one it is of."""
     with services() as s:
         view = s.template_lookup.get(template, include_system=True)
+    history = [{"digest": digest, "made": made.isoformat()} for digest, made in view.versions]
     if as_json:
-        print_json({**_summary(view), "spec": json.loads(view.row.spec)})
+        print_json({**_summary(view), "history": history, "spec": json.loads(view.row.spec)})
         return
     print_fields(_summary(view))
+    click.echo("")
+    print_table(("version", "made"), [[one["digest"], one["made"]] for one in history])
     click.echo("")
     print_fields(dict(_flat("", json.loads(view.row.spec))))
 
@@ -60,8 +65,13 @@ def urls(template: str, as_json: bool) -> None:
     with services() as s:
         view = s.template_lookup.get(template)
         found = s.lookup.get(view.authority).urls
+        base = s.settings.read().enrolment_url
     fields = {"ocsp": found.ocsp, "crl": found.crl, "certificate": found.aia, "chain": found.chain, "cps": found.cps}
-    (print_json if as_json else print_fields)(fields)
+    acme = {"acme": [f"{base}/acme/p/{slug}/directory" for slug in view.acme_policies]} if view.acme_policies else {}
+    if as_json:
+        print_json({**fields, **acme})
+    else:
+        print_fields({**fields, **{name: ", ".join(found) for name, found in acme.items()}})
 
 
 @group.command()
@@ -102,7 +112,7 @@ def _summary(view: TemplateView) -> dict[str, Any]:
         "starter": spec.get("starter"),
         "validity": spec.get("validity"),
         "live_certificates": view.live_certificates,
-        "versions": view.versions,
+        "versions": len(view.versions),
         "issues_unattended": bool(view.unattended),
         "unattended": list(view.unattended),
         "owner": view.row.owner,

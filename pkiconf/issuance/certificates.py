@@ -38,11 +38,13 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A certificate with its row and the names of its authority and template. `der` is None while only reserved."""
+    """A certificate with its row and the names of its authority and template. `template_version` is the digest of the
+    version it was made from (None for an imported one); `der` is None while only reserved."""
 
     row: certificates.CertificateRow
     authority: str
     template: str
+    template_version: str | None
     der: bytes | None
     names: tuple[tuple[str, str], ...] = ()
 
@@ -106,15 +108,15 @@ class Certificates:
 
     def _describe(self, c: Connection, row: certificates.CertificateRow) -> Found:
         authority = authorities.get_authority(c, authorities.get_issuer(c, row.issuer_id).authority_id).name
-        template = "(imported)"
+        template, digest = "(imported)", None
         if row.template_version_id is not None:
             version = templates.get_template_version(c, row.template_version_id)
-            template = templates.get_template(c, version.template_id).name
+            template, digest = templates.get_template(c, version.template_id).name, version.digest
         stored = certificates.find_stored(c, row.issuer_id, row.serial)
         der = None
         if stored is not None and stored.signature is not None:
             der = assemble_certificate(stored.tbs, SIGNATURE_ALGORITHMS[stored.algorithm], stored.signature)
-        return Found(row, authority, template, der, tuple(inventory.names_of(c, row.issuer_id, row.serial)))
+        return Found(row, authority, template, digest, der, tuple(inventory.names_of(c, row.issuer_id, row.serial)))
 
 
 def _wish(c: Connection, wanted: Filter) -> inventory.Wish:

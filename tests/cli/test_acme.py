@@ -128,6 +128,17 @@ def test_a_wish_that_cannot_be_kept_says_so_before_it_asks(bare: CommandLine) ->
     assert bare.ok("authority", "list", "--json").json == []
 
 
+@pytest.mark.row("F87")
+@pytest.mark.row("F96")
+def test_a_template_tells_who_issues_from_it_and_where(acme: CommandLine) -> None:
+    (row,) = acme.ok("template", "list", "--json").json
+    assert row["issues_unattended"] is True
+    assert acme.ok("template", "list").out.rstrip().endswith("yes")
+    (directory,) = acme.ok("template", "urls", row["template"], "--json").json["acme"]
+    assert directory.endswith("/acme/p/internal/directory")
+    assert directory in acme.ok("template", "urls", row["template"]).out
+
+
 @pytest.mark.row("F103")
 def test_policies_are_listed_and_shown(acme: CommandLine) -> None:
     (row,) = acme.ok("acme", "policy", "list", "--json").json

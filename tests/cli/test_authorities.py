@@ -90,7 +90,9 @@ def test_templates_are_listed_and_shown(pki: CommandLine) -> None:
     (row,) = pki.ok("template", "list", "--json").json
     assert (row["template"], row["starter"], row["validity"]) == ("corp-issuing/web-server", "web-server", "90d")
     assert row["issues_unattended"] is False
-    assert "corp-issuing/web-server" in pki.ok("template", "list").out
+    listed = pki.ok("template", "list").out
+    assert "corp-issuing/web-server" in listed
+    assert "issues unattended" in listed
     shown = pki.ok("template", "show", "web-server", "--json").json
     assert shown["spec"]["max_validity"] == "398d"
     text = pki.ok("template", "show", "corp-issuing/web-server").out

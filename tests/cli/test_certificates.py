@@ -62,6 +62,16 @@ def test_a_serial_is_written_as_one_likes(pki: CommandLine, write: object) -> No
     assert shown["names"] == ["cn:web.corp.example", "dns:web.corp.example"]
 
 
+@pytest.mark.row("F9")
+def test_a_certificate_names_the_version_of_the_template_that_it_is_of(pki: CommandLine) -> None:
+    before = pki.ok("cert", "show", pki.issue(), "--json").json["template_version"]
+    (version,) = pki.ok("template", "show", "web-server", "--json").json["history"]
+    assert before == version["digest"]
+    assert before in pki.ok("template", "show", "web-server").out
+    imported = [row for row in pki.ok("cert", "list", "--system", "--json").json if row["template_version"] is None]
+    assert imported == []
+
+
 @pytest.mark.row("F93")
 def test_export_in_every_form(pki: CommandLine) -> None:
     serial = pki.issue()
