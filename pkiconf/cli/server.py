@@ -9,7 +9,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from pkiconf.bootstrap import open_services
-from pkiconf.cli.gunicorn_epoll import worker_class
+from pkiconf.cli.gunicorn_worker import DeadlineWorker
 from pkiconf.endpoints.app import create_app, create_operations_app
 from pkiconf.services import Services
 from pkiconf.settings import ProcessSettings
@@ -32,7 +32,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "bind": bind,
             "workers": 1 if operations else settings.workers,
             "threads": settings.threads,
-            "worker_class": worker_class().limited_to(settings.request_timeout),
+            "worker_class": DeadlineWorker.limited_to(settings.request_timeout),
             "timeout": 60,
             "graceful_timeout": 15,
             "keepalive": 15,

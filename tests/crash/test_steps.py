@@ -22,6 +22,7 @@ WITHOUT_STEP: Mapping[str, str] = {
     "cli/output.py": "what an operator wished to have in a file: whole or not at all, and kept by nobody but them",
     "endpoints/middleware.py": "the access log, on standard output",
     "store/gate.py": "lock files, which hold nothing",
+    "store/redemptions.py": "redeemed nonces, which a crash of the machine takes away together with their epoch",
     "store/sqlite.py": "an empty database file; what is in it is written by steps",
     "store/portable.py": "the copy that a backup is packed from, in a folder that goes with it",
     "store/backup.py": "the folder of that copy",
