@@ -30,6 +30,7 @@ from pkiconf.reconciler.plan import Plan
 from pkiconf.reconciler.state import Action
 from pkiconf.steps import Step
 from pkiconf.store import leases
+from pkiconf.store.settings import find_setting
 from tests.reconciler.conftest import OPERATOR, Installation, changed
 
 TWO_TIERS = """
@@ -598,6 +599,18 @@ def test_waiting_for_the_lease(small_installation: Installation) -> None:
     with lease.hold(parts, 5.0, sleep) as held:
         assert held.is_held()
     assert len(slept) == 3
+
+
+def test_a_change_under_a_lease_that_was_taken_over_is_not_written(small_installation: Installation) -> None:
+    """Between a look at the lease and the write another apply may have begun: the write itself finds out."""
+    services, parts = small_installation.services, small_installation.services.parts
+    held = lease.ApplyLease(parts, 7)
+    before = services.settings.read()
+    wished = {**before.model_dump(mode="json", by_alias=True), "base_url": "http://other.example"}
+    row = parts.db.read(lambda c: find_setting(c, "settings"))
+    with pytest.raises(Conflict):
+        services.settings.write(wished, "yaml:default", row.generation if row else None, OPERATOR, held.guard)
+    assert services.settings.read() == before
 
 
 def test_an_apply_that_lost_its_lease_changes_nothing_more(installation: Installation) -> None:

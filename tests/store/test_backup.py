@@ -302,7 +302,7 @@ def test_a_database_that_is_taken_into_use_meanwhile_is_not_restored_into(
         return done
 
     monkeypatch.setattr(migrate, "upgrade", meanwhile)
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="rows of sealed_secret"):
         bring_back(sqlite_archive, db, state)
     assert db.read(keys.list_keys) == []
     assert db.read(lambda c: keys.get_secret(c, MAC_NAME)).sealed == b"another's"
