@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -100,21 +101,19 @@ def _beside(url: str, name: str) -> str:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """A migrated database of this test's own."""
-    yield from _fresh(postgres_server, _TEMPLATE)
-
-
-@pytest.fixture(scope="session")
-def lasting_postgres_url(postgres_server: str) -> Iterator[str]:
-    """A migrated database for one installation that many tests share."""
-    yield from _fresh(postgres_server, _TEMPLATE)
+    with fresh_database(postgres_server) as url:
+        yield url
 
 
 @pytest.fixture
 def empty_postgres_url(postgres_server: str) -> Iterator[str]:
-    yield from _fresh(postgres_server, "template1")
+    with fresh_database(postgres_server, "template1") as url:
+        yield url
 
 
-def _fresh(server: str, template: str) -> Iterator[str]:
+@contextmanager
+def fresh_database(server: str, template: str = _TEMPLATE) -> Iterator[str]:
+    """The URL of a database, by default a migrated one, that is dropped in the end."""
     import psycopg
 
     name = f"test_{uuid.uuid4().hex}"

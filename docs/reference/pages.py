@@ -200,7 +200,7 @@ def _command(path: str, command: click.Command) -> Iterator[str]:
     yield _escape((command.help or "").replace("\b\n", ""))
     shown = [option for option in command.params if not getattr(option, "hidden", False)]
     if not isinstance(command, click.Group) or path == "pkiconf":
-        context = click.Context(command, info_name=path)
+        context = click.Context(command, info_name=path, help_option_names=root.context_settings["help_option_names"])
         yield ""
         yield f"```text\n{command.get_usage(context).removeprefix('Usage: ')}\n```"
     options = [option for option in shown if isinstance(option, click.Option)]

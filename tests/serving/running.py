@@ -117,6 +117,11 @@ class Running:
             self.process.stdout.close()
 
 
+def _listen_to_interrupts() -> None:
+    """What is started in the background of a script inherits that SIGINT is ignored, and would keep ignoring it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass
 class Installation:
     """`settings` are PKICONF_* variables that its programs get."""
@@ -150,6 +155,7 @@ class Installation:
             [*command, *map(str, words)],
             cwd=self.folder, env=self.environment(mark), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            preexec_fn=_listen_to_interrupts,
         )  # fmt: skip
         tree = Running(process, mark)
         try:

@@ -44,7 +44,7 @@ def test_what_was_sealed_is_opened() -> None:
         sealed = keyring.seal("secret:a", content)
         assert sealed.wrapping_key_id == keyring.master.current_id
         assert keyring.unseal("secret:a", sealed.blob, sealed.wrapping_key_id).reveal() == content
-        assert not content or content not in sealed.blob
+        assert len(content) < 4 or content not in sealed.blob
 
 
 def test_no_nonce_comes_twice() -> None:
