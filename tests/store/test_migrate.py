@@ -98,7 +98,7 @@ def test_missing_schema_is_reported_with_the_command(empty_url: str, tmp_path: P
 def test_older_schema_is_reported_with_the_command(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrate, "REVISIONS", (*migrate.REVISIONS, "9000"))
     assert schema_of(database) is Schema.OLDER
-    with pytest.raises(Unavailable, match=r"older schema 0002.*pkiconf db upgrade"):
+    with pytest.raises(Unavailable, match=r"older schema 0004.*pkiconf db upgrade"):
         check_schema(database)
 
 

@@ -1,0 +1,1 @@
+"""SCEP and the pages of Microsoft NDES over HTTP."""

@@ -1,0 +1,1 @@
+"""Timestamp tokens: RFC 3161 and the older Authenticode form, and the clock they rely on."""
