@@ -490,6 +490,70 @@ acme_nonce_epoch = Table(
     prefixes=["UNLOGGED"],
 )
 
+scep_secret = Table(  # what a template's SCEP is declared with and comparing is enough for; the old ones stay
+    "scep_secret",
+    metadata,
+    _id(),
+    _reference("template_id", "template.id"),
+    Column("kind", Text, nullable=False),  # passphrase | basic_auth
+    Column("digest", LargeBinary, nullable=False),  # HMAC-SHA-256
+    Column("created_at", BigInteger, nullable=False),
+    Column("until_at", BigInteger),  # NULL: the one that is current
+    Index("ix_scep_secret_template_id", "template_id", "kind"),
+    _partial("ix_scep_secret_current", "template_id", "kind", where=Column("until_at", BigInteger).is_(None),
+             unique=True),
+    **_NEVER_REUSED,
+)  # fmt: skip
+
+scep_challenge = Table(  # one-time challenge passwords; one that was consumed stays until it is pruned
+    "scep_challenge",
+    metadata,
+    _id(),
+    _reference("template_id", "template.id"),
+    Column("digest", LargeBinary, nullable=False, unique=True),  # HMAC-SHA-256 of template and challenge
+    Column("bound", Text),  # JSON: the exact names that it is good for; NULL for whatever the template allows
+    Column("grant_id", BigInteger),  # the pre-approved request that it was made for
+    Column("tries", Integer, nullable=False, server_default="0"),  # how often it was presented with other names
+    Column("created_by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("consumed_at", BigInteger),
+    Index("ix_scep_challenge_expires_at", "expires_at"),
+    _partial("ix_scep_challenge_outstanding", "template_id", "expires_at",
+             where=Column("consumed_at", BigInteger).is_(None)),
+    **_NEVER_REUSED,
+)  # fmt: skip
+
+scep_tries = Table(  # passphrases and challenges that were refused, counted for each client's address
+    "scep_tries",
+    metadata,
+    _reference("template_id", "template.id"),
+    Column("client", Text, nullable=False),  # an IPv4 address, or an IPv6 network of 64 bits
+    Column("since_at", BigInteger, nullable=False),  # when the counting began
+    Column("failures", Integer, nullable=False),
+    PrimaryKeyConstraint("template_id", "client"),
+    sqlite_with_rowid=False,
+)
+
+scep_transaction = Table(  # RFC 8894 §2.8: one answer for one transaction, however often it is asked for
+    "scep_transaction",
+    metadata,
+    _id(),
+    _reference("template_id", "template.id"),
+    Column("transaction_id", Text, nullable=False),
+    Column("csr_sha256", LargeBinary, nullable=False),
+    Column("signer_spki_sha256", LargeBinary, nullable=False),  # of the key that signed the message
+    Column("state", Text, nullable=False),  # pending | issued | refused
+    Column("method", Text, nullable=False),  # passphrase | challenge | intune | renewal
+    Column("request_id", BigInteger, ForeignKey("request.id")),  # where somebody has to approve
+    Column("issuer_id", BigInteger),  # with serial: the certificate
+    Column("serial", LargeBinary),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("template_id", "transaction_id"),
+    Index("ix_scep_transaction_request_id", "request_id"),
+    **_NEVER_REUSED,
+)
+
 lease = Table(
     "lease",
     metadata,
