@@ -48,9 +48,9 @@ _LONG_ENOUGH: Final = 3600
 class Authorizations:
     """Every method is an account's: another one's is 403 `unauthorized`, an unknown one 404 `malformed`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, terms: AccountTerms) -> None:
         self._parts = parts
-        self.terms = AccountTerms()
+        self._terms = terms
 
     def create(self, account: Account, identifier: Identifier) -> tuple[Authorization, bool]:
         """Pre-authorization (§7.4.1), and whether it is new. Raises ACMEProblem `malformed` for a wildcard,
@@ -62,7 +62,7 @@ class Authorizations:
         now = to_epoch(self._parts.now())
 
         def write(c: Connection) -> tuple[AuthorizationRow, bool]:
-            terms = self.terms.of(c, account)
+            terms = self._terms.of(c, account)
             check_active(terms)
             check_none(check_within(terms, (identifier,)))
             self._check_some_profile(c, terms, identifier)
@@ -81,7 +81,7 @@ class Authorizations:
         refused: ACMEProblem | None = None
         for profile in (usual, *(other for other in sorted(terms.profiles) if other != usual)):
             try:
-                check_none(check_issuable(self.terms.issuing(c, terms, profile), (identifier,)))
+                check_none(check_issuable(self._terms.issuing(c, terms, profile), (identifier,)))
             except ACMEProblem as ex:
                 refused = refused or ex
             else:
@@ -136,7 +136,7 @@ class Authorizations:
         why = Problem(ProblemType.UNAUTHORIZED, f"the authorization for {identifier.value} was deactivated", identifier)
 
         def write(c: Connection) -> None:
-            self.terms.of(c, account)
+            self._terms.of(c, account)
             if row.expires_at <= now or not end_authorization(c, row.id, AuthorizationStatus.DEACTIVATED, why):
                 raise _malformed(
                     f"the authorization is {_status_now(c, row, now)}; only a pending or valid one ends so"
@@ -172,7 +172,7 @@ class Authorizations:
         }
 
         def write(c: Connection) -> bool:
-            self.terms.of(c, account)
+            self._terms.of(c, account)
             if not acme_authorizations.accept(c, row.id, challenge.value, now):
                 return False
             jobs.queue(c, VALIDATION_JOB, str(row.id), "{}", now)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pkiconf.acme.accounts import Accounts
 from pkiconf.acme.authorizations import Authorizations
 from pkiconf.acme.bindings import Bindings
+from pkiconf.acme.context import AccountTerms
 from pkiconf.acme.nonces import Nonces
 from pkiconf.acme.orders import Orders
 from pkiconf.acme.policies import Policies
@@ -35,15 +36,16 @@ class ACME:
 
 
 def make_acme(parts: Parts, pipeline: Pipeline, revocations: Revocations, network: Network) -> ACME:
-    authorizations = Authorizations(parts)
+    terms = AccountTerms()
+    authorizations = Authorizations(parts, terms)
     return ACME(
         policies=Policies(parts),
         bindings=Bindings(parts),
         accounts=Accounts(parts),
-        orders=Orders(parts, pipeline, authorizations),
+        orders=Orders(parts, pipeline, authorizations, terms),
         authorizations=authorizations,
         validations=Validations(parts, network),
-        revocations=ACMERevocations(parts, revocations),
+        revocations=ACMERevocations(parts, revocations, terms),
         renewals=Renewals(parts),
         nonces=Nonces(parts, open_ledger(parts.db, read_boot_id())),
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pkiconf.acme.credentials import DIRECTORY_PATH, Credentials, Telling
+from pkiconf.acme.credentials import Credentials, Telling
 from pkiconf.entropy import Entropy
 from pkiconf.errors import Refused
 from pkiconf.issuance.issuer import load_settings
 from pkiconf.issuance.parts import Parts
+from pkiconf.model.acme_urls import URLs
 from pkiconf.model.secret import Secret
 from pkiconf.signing.keyring import Sealed, binding_identity
 from pkiconf.spec.acme import HMAC_KEY_OCTETS, BindingSpec, encode_hmac_key
@@ -41,7 +42,7 @@ def fresh_key(parts: Parts, address: str, wish: BindingSpec, key: Secret | None,
         raise nowhere_to_tell(address)
     key_id, octets = parts.entropy.token(_KEY_ID_OCTETS).hex(), _random_key(parts.entropy)
     settings = parts.db.read(load_settings)
-    told = Credentials(address, settings.enrolment_url + DIRECTORY_PATH, key_id, encode_hmac_key(octets))
+    told = Credentials(address, URLs(settings.enrolment_url).directory(), key_id, encode_hmac_key(octets))
     sealed = parts.keyring.seal(binding_identity(key_id), octets.reveal())
     telling.keep(told)
     return FreshKey(key_id, sealed, told)

@@ -13,7 +13,6 @@ from pkiconf.model.secret import Secret
 from pkiconf.signing.private_file import alone_with, read_private_file, replace_private_file
 from pkiconf.steps import Step
 
-DIRECTORY_PATH: Final = "/acme/directory"
 _HEADER: Final = b"# pkiconf: external account binding "
 _LARGEST: Final = 1 << 20
 

@@ -8,7 +8,7 @@ from pkiconf.acme.accounts import account_actor
 from pkiconf.acme.authorizations import Authorizations
 from pkiconf.acme.authorizations import view as view_authorization
 from pkiconf.acme.chains import Chains, certificate_chain
-from pkiconf.acme.context import Issuing, check_issuable
+from pkiconf.acme.context import AccountTerms, Issuing, check_issuable
 from pkiconf.acme.finalize import Finalization
 from pkiconf.acme.limits import check_order_limits
 from pkiconf.acme.names import make_name
@@ -42,12 +42,12 @@ class Orders:
     """What takes an account is that account's: another one's order is 403 `unauthorized`, an unknown one 404
     `malformed`. `find` and `list` are for operators."""
 
-    def __init__(self, parts: Parts, pipeline: Pipeline, authorizations: Authorizations) -> None:
+    def __init__(self, parts: Parts, pipeline: Pipeline, authorizations: Authorizations, terms: AccountTerms) -> None:
         self._parts = parts
         self._authorizations = authorizations
-        self._terms = authorizations.terms
+        self._terms = terms
         self._chains = Chains()
-        self._finalization = Finalization(parts, pipeline, authorizations.terms)
+        self._finalization = Finalization(parts, pipeline, terms)
 
     def create(self, account: Account, wish: OrderWish) -> Order:
         """A new order; born `ready` when everything is pre-approved or proved already. One commit.

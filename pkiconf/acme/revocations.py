@@ -43,10 +43,10 @@ class _Found:
 
 
 class ACMERevocations:
-    def __init__(self, parts: Parts, revocations: Revocations) -> None:
+    def __init__(self, parts: Parts, revocations: Revocations, terms: AccountTerms) -> None:
         self._parts = parts
         self._revocations = revocations
-        self._terms = AccountTerms()
+        self._terms = terms
 
     def by_account(self, account: Account, certificate: bytes, reason: int | None) -> None:
         """By the account that ordered it, or one that holds valid authorizations for all its names.

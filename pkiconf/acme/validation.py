@@ -30,6 +30,7 @@ from pkiconf.model.acme import (
     Problem,
     ProblemType,
 )
+from pkiconf.model.acme_urls import URLs
 from pkiconf.model.actor import SYSTEM
 from pkiconf.policy import caa
 from pkiconf.policy.acme.terms import CAA_LIFETIME
@@ -132,7 +133,7 @@ class Validations:
         found = self._network.relevant_caa(row.value, task.settings.validation, deadline)
         if isinstance(found, Problem):
             return found
-        account = f"{task.settings.enrolment_url}/acme/acct/{row.account}"
+        account = URLs(task.settings.enrolment_url).account(row.account)
         wish = caa.Wish(task.settings.acme.caa_identities, account, row.accepted or "", bool(row.wildcard))
         why = caa.refusal(found, wish)
         return Problem(ProblemType.CAA, f"CAA records of {row.value} forbid it: {why}") if why else None

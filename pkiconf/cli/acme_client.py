@@ -14,7 +14,7 @@ from pkiconf.cli.context import services
 @click.argument("name", metavar="CLIENT", type=click.Choice(tuple(CLIENTS)))
 @click.option("--policy", metavar="POLICY", help="Begin at this policy's own directory, not at the common one.")
 def client(name: str, policy: str | None) -> None:
-    from pkiconf.endpoints.acme.urls import URLs
+    from pkiconf.model.acme_urls import URLs
 
     with services() as s:
         urls = URLs(s.settings.read().enrolment_url)

@@ -68,10 +68,10 @@ def _summary(s: Services, row: PolicyRow) -> dict[str, Any]:
 
 
 def _directories(s: Services, row: PolicyRow) -> dict[str, str]:
-    from pkiconf.acme.credentials import DIRECTORY_PATH
+    from pkiconf.model.acme_urls import URLs
 
-    base = s.settings.read().enrolment_url
-    return {"directory": base + DIRECTORY_PATH, "own_directory": f"{base}/acme/p/{row.slug}/directory"}
+    urls = URLs(s.settings.read().enrolment_url)
+    return {"directory": urls.directory(), "own_directory": urls.directory(row.slug)}
 
 
 def _shown(value: object) -> object:

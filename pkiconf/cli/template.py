@@ -62,12 +62,14 @@ def show(template: str, as_json: bool) -> None:
 @as_json
 def urls(template: str, as_json: bool) -> None:
     """Print the URLs of the services that a template's certificates and clients use."""
+    from pkiconf.model.acme_urls import URLs
+
     with services() as s:
         view = s.template_lookup.get(template)
         found = s.lookup.get(view.authority).urls
-        base = s.settings.read().enrolment_url
+        acme_urls = URLs(s.settings.read().enrolment_url)
     fields = {"ocsp": found.ocsp, "crl": found.crl, "certificate": found.aia, "chain": found.chain, "cps": found.cps}
-    acme = {"acme": [f"{base}/acme/p/{slug}/directory" for slug in view.acme_policies]} if view.acme_policies else {}
+    acme = {"acme": [acme_urls.directory(slug) for slug in view.acme_policies]} if view.acme_policies else {}
     if as_json:
         print_json({**fields, **acme})
     else:

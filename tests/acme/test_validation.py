@@ -14,7 +14,6 @@ from pkiconf.acme.authorizations import VALIDATION_JOB
 from pkiconf.acme.validation import Task, Validations
 from pkiconf.authority.settings import DeclaredSettings
 from pkiconf.egress.network import Proof
-from pkiconf.endpoints.acme.urls import URLs
 from pkiconf.errors import Unavailable
 from pkiconf.model.acme import (
     Account,
@@ -26,6 +25,7 @@ from pkiconf.model.acme import (
     Problem,
     ProblemType,
 )
+from pkiconf.model.acme_urls import URLs
 from pkiconf.policy.caa import CAARecord
 from pkiconf.spec.settings import Settings
 from pkiconf.steps import Step

@@ -46,7 +46,7 @@ ACME: tuple[Guard, ...] = (
         ("a request comes as application/jose+json", "        _check_media_type(req)\n", ""),
     ),
     *guards(
-        "pkiconf/endpoints/acme/urls.py",
+        "pkiconf/model/acme_urls.py",
         ("tests/endpoints/acme",),
         (
             "a kid is exactly an account's URL",

@@ -15,11 +15,11 @@ from pkiconf.endpoints.acme.door import AccountRequest, Door, KeyRequest
 from pkiconf.endpoints.acme.envelope import read_binding, read_key_change
 from pkiconf.endpoints.acme.payloads import flag_of, is_deactivation, texts_of
 from pkiconf.endpoints.acme.strict import malformed
-from pkiconf.endpoints.acme.urls import is_name
 from pkiconf.endpoints.wsgi import Response
 from pkiconf.errors import Malformed, Refused, UnsupportedAlgorithm
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.acme import Account, AccountKey, ACMEProblem, ProblemType
+from pkiconf.model.acme_urls import is_name
 from pkiconf.policy.keys import check_public_key
 from pkiconf.services import Services
 from pkiconf.store import compromised_keys

@@ -6,9 +6,9 @@ import json
 from typing import Any, Final
 
 from pkiconf.clock import from_epoch
-from pkiconf.endpoints.acme.urls import URLs
 from pkiconf.endpoints.wsgi import Response
 from pkiconf.model.acme import Account, Authorization, AuthorizationStatus, Challenge, Order, OrderStatus, Problem
+from pkiconf.model.acme_urls import URLs
 
 _encode: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 

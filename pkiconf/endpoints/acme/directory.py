@@ -10,10 +10,10 @@ import falcon
 from pkiconf.acme.nonces import Nonces
 from pkiconf.endpoints.acme.answers import send
 from pkiconf.endpoints.acme.door import Door
-from pkiconf.endpoints.acme.urls import URLs, is_name
 from pkiconf.endpoints.acme.whereabouts import Whereabouts
 from pkiconf.endpoints.wsgi import Response
 from pkiconf.errors import NotFound
+from pkiconf.model.acme_urls import URLs, is_name
 from pkiconf.services import Services
 from pkiconf.spec.acme import ACMEPolicySpec
 from pkiconf.spec.settings import Settings

@@ -17,10 +17,10 @@ from pkiconf.acme.nonces import Nonces, OpenNonce
 from pkiconf.endpoints.acme.envelope import JWS, read_jws
 from pkiconf.endpoints.acme.jws import PublicKey, kept_key, read_key
 from pkiconf.endpoints.acme.strict import malformed, parse_object
-from pkiconf.endpoints.acme.urls import URLs
 from pkiconf.endpoints.acme.whereabouts import Whereabouts
 from pkiconf.endpoints.body import read_body
 from pkiconf.model.acme import Account, ACMEProblem, ProblemType
+from pkiconf.model.acme_urls import URLs
 from pkiconf.services import Services
 
 MEDIA_TYPE: Final = "application/jose+json"

@@ -10,10 +10,10 @@ import falcon
 from pkiconf.acme.nonces import Nonces
 from pkiconf.endpoints.acme.answers import add_link
 from pkiconf.endpoints.acme.problems import concerns
-from pkiconf.endpoints.acme.urls import PREFIX
 from pkiconf.endpoints.acme.whereabouts import Whereabouts
 from pkiconf.endpoints.wsgi import Response
 from pkiconf.errors import PkiconfError
+from pkiconf.model.acme_urls import PREFIX
 
 log = logging.getLogger(__name__)
 

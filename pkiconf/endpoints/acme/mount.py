@@ -9,9 +9,9 @@ from pkiconf.endpoints.acme.directory import DirectoryResource, NonceResource
 from pkiconf.endpoints.acme.door import Door
 from pkiconf.endpoints.acme.headers import ACMEHeaders
 from pkiconf.endpoints.acme.orders import FinalizeResource, NewOrderResource, OrderResource
-from pkiconf.endpoints.acme.urls import PREFIX
 from pkiconf.endpoints.acme.whereabouts import Whereabouts
 from pkiconf.endpoints.wsgi import App
+from pkiconf.model.acme_urls import PREFIX
 from pkiconf.services import Services
 
 

@@ -11,10 +11,10 @@ from pkiconf.endpoints.acme.answers import send_order
 from pkiconf.endpoints.acme.door import Door
 from pkiconf.endpoints.acme.payloads import moment_of, octets_of, text_of
 from pkiconf.endpoints.acme.strict import malformed
-from pkiconf.endpoints.acme.urls import is_name
 from pkiconf.endpoints.wsgi import Response
 from pkiconf.errors import NotFound
 from pkiconf.model.acme import OrderWish
+from pkiconf.model.acme_urls import is_name
 from pkiconf.policy.acme import parse_identifiers
 from pkiconf.services import Services
 

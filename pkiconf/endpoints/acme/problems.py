@@ -12,7 +12,6 @@ import falcon
 
 from pkiconf.endpoints.acme.answers import add_link, problem_record
 from pkiconf.endpoints.acme.jws import SIGNATURE_ALGORITHMS
-from pkiconf.endpoints.acme.urls import PREFIX, URLs
 from pkiconf.endpoints.wsgi import Response
 from pkiconf.errors import (
     Conflict,
@@ -26,6 +25,7 @@ from pkiconf.errors import (
     Unverified,
 )
 from pkiconf.model.acme import ACMEProblem, Problem, ProblemType
+from pkiconf.model.acme_urls import PREFIX, URLs
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from pkiconf.endpoints.acme.urls import URLs
 from pkiconf.issuance.issuer import load_settings
 from pkiconf.issuance.parts import Parts
+from pkiconf.model.acme_urls import URLs
 from pkiconf.spec.settings import Settings
 
 _KEPT: Final = 1.0
