@@ -80,10 +80,12 @@ class Wanted:
 class RequestState(StrEnum):
     SUBMITTED = "submitted"  # being judged: never stored
     PENDING = "pending"
+    AWAITING_CLAIM = "awaiting_claim"  # approved without a key: whoever it is for has a link, and brings one
     APPROVED = "approved"  # signing is under way, or was interrupted and will be resumed
     ISSUED = "issued"
     DECLINED = "declined"
     REJECTED = "rejected"  # policy said no at signing; it may not be signed again
+    EXPIRED = "expired"  # nobody claimed it in time; it may be sent again
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,9 @@ class Proof:
     wanted names with `allowed`. `consume` is called with the connection of the transaction that reserves the
     certificate (or records the request that waits for a person): it marks what is good for once as used by this
     transaction id, and raises Conflict when another request took it; it touches only the database and may run again.
-    `after_issue` names what has to be told before the certificate is handed out.
+    `after_issue` names what has to be told before the certificate is handed out. `request_id` is the pre-approved
+    request that a challenge was made for: `consume` moves it from awaiting_claim to approved, the transaction records
+    it, and the complete certificate makes it issued.
     """
 
     method: ProofMethod
@@ -129,3 +131,4 @@ class Proof:
     allowed: BoundNames | None = None
     consume: Callable[[Any], None] | None = None
     after_issue: str | None = None
+    request_id: int | None = None

@@ -24,6 +24,9 @@ class RequestEvent(StrEnum):
     DECLINE = "be declined"
     REJECT = "be rejected"
     GIVE_BACK = "be given back"  # it is certain that nothing was signed
+    OFFER = "be offered to be claimed"
+    CLAIM = "be claimed"
+    EXPIRE = "expire"
 
 
 REQUEST_MOVES: Final[Moves[RequestState, RequestEvent]] = MappingProxyType(
@@ -37,6 +40,15 @@ REQUEST_MOVES: Final[Moves[RequestState, RequestEvent]] = MappingProxyType(
         (RequestState.APPROVED, RequestEvent.COMPLETE): RequestState.ISSUED,
         (RequestState.APPROVED, RequestEvent.REJECT): RequestState.REJECTED,
         (RequestState.APPROVED, RequestEvent.GIVE_BACK): RequestState.PENDING,
+        # Without a key: what is approved waits for whom it is for.
+        (RequestState.SUBMITTED, RequestEvent.OFFER): RequestState.AWAITING_CLAIM,
+        (RequestState.PENDING, RequestEvent.OFFER): RequestState.AWAITING_CLAIM,
+        (RequestState.AWAITING_CLAIM, RequestEvent.OFFER): RequestState.AWAITING_CLAIM,
+        (RequestState.AWAITING_CLAIM, RequestEvent.CLAIM): RequestState.APPROVED,
+        (RequestState.AWAITING_CLAIM, RequestEvent.DECLINE): RequestState.DECLINED,
+        (RequestState.AWAITING_CLAIM, RequestEvent.EXPIRE): RequestState.EXPIRED,
+        (RequestState.EXPIRED, RequestEvent.OFFER): RequestState.AWAITING_CLAIM,
+        (RequestState.EXPIRED, RequestEvent.DECLINE): RequestState.DECLINED,
     }
 )
 

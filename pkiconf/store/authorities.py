@@ -99,6 +99,10 @@ _DELETE = (
     "DELETE FROM certificate WHERE issuer_id IN (SELECT id FROM issuer WHERE authority_id = :id)",
     "DELETE FROM approval WHERE request_id IN (SELECT r.id FROM request r JOIN template t ON t.id = r.template_id"
     " WHERE t.authority_id = :id)",
+    "DELETE FROM mail WHERE request_id IN (SELECT r.id FROM request r JOIN template t ON t.id = r.template_id"
+    " WHERE t.authority_id = :id)",
+    "DELETE FROM enrolment_grant WHERE request_id IN (SELECT r.id FROM request r"
+    " JOIN template t ON t.id = r.template_id WHERE t.authority_id = :id)",
     "DELETE FROM request WHERE template_id IN (SELECT id FROM template WHERE authority_id = :id)",
     "DELETE FROM acme_order_authorization WHERE order_id IN (SELECT o.id FROM acme_order o"
     " JOIN template t ON t.id = o.template_id WHERE t.authority_id = :id)",

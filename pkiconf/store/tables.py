@@ -288,7 +288,7 @@ request = Table(
     _id(),
     _reference("template_id", "template.id"),
     Column("state", Text, nullable=False),
-    Column("csr", LargeBinary, nullable=False),
+    Column("csr", LargeBinary, nullable=False),  # empty: without a key, see enrolment_grant
     Column("subject", Text, nullable=False),  # for lists: RFC 4514 text
     Column("names", Text, nullable=False),  # for lists and --filter: JSON array of kind:value
     Column("overrides", Text),  # JSON, recorded at signing
@@ -551,6 +551,37 @@ scep_transaction = Table(  # RFC 8894 §2.8: one answer for one transaction, how
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("template_id", "transaction_id"),
     Index("ix_scep_transaction_request_id", "request_id"),
+    **_NEVER_REUSED,
+)
+
+enrolment_grant = Table(  # what a request without a key was approved for: whoever claims it brings the key
+    "enrolment_grant",
+    metadata,
+    Column("request_id", BigInteger, ForeignKey("request.id"), primary_key=True, autoincrement=False),
+    Column("subject", LargeBinary, nullable=False),  # DER: exactly this
+    Column("validity", Text),  # JSON: days, not_before, not_after; NULL for the template's
+    Column("email", Text),  # who is told; NULL where the operator hands it over
+    Column("deliver", Text, nullable=False),  # claim | apple
+    Column("token_sha256", LargeBinary, unique=True),  # of the link's token; NULL until it is approved
+    Column("token_number", Integer, nullable=False, server_default="0"),  # how many links there were
+    Column("expires_at", BigInteger),  # of the link; NULL until it is approved
+    Column("fetched_at", BigInteger),  # when the link's profile was fetched first
+    Column("fetches", Integer, nullable=False, server_default="0"),
+    Index("ix_enrolment_grant_expires_at", "expires_at"),
+)
+
+mail = Table(  # the outbox: who is to be told of which link; the text is made, and the token derived, when it is sent
+    "mail",
+    metadata,
+    _id(),
+    _reference("request_id", "request.id"),
+    Column("token_number", Integer, nullable=False),  # of the link that it tells: a later one makes it void
+    Column("recipient", Text, nullable=False),
+    Column("state", Text, nullable=False),  # queued | sent | failed | void
+    Column("error", Text),  # what the mail server said last
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Index("ix_mail_request_id", "request_id"),
     **_NEVER_REUSED,
 )
 

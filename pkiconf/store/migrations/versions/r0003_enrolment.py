@@ -89,3 +89,35 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_scep_transaction_request_id", "scep_transaction", ["request_id"])
+    op.create_table(
+        "enrolment_grant",
+        sa.Column("request_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("subject", sa.LargeBinary(), nullable=False),
+        sa.Column("validity", sa.Text(), nullable=True),
+        sa.Column("email", sa.Text(), nullable=True),
+        sa.Column("deliver", sa.Text(), nullable=False),
+        sa.Column("token_sha256", sa.LargeBinary(), nullable=True),
+        sa.Column("token_number", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=True),
+        sa.Column("fetched_at", sa.BigInteger(), nullable=True),
+        sa.Column("fetches", sa.Integer(), server_default="0", nullable=False),
+        sa.ForeignKeyConstraint(["request_id"], ["request.id"], name=op.f("fk_enrolment_grant_request_id")),
+        sa.PrimaryKeyConstraint("request_id", name=op.f("pk_enrolment_grant")),
+        sa.UniqueConstraint("token_sha256", name=op.f("uq_enrolment_grant_token_sha256")),
+    )
+    op.create_index("ix_enrolment_grant_expires_at", "enrolment_grant", ["expires_at"])
+    op.create_table(
+        "mail",
+        sa.Column("id", ID, autoincrement=True, nullable=False),
+        sa.Column("request_id", sa.BigInteger(), nullable=False),
+        sa.Column("token_number", sa.Integer(), nullable=False),
+        sa.Column("recipient", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["request_id"], ["request.id"], name=op.f("fk_mail_request_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_mail")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_mail_request_id", "mail", ["request_id"])
