@@ -15,6 +15,7 @@ from pkiconf.spec.document import Declaration
 from pkiconf.spec.errors import Problem
 from pkiconf.spec.misfits import Advised, Declared
 from pkiconf.spec.nodes import Items, Mapping, Node, Scalar, find, steps, to_data
+from pkiconf.spec.scep import check_passphrase, check_password
 from pkiconf.spec.secrets import SecretSources, reference_text
 from pkiconf.spec.settings import Settings
 from pkiconf.spec.sources import read_beside
@@ -66,7 +67,17 @@ AUTHORITIES = Kind(
     },
     {"key.passphrase": _anything},
 )
-TEMPLATES = Kind("templates", "template", TemplateSpec)
+TEMPLATES = Kind(
+    "templates",
+    "template",
+    TemplateSpec,
+    secrets={
+        "scep.static_passphrase": check_passphrase,  # short for the next
+        "scep.static_passphrase.secret": check_passphrase,
+        "scep.ndes.basic_auth.password": check_password,
+        "scep.intune.client_secret": _anything,
+    },
+)
 ACME_POLICIES = Kind(
     "acme_policies",
     "ACME policy",

@@ -27,7 +27,7 @@ _SINGULAR: Final = MappingProxyType(
     {"authority": AUTHORITIES.key, "template": TEMPLATES.key, "acme_policy": ACME_POLICIES.key}
 )
 _SECRETS: Final = {
-    f"{kind.key}.{path.replace('.*', '')}" for kind in (AUTHORITIES, ACME_POLICIES) for path in kind.secrets
+    f"{kind.key}.{path.replace('.*', '')}" for kind in (AUTHORITIES, TEMPLATES, ACME_POLICIES) for path in kind.secrets
 }
 _DEFAULT: Final = re.compile(r"\.?\s*Default: (.+)$")
 _WORDS: Final = MappingProxyType({str: "text", int: "a whole number", bool: "true or false"})
@@ -109,7 +109,11 @@ def _explanation(path: str, info: FieldInfo) -> Explanation:
     extra = info.json_schema_extra
     section = str(extra.get("rfc", "")) if isinstance(extra, dict) else ""
     inner = next(inner_models(info.annotation), None)
-    kind = "a secret: !env NAME, !file PATH or !vault" if path in _SECRETS else _type_of(info.annotation, info.metadata)
+    kind = (
+        "a secret: !env NAME, !file PATH or !vault"
+        if path in _SECRETS and not inner
+        else _type_of(info.annotation, info.metadata)
+    )
     return Explanation(
         path,
         _DEFAULT.sub("", described) or _sentence(inner),

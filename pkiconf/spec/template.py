@@ -23,6 +23,7 @@ from pkiconf.spec.patterns import (
     NetworkPattern,
     URIPattern,
 )
+from pkiconf.spec.scep import SCEPSpec
 from pkiconf.spec.subject import SubjectSpec
 from pkiconf.spec.values import (
     DurationField,
@@ -212,6 +213,9 @@ class TemplateSpec(Declared):
         None, description="For certificates of authorities only", json_schema_extra=rfc("RFC 5280 §4.2.1.10")
     )
     extensions: ExtensionsSpec = Field(default_factory=ExtensionsSpec, description="What else stands in a certificate")
+    scep: SCEPSpec | None = Field(
+        None, description="Enrolment of devices over SCEP. Default: off", json_schema_extra=rfc("RFC 8894")
+    )
 
     def misfits(self, written: bool) -> Iterator[Misfit]:
         yield from repeated_misfits("allowed_keys", self.allowed_keys or ())
