@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from pkiconf.authority.service_certificates import OCSP, ServiceCertificates
+from pkiconf.authority.service_certificates import ServiceCertificates
 from pkiconf.authority.system_templates import ensure_system_template
 from pkiconf.clock import to_epoch
 from pkiconf.der.certificate import parse_certificate
@@ -130,7 +130,7 @@ class Establisher:
             self._certify(row, spec, wish, actor)
         if wish.cross:
             self._cross_certify(row, spec, wish, actor)
-        self._services.ensure(wish.issuer_id, OCSP)
+        self._services.ensure_wanted(wish.issuer_id)
         self._parts.db.write(Step.JOB_FINISH, lambda c: _end(c, job))
         return True
 

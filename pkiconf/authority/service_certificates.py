@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pkiconf.authority.issuers import make_key
+from pkiconf.authority.purposes import OCSP, PURPOSES, SCEP_RA, TSA, get_purpose
 from pkiconf.authority.system_templates import ensure_system_template
 from pkiconf.clock import from_epoch, to_epoch
 from pkiconf.der.keys import parse_public_key
@@ -34,8 +35,9 @@ from pkiconf.steps import Step
 from pkiconf.store import authorities, certificates, keys, service_certificates
 from pkiconf.store.database import Connection
 
+__all__ = ["OCSP", "ORIGIN", "SCEP_RA", "TSA", "ServiceCertificate", "ServiceCertificates", "ServiceOrigin"]
+
 ORIGIN: Final = "service"
-OCSP: Final = "ocsp"
 
 LOOK_EVERY: Final = timedelta(minutes=1)
 """How often an ageing certificate is compared with what the worker may have made meanwhile."""
@@ -45,17 +47,17 @@ PAUSE: Final = timedelta(seconds=30)
 
 log = logging.getLogger(__name__)
 
-_COMMON_NAMES: Final = {OCSP: "OCSP Responder"}
 _LONGEST_NAME: Final = 64  # RFC 5280, ub-common-name
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceCertificate:
-    """A service's key and certificate. `epoch` is the issuer's status epoch under which it was found good; from
-    `look_at` on there may be a newer one."""
+    """A service's key and certificate. `chain` is what a client needs besides to build the path, without the root;
+    `epoch` the issuer's status epoch under which it was found good; from `look_at` on there may be a newer one."""
 
     id: CertificateID
     der: bytes
+    chain: tuple[bytes, ...]
     spki: bytes
     signer: Signer
     algorithm: SignatureAlgorithm
@@ -113,31 +115,37 @@ class ServiceCertificates:
             self._known[issuer_id, purpose] = found
             return found
 
-    def renew_due(self) -> int:
-        """Make the next certificate for every service whose present one has lived two thirds; how many were made.
+    def ensure_wanted(self, issuer_id: int) -> None:
+        """Those that the declaration asks for, so that no client is kept waiting for the first."""
+        for purpose in self._parts.db.read(lambda c: _wanted(c, authorities.get_issuer(c, issuer_id))):
+            self.ensure(issuer_id, purpose)
 
-        One issuer that cannot make its own does not keep the others from theirs: its error is raised at the end.
+    def renew_due(self) -> int:
+        """Make the next certificate for every wanted service whose present one has lived two thirds, or that has none;
+        how many were made.
+
+        One that cannot be made does not keep the others from theirs: its error is raised at the end.
         """
         made, failed = 0, None
-        for issuer_id, ends in self._parts.db.read(_serving_issuers):
+        for issuer_id, purpose, ends in self._parts.db.read(_wanted_services):
             try:
-                made += self._renew(issuer_id, ends)
+                made += self._renew(issuer_id, purpose, ends)
             except PkiconfError as ex:
                 failed = ex
         if failed is not None:
             raise failed
         return made
 
-    def _renew(self, issuer_id: int, issuer_ends: datetime) -> bool:
+    def _renew(self, issuer_id: int, purpose: str, issuer_ends: datetime) -> bool:
         now = self._parts.now()
         if issuer_ends <= now:
             return False  # nothing below it can be valid any more
         with self._making:
-            found = self._find(issuer_id, OCSP)
+            found = self._find(issuer_id, purpose)
             # One that lasts as long as its issuer cannot be followed by a longer one.
             if found is not None and (now < found.renew_at or found.not_after >= issuer_ends):
                 return False
-            self._known[issuer_id, OCSP] = self._make(issuer_id, OCSP)
+            self._known[issuer_id, purpose] = self._make(issuer_id, purpose)
             return True
 
     def _find(self, issuer_id: int, purpose: str) -> ServiceCertificate | None:
@@ -180,6 +188,7 @@ class ServiceCertificates:
         return ServiceCertificate(
             id=identity,
             der=outcome.der,
+            chain=outcome.chain,
             spki=key.spki,
             signer=signer,
             algorithm=get_signature_algorithm(algorithm, fitting),
@@ -192,10 +201,10 @@ class ServiceCertificates:
     def _make(self, issuer_id: int, purpose: str) -> ServiceCertificate:
         issuer, authority, ends = self._parts.db.read(lambda c: _rows(c, issuer_id))
         if ends <= self._parts.now():
-            # Anybody can ask an ended issuer's responder: each question would leave a key behind.
+            # Anybody can ask a service of an ended issuer: each question would leave a key behind.
             raise SigningUnavailable(f"generation {issuer.generation} of authority {authority.name!r} has ended")
         spec = authority_spec(authority)
-        new = make_key(self._parts, spec.service_certificates.key.algorithm)
+        new = make_key(self._parts, get_purpose(purpose).key(spec))
         template = service_template(purpose, spec)
         now = to_epoch(self._parts.now())
 
@@ -233,7 +242,8 @@ class ServiceCertificates:
 
 def _subject(issuer: Name, authority: str, purpose: str) -> Name:
     """Beside the authority in the directory, so that name constraints which allow it allow its services."""
-    common_name = f"{(issuer.values(COMMON_NAME) or (authority,))[0]} {_COMMON_NAMES[purpose]}"[:_LONGEST_NAME]
+    name = (issuer.values(COMMON_NAME) or (authority,))[0]
+    common_name = f"{name} {get_purpose(purpose).common_name}"[:_LONGEST_NAME]
     others = tuple(rdn for rdn in issuer.rdns if all(attribute.oid != COMMON_NAME for attribute in rdn))
     return Name((*others, (Attribute(COMMON_NAME, common_name),)))
 
@@ -254,8 +264,20 @@ def _drop(c: Connection, row_id: int, key_id: int) -> None:
     keys.delete_key(c, key_id)
 
 
-def _serving_issuers(c: Connection) -> tuple[tuple[int, datetime], ...]:
-    """Issuers and the ends of their certificates."""
-    rows = [row for row in authorities.list_issuers(c) if row.state in ("active", "retiring")]
-    found = ((row.id, authorities.find_ca_certificate(c, row.id)) for row in rows)
-    return tuple((issuer_id, from_epoch(own.not_after)) for issuer_id, own in found if own is not None)
+def _wanted_services(c: Connection) -> list[tuple[int, str, datetime]]:
+    """Issuers, the purposes that each is to have a certificate for, and the ends of the issuers' own."""
+    found = []
+    for issuer in authorities.list_issuers(c):
+        own = authorities.find_ca_certificate(c, issuer.id) if issuer.state in ("active", "retiring") else None
+        if own is not None:
+            found += [(issuer.id, purpose, from_epoch(own.not_after)) for purpose in _wanted(c, issuer)]
+    return found
+
+
+def _wanted(c: Connection, issuer: authorities.IssuerRow) -> list[str]:
+    """An old generation answers about what it signed, and does nothing else any more."""
+    if issuer.state == "retiring":
+        return [OCSP]
+    row = authorities.get_authority(c, issuer.authority_id)
+    spec = authority_spec(row)
+    return [purpose.name for purpose in PURPOSES.values() if purpose.is_wanted(c, row, spec)]

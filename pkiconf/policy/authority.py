@@ -17,8 +17,14 @@ SUBORDINATE_VALIDITY: Final = "5y"
 
 CA_TEMPLATE: Final = "certificate-authority"
 
-# purpose → the starter its template comes from
-_SERVICES: Final[Mapping[str, str]] = {"ocsp": "ocsp-signing", "tsa": "timestamping", "tls": "web-server"}
+# purpose → the starter its template comes from, and what differs from it
+_SERVICES: Final[Mapping[str, tuple[str, Fields]]] = {
+    "ocsp": ("ocsp-signing", {}),
+    "tsa": ("timestamping", {}),
+    # Signs and deciphers (RFC 8894 §2.2), and is no client or server of anything.
+    "scep_ra": ("device", {"extended_key_usage": {"critical": False, "values": []}}),
+    "tls": ("web-server", {}),
+}
 
 _KEY_PARAMETERS: Final[Mapping[str, Fields]] = {
     "rsa": {"size": 3072},
@@ -115,17 +121,19 @@ def ca_overrides(spec: AuthoritySpec) -> Overrides:
 
 
 def service_template(purpose: str, spec: AuthoritySpec) -> TemplateSpec:
-    """The template of a certificate that an authority issues to one of its own services: `ocsp`, `tsa` or `tls`."""
-    starter = _SERVICES.get(purpose)
-    if starter is None:
+    """The template of a certificate that an authority issues to one of its own services: `ocsp`, `tsa`, `scep_ra` or
+    `tls`."""
+    if purpose not in _SERVICES:
         raise Refused(f"no service certificate has purpose {purpose!r}", f"Use one of {', '.join(_SERVICES)}")
+    starter, differences = _SERVICES[purpose]
+    validity = spec.timestamp.validity if purpose == "tsa" else spec.service_certificates.validity
     fields = {
-        **starter_defaults(starter),
-        "name": f"service-{purpose}",
+        **overlay(starter_defaults(starter), differences),
+        "name": f"service-{purpose.replace('_', '-')}",
         "authority": spec.name,
         "starter": starter,
         "description": f"Service certificates ({purpose}) of authority {spec.name}",
-        "validity": str(spec.service_certificates.validity),
+        "validity": str(validity),
     }
     return TemplateSpec.model_validate(fields)
 

@@ -12,6 +12,7 @@ from pkiconf.model.usages import KeyUsage
 from pkiconf.spec.misfits import Declared, Misfit, rfc
 from pkiconf.spec.patterns import DirectorySubtree, DNSSubtree, EmailSubtree, Network, URISubtree
 from pkiconf.spec.subject import SubjectSpec
+from pkiconf.spec.timestamp import TimestampSpec
 from pkiconf.spec.values import (
     HTTPURL,
     DottedOID,
@@ -241,6 +242,7 @@ class AuthoritySpec(Declared):
     service_certificates: ServiceCertificatesSpec = Field(
         default_factory=ServiceCertificatesSpec, description="Keys and certificates of its OCSP and timestamp services"
     )
+    timestamp: TimestampSpec = Field(default_factory=TimestampSpec, description="Timestamps")
     urls: PublicURLs = Field(default_factory=PublicURLs, description="Other URLs inside certificates than ours")
     certificate: InstalledCertificate | None = Field(None, description="Install this (issuer: external, or an import)")
     imported: ImportSpec | None = Field(None, alias="import", description="Its past, if it lived elsewhere before")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pkiconf.errors import Refused
+from pkiconf.model.usages import KeyUsage
 from pkiconf.policy.authority import authority_defaults, ca_overrides, ca_template, levels_below, service_template
 from pkiconf.spec.authority import AuthoritySpec
 
@@ -169,16 +170,22 @@ def test_a_practice_statement_without_a_policy_adds_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("purpose", "usage"), [("ocsp", "OCSPSigning"), ("tsa", "timeStamping"), ("tls", "serverAuth")]
+    ("purpose", "usages"),
+    [("ocsp", ["OCSPSigning"]), ("tsa", ["timeStamping"]), ("scep_ra", []), ("tls", ["serverAuth"])],
 )
 @pytest.mark.row("F51")
-def test_templates_of_service_certificates(purpose: str, usage: str) -> None:
-    made = service_template(purpose, spec({"service_certificates": {"validity": "30d"}}))
-    assert list(made.extended_key_usage.values) == [usage]
+def test_templates_of_service_certificates(purpose: str, usages: list[str]) -> None:
+    made = service_template(
+        purpose, spec({"service_certificates": {"validity": "30d"}, "timestamp": {"validity": "30d"}})
+    )
+    assert list(made.extended_key_usage.values) == usages
+    assert made.extended_key_usage.critical == (purpose == "tsa")
+    assert made.key_usage.critical
+    assert (KeyUsage.KEY_ENCIPHERMENT in made.key_usage.values) == (purpose in ("scep_ra", "tls"))
     assert str(made.validity) == "30d"
     assert made.extensions.ocsp_nocheck == (purpose == "ocsp")
 
 
 def test_a_purpose_that_is_none() -> None:
-    with pytest.raises(Refused, match="Use one of ocsp, tsa, tls"):
+    with pytest.raises(Refused, match="Use one of ocsp, tsa, scep_ra, tls"):
         service_template("coffee", spec())
