@@ -54,7 +54,8 @@ SUBJECT_INFORMATION_ACCESS: Final = "1.3.6.1.5.5.7.1.11"
 TLS_FEATURE: Final = "1.3.6.1.5.5.7.1.24"
 ACME_IDENTIFIER: Final = "1.3.6.1.5.5.7.1.31"  # RFC 8737 §6.1
 OCSP_NOCHECK: Final = "1.3.6.1.5.5.7.48.1.5"
-CT_POISON: Final = "1.3.6.1.4.1.11129.2.4.3"
+CT_POISON: Final = "1.3.6.1.4.1.11129.2.4.3"  # RFC 6962 §3.1
+CT_TIMESTAMPS: Final = "1.3.6.1.4.1.11129.2.4.2"  # RFC 6962 §3.3: the list of SCTs
 MS_TEMPLATE_NAME: Final = "1.3.6.1.4.1.311.20.2"
 
 # Inside extensions

@@ -17,7 +17,14 @@ from pkiconf.model.certificate import CertificateID
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.store.database import Connection
 from pkiconf.store.prepared import Prepared, inserting
-from pkiconf.store.tables import certificate, certificate_name, certificate_signature, certificate_tbs, issuer
+from pkiconf.store.tables import (
+    certificate,
+    certificate_name,
+    certificate_signature,
+    certificate_tbs,
+    issuer,
+    precertificate,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,9 @@ class CertificateRow:
 
 @dataclass(frozen=True, slots=True)
 class NewCertificate:
-    """An intent: what is recorded before the key works. `algorithm` names a signature algorithm of `model.keys`."""
+    """An intent: what is recorded before the key works. `algorithm` names a signature algorithm of `model.keys`.
+
+    `tbs` is the certificate's own; or that of its precertificate, which logs are shown first."""
 
     issuer_id: int
     serial: bytes
@@ -62,6 +71,7 @@ class NewCertificate:
     algorithm: str
     tbs: bytes
     crl_shard: int = 0
+    is_precertificate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +109,7 @@ _RESERVE = Prepared(
     )
 )
 _ADD_TBS = Prepared(inserting(certificate_tbs))
+_ADD_PRECERTIFICATE = Prepared(inserting(precertificate, "signature"))
 _ADD_SIGNATURE = Prepared(inserting(certificate_signature))
 _ADD_NAME = Prepared(inserting(certificate_name, ending="ON CONFLICT DO NOTHING"))
 _COMPLETE = Prepared(
@@ -161,10 +172,19 @@ _STATUS = Prepared(
     .where(*_KEY),
     StatusRow,
 )
+_IS_DISCLOSED = (
+    select(precertificate.c.serial)
+    .where(precertificate.c.issuer_id == certificate.c.issuer_id, precertificate.c.serial == certificate.c.serial)
+    .exists()
+)
 # The status is no parameter: only then may the databases use the index of the rows that have it.
 _RESERVED = Prepared(
     select(certificate)
-    .where(certificate.c.status == literal_column("'reserved'"), certificate.c.lease_until <= bindparam("before"))
+    .where(
+        certificate.c.status == literal_column("'reserved'"),
+        certificate.c.lease_until <= bindparam("before"),
+        ~_IS_DISCLOSED,
+    )
     .order_by(certificate.c.lease_until)
     .limit(bindparam("most")),
     CertificateRow,
@@ -188,7 +208,8 @@ def reserve(c: Connection, new: NewCertificate) -> None:
     }
     if _RESERVE.count(c, values) == 0:
         raise OriginTaken(f"{new.origin_kind} {new.origin_id} has a certificate already")
-    _ADD_TBS.count(c, {"issuer_id": new.issuer_id, "serial": new.serial, "algorithm": new.algorithm, "tbs": new.tbs})
+    add = _ADD_PRECERTIFICATE if new.is_precertificate else _ADD_TBS
+    add.count(c, {"issuer_id": new.issuer_id, "serial": new.serial, "algorithm": new.algorithm, "tbs": new.tbs})
 
 
 def complete(
@@ -339,5 +360,6 @@ def list_by_serial(c: Connection, serial: bytes) -> list[CertificateRow]:
 
 
 def list_reserved(c: Connection, lease_before: int, limit: int = 1000) -> list[CertificateRow]:
-    """Intents whose lease has ended by `lease_before`, the oldest first."""
+    """Intents whose lease has ended by `lease_before`, the oldest first. Those that logs are shown are listed in
+    `precertificates`."""
     return _RESERVED.all(c, {"before": lease_before, "most": limit})

@@ -250,6 +250,30 @@ certificate_signature = Table(  # insert-only; together they are the certificate
     ForeignKeyConstraint(["issuer_id", "serial"], ["certificate.issuer_id", "certificate.serial"]),
 )
 
+precertificate = Table(  # insert-only but for the signature, which comes once; kept with its certificate
+    "precertificate",
+    metadata,
+    Column("issuer_id", BigInteger, nullable=False),
+    Column("serial", LargeBinary, nullable=False),
+    Column("algorithm", Text, nullable=False),  # a name of model.keys, the signature's
+    Column("tbs", LargeBinary, nullable=False),
+    Column("signature", LargeBinary),
+    PrimaryKeyConstraint("issuer_id", "serial"),
+    ForeignKeyConstraint(["issuer_id", "serial"], ["certificate.issuer_id", "certificate.serial"]),
+)
+
+certificate_timestamp = Table(  # insert-only: what logs of certificate transparency promised
+    "certificate_timestamp",
+    metadata,
+    Column("issuer_id", BigInteger, nullable=False),
+    Column("serial", LargeBinary, nullable=False),
+    Column("log_id", LargeBinary, nullable=False),  # SHA-256 of the log's key
+    Column("sct", LargeBinary, nullable=False),  # as RFC 6962 §3.2 writes it
+    Column("received_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("issuer_id", "serial", "log_id"),
+    ForeignKeyConstraint(["issuer_id", "serial"], ["certificate.issuer_id", "certificate.serial"]),
+)
+
 certificate_name = Table(  # searchable names, lower case
     "certificate_name",
     metadata,

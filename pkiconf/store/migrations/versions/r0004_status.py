@@ -2,9 +2,44 @@
 
 from __future__ import annotations
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0004"
 down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Its tables come with what they are for."""
+    _transparency()
+
+
+def _transparency() -> None:
+    """Precertificates and what logs promised for them (RFC 6962)."""
+    op.create_table(
+        "precertificate",
+        sa.Column("issuer_id", sa.BigInteger(), nullable=False),
+        sa.Column("serial", sa.LargeBinary(), nullable=False),
+        sa.Column("algorithm", sa.Text(), nullable=False),
+        sa.Column("tbs", sa.LargeBinary(), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["issuer_id", "serial"],
+            ["certificate.issuer_id", "certificate.serial"],
+            name=op.f("fk_precertificate_issuer_id"),
+        ),
+        sa.PrimaryKeyConstraint("issuer_id", "serial", name=op.f("pk_precertificate")),
+    )
+    op.create_table(
+        "certificate_timestamp",
+        sa.Column("issuer_id", sa.BigInteger(), nullable=False),
+        sa.Column("serial", sa.LargeBinary(), nullable=False),
+        sa.Column("log_id", sa.LargeBinary(), nullable=False),
+        sa.Column("sct", sa.LargeBinary(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["issuer_id", "serial"],
+            ["certificate.issuer_id", "certificate.serial"],
+            name=op.f("fk_certificate_timestamp_issuer_id"),
+        ),
+        sa.PrimaryKeyConstraint("issuer_id", "serial", "log_id", name=op.f("pk_certificate_timestamp")),
+    )
