@@ -45,6 +45,12 @@ _QUEUE = Prepared(
         " RETURNING id"
     )
 )
+_QUEUE_ONCE = Prepared(
+    text(
+        "INSERT INTO job (kind, dedupe, payload, due_at) VALUES (:kind, :dedupe, :payload, :due_at)"
+        " ON CONFLICT (kind, dedupe) DO NOTHING"
+    )
+)
 _CLAIM = Prepared(
     update(job)
     .where(job.c.id == bindparam("this"))
@@ -106,6 +112,11 @@ def queue(c: Connection, kind: str, dedupe: str, payload: str, due_at: int) -> i
     """Have a job done at `due_at` or soon after; one that waits for the same thing takes the new payload and the
     earlier time. The row's id."""
     return int(_QUEUE.scalar(c, {"kind": kind, "dedupe": dedupe, "payload": payload, "due_at": due_at}))
+
+
+def queue_once(c: Connection, kind: str, dedupe: str, payload: str, due_at: int) -> None:
+    """As `queue`, but one that waits for the same thing, or is being done, stays as it is: nobody waits for its row."""
+    _QUEUE_ONCE.count(c, {"kind": kind, "dedupe": dedupe, "payload": payload, "due_at": due_at})
 
 
 def claim(

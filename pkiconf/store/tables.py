@@ -578,6 +578,22 @@ scep_transaction = Table(  # RFC 8894 §2.8: one answer for one transaction, how
     **_NEVER_REUSED,
 )
 
+scep_intune = Table(  # what Intune let in: it is told of the certificate before the device gets it
+    "scep_intune",
+    metadata,
+    _reference("template_id", "template.id"),
+    Column("transaction_id", Text, nullable=False),
+    Column("client", Text, nullable=False),  # tenant/application that Intune was asked as, and may revoke as
+    Column("state", Text, nullable=False),  # untold | told | withdrawn
+    Column("csr", LargeBinary),  # for what is still to be told; NULL afterwards
+    Column("issuer_id", BigInteger),  # with serial: the certificate, when it is known
+    Column("serial", LargeBinary),
+    Column("created_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("template_id", "transaction_id"),
+    Index("ix_scep_intune_serial", "serial"),
+    sqlite_with_rowid=False,
+)
+
 enrolment_grant = Table(  # what a request without a key was approved for: whoever claims it brings the key
     "enrolment_grant",
     metadata,

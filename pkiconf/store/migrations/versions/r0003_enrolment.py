@@ -90,6 +90,21 @@ def upgrade() -> None:
     )
     op.create_index("ix_scep_transaction_request_id", "scep_transaction", ["request_id"])
     op.create_table(
+        "scep_intune",
+        sa.Column("template_id", sa.BigInteger(), nullable=False),
+        sa.Column("transaction_id", sa.Text(), nullable=False),
+        sa.Column("client", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("csr", sa.LargeBinary(), nullable=True),
+        sa.Column("issuer_id", sa.BigInteger(), nullable=True),
+        sa.Column("serial", sa.LargeBinary(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["template_id"], ["template.id"], name=op.f("fk_scep_intune_template_id")),
+        sa.PrimaryKeyConstraint("template_id", "transaction_id", name=op.f("pk_scep_intune")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_scep_intune_serial", "scep_intune", ["serial"])
+    op.create_table(
         "enrolment_grant",
         sa.Column("request_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("subject", sa.LargeBinary(), nullable=False),
