@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from pkiconf.model.durations import Duration
+from pkiconf.model.intune import AUTHORITY_URL, GRAPH_URL, RESOURCE_URL
 from pkiconf.model.secret import Secret
 from pkiconf.spec.misfits import Advised, Declared, Misfit, Said, rfc
 from pkiconf.spec.patterns import Network
@@ -145,6 +147,23 @@ def _tenant(text: str) -> str:
     raise Advised(f"{text[:80]!r} is neither a GUID nor a domain", "Write the tenant's GUID, or its domain")
 
 
+def _service_url(text: str) -> str:
+    """With a slash at its end."""
+    try:
+        parts = urlsplit(text)
+        readable = parts.port is None or parts.port > 0
+    except ValueError:
+        raise Advised(f"{text[:80]!r} is no URL", "Write https://host/") from None
+    if parts.scheme != "https" or not parts.hostname or not readable or not text.isascii() or not text.isprintable():
+        raise Advised(f"{text[:80]!r} is no https URL", "Write https://host/")
+    if parts.username is not None or parts.query or parts.fragment or " " in text:
+        raise Advised(f"{text[:80]!r} holds more than a host and a path", "Write https://host/")
+    return text.rstrip("/") + "/"
+
+
+ServiceURL = Annotated[str, AfterValidator(_service_url), Said("a URL such as https://graph.microsoft.com/")]
+
+
 class IntuneSpec(Declared):
     """The app registration in Entra with which Intune is asked about each request."""
 
@@ -153,6 +172,9 @@ class IntuneSpec(Declared):
     )
     client_id: GUID = Field(description="Application (client) ID")
     client_secret: str = Field(description="A reference: !env, !file, !vault")
+    authority_url: ServiceURL = Field(AUTHORITY_URL, description="Where tokens are given; national clouds have others")
+    graph_url: ServiceURL = Field(GRAPH_URL, description="Microsoft Graph, which says where Intune is")
+    resource_url: ServiceURL = Field(RESOURCE_URL, description="Intune's API, as tokens name it")
 
 
 class AccessListSpec(Declared):
@@ -230,6 +252,10 @@ class SCEPSpec(Declared):
     )
 
     def misfits(self, written: bool) -> Iterator[Misfit]:
+        if self.approval and self.intune is not None:
+            yield Misfit(
+                ("approval", "intune"), "Intune's devices do not wait for a person", "Remove approval, or intune"
+            )
         if written or not self.enabled or self.lets_in:
             return
         yield Misfit(
