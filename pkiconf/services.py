@@ -33,6 +33,7 @@ from pkiconf.revocation.crl import CRLs
 from pkiconf.revocation.ocsp import OCSPResponder
 from pkiconf.revocation.revoke import Revocations
 from pkiconf.revocation.whereabouts import WhereaboutsLookup
+from pkiconf.scep.bag import SCEP, make_scep
 from pkiconf.store.sealer import Sealer
 
 
@@ -59,6 +60,7 @@ class Services:
     whereabouts: WhereaboutsLookup
     sealer: Sealer
     acme: ACME
+    scep: SCEP
 
 
 def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes], network: Network) -> Services:
@@ -97,4 +99,5 @@ def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes], netwo
         whereabouts=WhereaboutsLookup(parts),
         sealer=Sealer(parts.db, parts.audit, sign_checkpoint, parts.state),
         acme=make_acme(parts, pipeline, revocations, network),
+        scep=make_scep(parts),
     )

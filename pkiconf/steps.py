@@ -45,12 +45,17 @@ class Step(StrEnum):
     # ACME
     ACME_POLICY_WRITE = "acme.policy-write"
     ACME_BINDING_WRITE = "acme.binding-write"
-    ACME_CREDENTIALS_FILE = "acme.credentials-file"
     ACME_ACCOUNT_WRITE = "acme.account-write"
     ACME_ORDER_CREATE = "acme.order-create"
     ACME_ORDER_WRITE = "acme.order-write"
     ACME_CHALLENGE_ACCEPT = "acme.challenge-accept"
     ACME_VALIDATED = "acme.validated"
+    # SCEP
+    SCEP_SECRET_WRITE = "scep.secret-write"  # noqa: S105
+    SCEP_CHALLENGE_CREATE = "scep.challenge-create"
+    SCEP_TRIES = "scep.tries"
+    # what is told once
+    CREDENTIALS_FILE = "credentials.file"
     # reconciler
     APPLY_LEASE = "apply.lease"
     APPLY_RECORD = "apply.record"

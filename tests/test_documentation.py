@@ -13,7 +13,7 @@ import pytest
 
 from docs import clients as client_pages
 from docs.reference.pages import FOLDER, commands, pages
-from pkiconf.acme.credentials import CredentialFile
+from pkiconf.authority.telling import CredentialFile
 from pkiconf.model.usages import EXTENDED_KEY_USAGES
 from pkiconf.reconciler.apply import apply_plan
 from pkiconf.reconciler.observe import load_plan

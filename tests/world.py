@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pkiconf.acme.credentials import Telling
 from pkiconf.authority.declared import DeclaredAuthority
+from pkiconf.authority.telling import Telling
 from pkiconf.clock import SetClock
 from pkiconf.entropy import SystemEntropy
 from pkiconf.issuance.parts import Parts

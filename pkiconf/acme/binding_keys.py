@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pkiconf.acme.credentials import Credentials, Telling
+from pkiconf.acme.credentials import Credentials
+from pkiconf.authority.telling import Telling, nowhere_to_tell
 from pkiconf.entropy import Entropy
 from pkiconf.errors import Refused
 from pkiconf.issuance.issuer import load_settings
@@ -46,13 +47,6 @@ def fresh_key(parts: Parts, address: str, wish: BindingSpec, key: Secret | None,
     sealed = parts.keyring.seal(binding_identity(key_id), octets.reveal())
     telling.keep(told)
     return FreshKey(key_id, sealed, told)
-
-
-def nowhere_to_tell(*addresses: str) -> Refused:
-    return Refused(
-        f"the credentials of {', '.join(addresses)} would be told once, and there is nowhere to tell them",
-        "Run apply on a terminal or with --secrets-file FILE, or declare write_to: FILE",
-    )
 
 
 def _random_key(entropy: Entropy) -> Secret:

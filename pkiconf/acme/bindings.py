@@ -18,8 +18,8 @@ from pkiconf.acme.binding_rows import (
     get_policy,
     has_expired,
 )
-from pkiconf.acme.credentials import Telling
 from pkiconf.authority.declared import Guard, canonical, digest, unguarded
+from pkiconf.authority.telling import Telling
 from pkiconf.clock import to_epoch
 from pkiconf.errors import Refused
 from pkiconf.issuance.parts import Parts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pkiconf.authority.declared import Guard, canonical, digest, unguarded
@@ -22,6 +22,14 @@ from pkiconf.store.templates import TemplateRow
 
 _SHOWN: Final = 10
 
+Also = Callable[[Connection, int], None]
+"""What is written with a template, in its transaction: called with its id. Touches only the database, and may run
+again."""
+
+
+def nothing_else(c: Connection, template_id: int) -> None:
+    """For templates without secrets."""
+
 
 class Templates:
     """Every method takes the actor, and a guard that runs first in its transaction; `generation` is the row version
@@ -31,9 +39,17 @@ class Templates:
         self._parts = parts
 
     def create(
-        self, authority: str, name: str, spec: Mapping[str, Any], owner: str, actor: Actor, guard: Guard = unguarded
+        self,
+        authority: str,
+        name: str,
+        spec: Mapping[str, Any],
+        owner: str,
+        actor: Actor,
+        guard: Guard = unguarded,
+        *,
+        also: Also = nothing_else,
     ) -> None:
-        """A new template with its first version; `spec` is whole and JSON-able.
+        """A new template with its first version; `spec` is whole and JSON-able, with marks in the places of secrets.
 
         Raises NotFound for an unknown authority, Conflict when the name is taken or was destroyed.
         """
@@ -47,10 +63,11 @@ class Templates:
             above = authorities.get_authority_by_name(c, authority)
             if templates.find_template(c, above.id, name) is not None:
                 raise Conflict(f"template {authority}/{name} exists already", "Plan again")
-            templates.add_template(
+            number = templates.add_template(
                 c, slug=slugs.claim_slug(c, f"template/{above.slug}", name, address), authority_id=above.id, name=name,
                 owner=owner, spec=text, spec_digest=digest(text), created_at=now,
             )  # fmt: skip
+            also(c, number)
             self._parts.record(c, actor, "template.create", address, {"spec": digest(text)})
 
         self._parts.db.write(Step.TEMPLATE_WRITE, write)
@@ -66,6 +83,7 @@ class Templates:
         guard: Guard = unguarded,
         *,
         former_name: str | None = None,
+        also: Also = nothing_else,
     ) -> None:
         """Write a changed declaration, under another name if `former_name` is given; a retired template comes back.
 
@@ -85,6 +103,7 @@ class Templates:
                 c, row.id, generation, name=name, owner=owner, lifecycle="active", spec=text, spec_digest=digest(text)
             )
             templates.add_template_version(c, row.id, text, digest(text), now)
+            also(c, row.id)
             self._parts.record(c, actor, "template.update", address, {"spec": digest(text)})
 
         self._parts.db.write(Step.TEMPLATE_WRITE, write)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pkiconf.acme.binding_rows import BindingView
-    from pkiconf.acme.credentials import Telling
+    from pkiconf.authority.telling import Telling
 
 _COLUMNS = ("policy", "name", "state", "accounts", "expires", "key_id", "owner")
 _write_to = click.option(
@@ -126,7 +126,7 @@ def delete(binding: tuple[str, str]) -> None:
 
 
 def _telling(policy: str, name: str, write_to: Path | None) -> Telling:
-    from pkiconf.acme.credentials import CredentialFile
+    from pkiconf.authority.telling import CredentialFile
     from pkiconf.errors import Refused
 
     telling = CredentialFile(write_to) if write_to is not None else telling_for(None)

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from pkiconf.acme.credentials import Credentials, Telling
+    from pkiconf.authority.telling import Telling, Told
 
 
 class TerminalTelling:
     """Shows them after they have become valid; what nobody sees is not kept anywhere."""
 
-    def keep(self, told: Credentials) -> None:
+    def keep(self, told: Told) -> None:
         """Nothing outlives a terminal."""
 
-    def show(self, told: Credentials) -> None:
+    def show(self, told: Told) -> None:
         click.echo(f"\n{told.render().decode()}")
 
 
 def telling_for(file: Path | None) -> Telling | None:
     """The file, else the terminal that this command writes to; None where there is neither: a pipe or a log would keep
     what should be told once."""
-    from pkiconf.acme.credentials import CredentialFile
+    from pkiconf.authority.telling import CredentialFile
 
     if file is not None:
         return CredentialFile(file, add=True)

@@ -77,6 +77,9 @@ class Action(StrEnum):
     ACME_CHALLENGE_RESPOND = "acme-authorization.respond"
     ACME_VALIDATE = "acme-authorization.validate"
 
+    SCEP_CHALLENGE_CREATE = "template.scep-challenge"
+    SCEP_PASSPHRASE_ROTATE = "template.scep-passphrase"  # noqa: S105
+
     KEYSTORE_REKEY = "keystore.rekey"
     AUDIT_READ = "audit.read"
     AUDIT_SEAL = "audit.seal"
@@ -98,6 +101,7 @@ _NEEDS_A_PERSON: Final = frozenset(
         Action.TEMPLATE_DELETE,
         Action.ACME_POLICY_RETIRE,
         Action.ACME_BINDING_DELETE,
+        Action.SCEP_PASSPHRASE_ROTATE,
         Action.REQUEST_SIGN,
         Action.REQUEST_DECLINE,
         Action.CERTIFICATE_HOLD,
@@ -127,6 +131,8 @@ MAY: Final[Mapping[str, frozenset[Action]]] = MappingProxyType(
                 Action.CERTIFICATE_REVOKE,
             }
         ),
+        # Whoever may open a template's page of challenges, for that template.
+        "ndes": frozenset({Action.SCEP_CHALLENGE_CREATE}),
     }
 )
 """Actor kind → what it may do, to any address. A kind that has no row may do nothing."""

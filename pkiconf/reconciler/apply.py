@@ -8,8 +8,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from pkiconf.acme.binding_keys import nowhere_to_tell
-from pkiconf.acme.credentials import Telling
+from pkiconf.authority.telling import Telling, nowhere_to_tell
 from pkiconf.clock import to_epoch
 from pkiconf.errors import PkiconfError, Refused
 from pkiconf.model.actor import Actor

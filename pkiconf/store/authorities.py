@@ -99,6 +99,12 @@ _DELETE = (
     "DELETE FROM certificate_signature WHERE issuer_id IN (SELECT id FROM issuer WHERE authority_id = :id)",
     "DELETE FROM certificate_tbs WHERE issuer_id IN (SELECT id FROM issuer WHERE authority_id = :id)",
     "DELETE FROM certificate WHERE issuer_id IN (SELECT id FROM issuer WHERE authority_id = :id)",
+    "DELETE FROM sealed_secret WHERE name IN (SELECT s.sealed_as FROM scep_secret s"
+    " JOIN template t ON t.id = s.template_id WHERE t.authority_id = :id)",
+    "DELETE FROM scep_secret WHERE template_id IN (SELECT id FROM template WHERE authority_id = :id)",
+    "DELETE FROM scep_challenge WHERE template_id IN (SELECT id FROM template WHERE authority_id = :id)",
+    "DELETE FROM scep_tries WHERE template_id IN (SELECT id FROM template WHERE authority_id = :id)",
+    "DELETE FROM scep_transaction WHERE template_id IN (SELECT id FROM template WHERE authority_id = :id)",
     "DELETE FROM approval WHERE request_id IN (SELECT r.id FROM request r JOIN template t ON t.id = r.template_id"
     " WHERE t.authority_id = :id)",
     "DELETE FROM mail WHERE request_id IN (SELECT r.id FROM request r JOIN template t ON t.id = r.template_id"

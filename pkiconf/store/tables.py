@@ -514,13 +514,14 @@ acme_nonce_epoch = Table(
     prefixes=["UNLOGGED"],
 )
 
-scep_secret = Table(  # what a template's SCEP is declared with and comparing is enough for; the old ones stay
+scep_secret = Table(  # what a template's SCEP is declared with; the old ones stay
     "scep_secret",
     metadata,
     _id(),
     _reference("template_id", "template.id"),
-    Column("kind", Text, nullable=False),  # passphrase | basic_auth
-    Column("digest", LargeBinary, nullable=False),  # HMAC-SHA-256
+    Column("kind", Text, nullable=False),  # passphrase | basic_auth | intune
+    Column("digest", LargeBinary),  # HMAC-SHA-256, where comparing is enough
+    Column("sealed_as", Text),  # the name of its sealed_secret, where it has to be told to others
     Column("created_at", BigInteger, nullable=False),
     Column("until_at", BigInteger),  # NULL: the one that is current
     Index("ix_scep_secret_template_id", "template_id", "kind"),
@@ -542,6 +543,7 @@ scep_challenge = Table(  # one-time challenge passwords; one that was consumed s
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("consumed_at", BigInteger),
+    Column("consumed_by", Text),  # the transaction id
     Index("ix_scep_challenge_expires_at", "expires_at"),
     _partial("ix_scep_challenge_outstanding", "template_id", "expires_at",
              where=Column("consumed_at", BigInteger).is_(None)),

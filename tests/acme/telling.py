@@ -6,6 +6,7 @@ import base64
 from dataclasses import dataclass, field
 
 from pkiconf.acme.credentials import Credentials
+from pkiconf.authority.telling import Told
 
 
 @dataclass
@@ -15,10 +16,12 @@ class Heard:
     kept: list[Credentials] = field(default_factory=list)
     shown: list[Credentials] = field(default_factory=list)
 
-    def keep(self, told: Credentials) -> None:
+    def keep(self, told: Told) -> None:
+        assert isinstance(told, Credentials)
         self.kept.append(told)
 
-    def show(self, told: Credentials) -> None:
+    def show(self, told: Told) -> None:
+        assert isinstance(told, Credentials)
         self.shown.append(told)
 
     @property

@@ -290,7 +290,7 @@ PKI_SCENARIOS = (
     _applying(Step.TEMPLATE_RETIRE),
     _declaring_acme(Step.ACME_POLICY_WRITE),
     _declaring_acme(Step.ACME_BINDING_WRITE, shared=True),
-    _declaring_acme(Step.ACME_CREDENTIALS_FILE),
+    _declaring_acme(Step.CREDENTIALS_FILE),
     _applying(Step.APPLY_LEASE),
     _applying(Step.APPLY_RECORD, shared=True),
     _applying(Step.JOB_FINISH),

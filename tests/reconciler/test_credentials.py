@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pkiconf.acme.credentials import CredentialFile, Credentials
+from pkiconf.acme.credentials import Credentials
+from pkiconf.authority.telling import CredentialFile, Told
 from pkiconf.errors import Conflict, PkiconfError, Refused, Unavailable
 from pkiconf.model.secret import Secret
 from pkiconf.reconciler.apply import Status, apply_plan
@@ -111,10 +112,10 @@ def test_a_terminal_is_told_after_the_commit(installation: Installation) -> None
     order: list[str] = []
 
     class Watching(Heard):
-        def keep(self, told: Credentials) -> None:
+        def keep(self, told: Told) -> None:
             order.append(f"keep {bindings(installation)}")
 
-        def show(self, told: Credentials) -> None:
+        def show(self, told: Told) -> None:
             order.append(f"show {bindings(installation)}")
 
     assert apply(installation, PKI % BINDING, Watching()).exit_code == 0

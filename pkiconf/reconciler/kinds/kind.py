@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Protocol
 
-from pkiconf.acme.credentials import Telling
 from pkiconf.authority.declared import Guard
+from pkiconf.authority.telling import Telling
 from pkiconf.errors import Malformed
 from pkiconf.model.actor import Actor
 from pkiconf.model.secret import Secret

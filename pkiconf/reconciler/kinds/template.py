@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -12,11 +13,13 @@ from pydantic import ValidationError
 from pkiconf.errors import Malformed, Refused, UnsupportedAlgorithm
 from pkiconf.model.durations import Duration
 from pkiconf.model.keys import Hash, get_signature_algorithm
+from pkiconf.model.secret import Secret
 from pkiconf.policy.starters import DEFAULT_STARTER, overlay, starter_defaults, template_defaults
 from pkiconf.policy.template import compile_template
 from pkiconf.reconciler.fields import FieldChange, describe, field_changes
 from pkiconf.reconciler.kinds.authority_key import key_algorithm
 from pkiconf.reconciler.kinds.kind import Act, Declaring, Verdict, View, Wait, problem_of
+from pkiconf.reconciler.kinds.template_scep import declared_scep, declared_secrets, scep_findings, whole_scep
 from pkiconf.reconciler.state import (
     IMPLIED,
     SYSTEM_OWNER,
@@ -47,6 +50,11 @@ class TemplateKind:
             spec = declaration.spec
             explicit = {key: value for key, value in declaration.explicit.items() if key not in _NOT_STORED}
             moved = spec.moved and template_address(*_split(spec.moved, spec.authority))
+            secrets: dict[str, Secret] = dict(declaration.secrets)
+            write_to = None
+            if explicit.get("scep") is not None:
+                explicit["scep"], file = declared_scep(explicit["scep"], secrets, declaring.mark)
+                write_to = Path(declaration.at.file).parent / Path(file).expanduser() if file else None
             yield Desired(
                 template_address(spec.authority, spec.name),
                 explicit,
@@ -54,6 +62,8 @@ class TemplateKind:
                 str(declaration.at),
                 absent=spec.state == "absent",
                 moved_from=moved,
+                secrets=secrets,
+                write_to=write_to,
             )
 
     def imply(self, view: View) -> Iterator[Desired]:
@@ -67,7 +77,7 @@ class TemplateKind:
 
     def create(self, wish: Desired, view: View) -> Spec:
         starter = str(wish.explicit.get("starter", DEFAULT_STARTER))
-        return _named(wish.address, overlay(_starter_spec(starter), wish.explicit))
+        return _named(wish.address, whole_scep(overlay(_starter_spec(starter), wish.explicit)))
 
     def merge(self, wish: Desired, standing: Actual, view: View) -> Spec:
         if wish.owner == IMPLIED:
@@ -77,7 +87,7 @@ class TemplateKind:
         if starter != standing.spec.get("starter"):
             # Another starter is another set of starting values; what it does not speak of stays.
             below = overlay(below, starter_defaults(str(starter)))
-        return _named(wish.address, overlay(below, wish.explicit))
+        return _named(wish.address, whole_scep(overlay(below, wish.explicit)))
 
     def compare(self, wish: Desired, standing: Actual, after: Spec) -> tuple[FieldChange, ...]:
         found = field_changes(standing.spec, after)
@@ -103,6 +113,7 @@ class TemplateKind:
 
     def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]:
         yield from _validity_findings(wish, after, view)
+        yield from (Finding(wish.address, Severity.WARNING, text, wish.at) for text in scep_findings(after, view))
         issuer = view.find_spec(authority_of(wish.address)) or {}
         if (after.get("basic_constraints") or {}).get("ca") and issuer.get("path_length") == 0:
             yield Finding(
@@ -124,13 +135,19 @@ class TemplateKind:
         templates, change = act.services.templates, act.change
         if change.action is Action.RETIRE:
             templates.retire(authority, name, act.precondition, act.actor, act.guard)
-        elif change.action is Action.CREATE:
-            templates.create(authority, name, act.after, change.owner, act.actor, act.guard)
+            return
+        secrets = act.services.scep.secrets.prepare(
+            change.address, change.before, act.after, declared_secrets(act), act.telling
+        )
+        if change.action is Action.CREATE:
+            templates.create(authority, name, act.after, change.owner, act.actor, act.guard, also=secrets.write)
         else:
             former = name_of(change.moved_from) if change.moved_from else None
             templates.update(
-                authority, name, act.after, change.owner, act.precondition, act.actor, act.guard, former_name=former
-            )
+                authority, name, act.after, change.owner, act.precondition, act.actor, act.guard, former_name=former,
+                also=secrets.write,
+            )  # fmt: skip
+        secrets.show()
 
 
 @lru_cache

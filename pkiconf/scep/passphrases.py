@@ -1,0 +1,89 @@
+"""Static passphrases, and the password of the page of challenges: compared by their digests."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from datetime import timedelta
+from typing import Final
+
+from pkiconf.authority.telling import Telling
+from pkiconf.clock import to_epoch
+from pkiconf.entropy import Entropy
+from pkiconf.errors import Refused
+from pkiconf.issuance.parts import Parts
+from pkiconf.model.actor import Actor
+from pkiconf.model.secret import Secret
+from pkiconf.policy.authorization import Action, check_may
+from pkiconf.scep.credentials import ToldPassphrase
+from pkiconf.scep.digests import Purpose, digest_of
+from pkiconf.scep.terms import SCEPTerms, TermsLookup
+from pkiconf.steps import Step
+from pkiconf.store import scep_secrets as store
+from pkiconf.store.database import Connection
+from pkiconf.store.scep_secrets import SecretKind
+
+_OCTETS: Final = 20
+
+
+class Passphrases:
+    def __init__(self, parts: Parts, terms: TermsLookup) -> None:
+        self._parts = parts
+        self._terms = terms
+
+    def find(self, terms: SCEPTerms, presented: str) -> store.SecretRow | None:
+        """The passphrase that this is, if it is one that the template takes now."""
+        return self._find(terms.template_id, SecretKind.PASSPHRASE, Purpose.PASSPHRASE, presented.encode())
+
+    def is_fetcher(self, terms: SCEPTerms, username: str, password: str) -> bool:
+        """Whether these are user name and password of whoever may fetch challenges."""
+        wanted = terms.spec.ndes.basic_auth
+        presented = password.encode("utf-8", "surrogateescape")
+        found = self._find(terms.template_id, SecretKind.BASIC_AUTH, Purpose.BASIC_AUTH, presented)
+        same_name = wanted is not None and hmac.compare_digest(
+            wanted.username.encode(), username.encode("utf-8", "surrogateescape")
+        )
+        return found is not None and same_name
+
+    def rotate(self, template_id: int, actor: Actor, telling: Telling, overlap: timedelta = timedelta(0)) -> None:
+        """Another random passphrase, told once; the one before is accepted for as long as `overlap`.
+
+        Raises NotFound; Refused for one that is declared, and where there is none.
+        """
+        terms = self._terms.get(template_id)
+        check_may(actor, Action.SCEP_PASSPHRASE_ROTATE, terms.address)
+        declared = terms.spec.static_passphrase
+        if declared is None:
+            raise Refused(f"{terms.address} has no static passphrase", "Declare scep.static_passphrase")
+        if declared.secret is not None:
+            raise Refused(
+                f"the static passphrase of {terms.address} is declared",
+                "Change it where its reference leads, and apply; static_passphrase.overlap keeps the one before",
+            )
+        passphrase = random_passphrase(self._parts.entropy)
+        digest = digest_of(self._parts, Purpose.PASSPHRASE, template_id, passphrase.reveal())
+        now = to_epoch(self._parts.now())
+        until = now + int(overlap.total_seconds())
+        told = ToldPassphrase(terms.address, passphrase)
+        telling.keep(told)
+
+        def write(c: Connection) -> None:
+            store.put_secret(
+                c, template_id, SecretKind.PASSPHRASE, digest=digest, sealed_as=None, now=now, former_until=until
+            )
+            details: dict[str, object] = {"former_until": until}
+            self._parts.record(c, actor, Action.SCEP_PASSPHRASE_ROTATE, terms.address, details)
+
+        self._parts.db.write(Step.SCEP_SECRET_WRITE, write)
+        telling.show(told)
+
+    def _find(self, template_id: int, kind: SecretKind, purpose: Purpose, presented: bytes) -> store.SecretRow | None:
+        digest = digest_of(self._parts, purpose, template_id, presented)
+        now = to_epoch(self._parts.now())
+        rows = self._parts.db.look(lambda c: store.list_accepted(c, template_id, kind, now))
+        return next((row for row in rows if hmac.compare_digest(row.digest or b"", digest)), None)
+
+
+def random_passphrase(entropy: Entropy) -> Secret:
+    """160 bits in letters and digits that every client can send and nobody confuses."""
+    return Secret(base64.b32encode(entropy.token(_OCTETS)).lower())

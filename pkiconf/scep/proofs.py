@@ -1,0 +1,119 @@
+"""What lets a first enrolment in (F116): Intune, a one-time challenge, the static passphrase, in this order.
+
+A renewal is proved by the certificate that signed it, which is not judged here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from pkiconf.clock import to_epoch
+from pkiconf.issuance.parts import Parts
+from pkiconf.model.scep import NotProved, Proof, ProofMethod, SCEPRequest
+from pkiconf.policy.scep import names_refusal
+from pkiconf.scep.challenges import MOST_TRIES, Challenge, Challenges
+from pkiconf.scep.passphrases import Passphrases
+from pkiconf.scep.terms import SCEPTerms
+from pkiconf.scep.tries import Tries
+
+_PADDING: Final = "\0\r\n\t "
+"""What some clients send around a challenge (a C string's end, the end of a line)."""
+
+_LONGEST: Final = 16 * 1024
+"""Characters: challenges of Intune have some thousands."""
+
+
+class IntuneCheck(Protocol):
+    def check(self, request: SCEPRequest, terms: SCEPTerms) -> Proof | None:
+        """None where the challenge is not one of Intune's. Raises NotProved; another SCEPFailure or Unavailable when
+        Intune cannot be asked, and then nothing else lets the request in."""
+        ...
+
+
+Check = Callable[[SCEPRequest, SCEPTerms, str], Proof | str]
+"""A proof; or why it is none, for the log: empty where the template takes no such proof."""
+
+
+class Proofs:
+    def __init__(
+        self, parts: Parts, challenges: Challenges, passphrases: Passphrases, intune: IntuneCheck | None = None
+    ) -> None:
+        self._parts = parts
+        self._challenges = challenges
+        self._passphrases = passphrases
+        self._intune = intune
+        self._tries = Tries(parts)
+        self._checks: Final[tuple[Check, ...]] = (self._by_intune, self._by_challenge, self._by_passphrase)
+
+    def check(self, request: SCEPRequest, terms: SCEPTerms) -> Proof:
+        """Why the request may have a certificate. Nothing is consumed before the proof's `consume` is called.
+
+        Raises NotProved: one text for the client, whatever was wrong; the reason is for the log. A wrong challenge
+        counts against the client's address.
+        """
+        challenge = (request.challenge or "").strip(_PADDING)
+        if not challenge:
+            return _without_challenge(terms)
+        if self._tries.are_used_up(terms, request.client_address):
+            raise NotProved(f"too many wrong challenges came from {request.client_address or 'an unknown address'}")
+        try:
+            return self._first_proof(request, terms, challenge)
+        except NotProved:
+            self._tries.record(terms, request.client_address)
+            raise
+
+    def _first_proof(self, request: SCEPRequest, terms: SCEPTerms, challenge: str) -> Proof:
+        if len(challenge) > _LONGEST:
+            raise NotProved(f"the challenge has {len(challenge)} characters")
+        reasons = []
+        for check in self._checks:
+            found = check(request, terms, challenge)
+            if isinstance(found, Proof):
+                return found
+            reasons.append(found)
+        raise NotProved("; ".join(filter(None, reasons)) or "the template takes no challenge")
+
+    def _by_intune(self, request: SCEPRequest, terms: SCEPTerms, challenge: str) -> Proof | str:
+        if terms.spec.intune is None or self._intune is None:
+            return ""
+        return self._intune.check(request, terms) or "it is no challenge of Intune"
+
+    def _by_challenge(self, request: SCEPRequest, terms: SCEPTerms, challenge: str) -> Proof | str:
+        if not terms.spec.takes_challenges:
+            return ""
+        found = self._challenges.find(terms.template_id, challenge)
+        if found is None:
+            return "it is no challenge of this template"
+        state = found.state(to_epoch(self._parts.now()))
+        if state != "unused":
+            return f"challenge {found.row.id} is {state}"
+        wrong = names_refusal(found.bound, request.subject, request.sans) if found.bound is not None else ""
+        if wrong:
+            self._challenges.record_try(found)
+            return f"challenge {found.row.id} is good for other names: {wrong} ({MOST_TRIES} tries)"
+        return self._proof_of(found, request)
+
+    def _proof_of(self, found: Challenge, request: SCEPRequest) -> Proof:
+        return Proof(
+            ProofMethod.CHALLENGE,
+            f"challenge {found.row.id}",
+            found.bound,
+            lambda c: self._challenges.consume(c, found, request.transaction_id),
+        )
+
+    def _by_passphrase(self, request: SCEPRequest, terms: SCEPTerms, challenge: str) -> Proof | str:
+        if terms.spec.static_passphrase is None:
+            return ""
+        found = self._passphrases.find(terms, challenge)
+        if found is None:
+            return "it is not the static passphrase"
+        return Proof(ProofMethod.PASSPHRASE, f"passphrase {found.id}")
+
+
+def _without_challenge(terms: SCEPTerms) -> Proof:
+    if terms.spec.unproved == "approval":
+        return Proof(ProofMethod.APPROVAL, "a person decides")
+    if terms.spec.unproved == "issue":
+        return Proof(ProofMethod.NONE, "the template asks for no proof")
+    raise NotProved("there is no challenge in it")

@@ -1,0 +1,91 @@
+"""What a template lets devices do over SCEP, read from its rows once and kept while they stand."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from pkiconf.errors import NotFound, Refused
+from pkiconf.issuance.parts import Parts
+from pkiconf.policy.scep import Network
+from pkiconf.spec.scep import SCEPSpec
+from pkiconf.spec.template import TemplateSpec
+from pkiconf.store import templates
+from pkiconf.store.database import Connection
+from pkiconf.store.scep_templates import SCEPPlace, find_place, find_place_of
+
+_OFF: Final = SCEPSpec()
+
+
+@dataclass(frozen=True, slots=True)
+class SCEPTerms:
+    """`spec` has every value; the networks are those that enrolment and the page of challenges may be used from, None
+    for anywhere. `enabled` is false also where the template or its authority issues nothing."""
+
+    place: SCEPPlace
+    spec: SCEPSpec
+    enabled: bool
+    enrolment_networks: tuple[Network, ...] | None
+    challenge_networks: tuple[Network, ...] | None
+
+    @property
+    def template_id(self) -> int:
+        return self.place.template_id
+
+    @property
+    def address(self) -> str:
+        """`template/<authority>/<name>`, for the audit."""
+        return self.place.address
+
+
+class TermsLookup:
+    """For all threads of one process: a statement finds out whether what is kept still holds."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._known: dict[int, SCEPTerms] = {}
+
+    def at(self, authority: str, template: str) -> SCEPTerms:
+        """By the slugs of a URL. Raises NotFound for what names no template, Refused where SCEP is off."""
+        # PostgreSQL takes no NUL in a text, not even to look for it.
+        place = None if "\0" in authority + template else self._find(authority, template)
+        if place is None:
+            raise NotFound("there is no such template")
+        terms = self._of(place)
+        if not terms.enabled:
+            raise Refused("SCEP is not enabled for this template")
+        return terms
+
+    def get(self, template_id: int) -> SCEPTerms:
+        """Also where SCEP is off. Raises NotFound."""
+        place = self._parts.db.look(lambda c: find_place_of(c, template_id))
+        if place is None:
+            raise NotFound(f"there is no template {template_id}")
+        return self._of(place)
+
+    def _find(self, authority: str, template: str) -> SCEPPlace | None:
+        return self._parts.db.look(lambda c: find_place(c, authority, template))
+
+    def _of(self, place: SCEPPlace) -> SCEPTerms:
+        known = self._known.get(place.template_id)
+        if known is None or known.place != place:
+            known = self._known[place.template_id] = self._parts.db.look(lambda c: _read(c, place))
+        return known
+
+
+def _read(c: Connection, place: SCEPPlace) -> SCEPTerms:
+    """The row may have changed since `place` was read; the next look finds that out."""
+    template = TemplateSpec.model_validate(json.loads(templates.get_template(c, place.template_id).spec))
+    spec = template.scep or _OFF
+    issues = place.lifecycle == "active" and place.authority_lifecycle != "retired" and template.enabled
+    access = spec.ip_acl
+    networks = None if access.allow is None else tuple(ipaddress.ip_network(text) for text in access.allow)
+    return SCEPTerms(
+        place,
+        spec,
+        spec.enabled and issues,
+        networks if access.applies_to in ("scep", "both") else None,
+        networks if access.applies_to in ("ndes", "both") else None,
+    )
