@@ -13,7 +13,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ClientAddress:
-    """Sets `req.context.client`, text that is an address (or empty for a peer that has none).
+    """Sets `req.context.client`, text that is an address (or empty for a peer that has none), and `req.context.secure`:
+    whether the client spoke TLS, to us or to a trusted proxy that says so in X-Forwarded-Proto.
 
     X-Forwarded-For is read only when the peer is a trusted proxy, from the right, up to the first address that is
     none: what stands further left may have been written by anybody. Headers about client certificates are not read
@@ -25,6 +26,7 @@ class ClientAddress:
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         peer = str(req.env.get("REMOTE_ADDR") or "")
+        req.context.secure = req.env.get("wsgi.url_scheme") == "https" or self._is_forwarded_securely(req, peer)
         if self._trusted:
             peer = self._find(peer, req.get_header("X-Forwarded-For") or "")
         req.context.client = peer
@@ -39,6 +41,13 @@ class ClientAddress:
                 break
             client = before
         return str(client)
+
+    def _is_forwarded_securely(self, req: falcon.Request, peer: str) -> bool:
+        address = parse_address(peer)
+        if address is None or not self._is_trusted(address):
+            return False
+        # Of several proxies the first one has spoken to the client; whoever adds to the list is trusted.
+        return (req.get_header("X-Forwarded-Proto") or "").partition(",")[0].strip().lower() == "https"
 
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)

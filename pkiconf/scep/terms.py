@@ -49,14 +49,20 @@ class TermsLookup:
 
     def at(self, authority: str, template: str) -> SCEPTerms:
         """By the slugs of a URL. Raises NotFound for what names no template, Refused where SCEP is off."""
-        # PostgreSQL takes no NUL in a text, not even to look for it.
-        place = None if "\0" in authority + template else self._find(authority, template)
-        if place is None:
+        terms = self.find(authority, template)
+        if terms is None:
             raise NotFound("there is no such template")
-        terms = self._of(place)
         if not terms.enabled:
             raise Refused("SCEP is not enabled for this template")
         return terms
+
+    def find(self, authority: str, template: str) -> SCEPTerms | None:
+        """By the slugs of a URL, also where SCEP is off."""
+        # PostgreSQL takes no NUL in a text, not even to look for it.
+        if "\0" in authority + template:
+            return None
+        place = self._parts.db.look(lambda c: find_place(c, authority, template))
+        return self._of(place) if place is not None else None
 
     def get(self, template_id: int) -> SCEPTerms:
         """Also where SCEP is off. Raises NotFound."""
@@ -64,9 +70,6 @@ class TermsLookup:
         if place is None:
             raise NotFound(f"there is no template {template_id}")
         return self._of(place)
-
-    def _find(self, authority: str, template: str) -> SCEPPlace | None:
-        return self._parts.db.look(lambda c: find_place(c, authority, template))
 
     def _of(self, place: SCEPPlace) -> SCEPTerms:
         known = self._known.get(place.template_id)
