@@ -54,6 +54,7 @@ class Step(StrEnum):
     SCEP_SECRET_WRITE = "scep.secret-write"  # noqa: S105
     SCEP_CHALLENGE_CREATE = "scep.challenge-create"
     SCEP_TRIES = "scep.tries"
+    INTUNE_WRITE = "scep.intune-write"
     # what is told once
     CREDENTIALS_FILE = "credentials.file"
     # reconciler

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, literal_column, select, text
 
 from pkiconf.errors import Conflict
 from pkiconf.store.database import Connection
@@ -27,7 +27,7 @@ class IntuneState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IntuneRow:
-    """`client` is `tenant/application`; `csr` is there while it is untold; `issuer_id` and `serial` once told."""
+    """`client` is an application's id; `csr` is there while it is untold; `issuer_id` and `serial` once told."""
 
     template_id: int
     transaction_id: str
@@ -67,11 +67,15 @@ _WITHDRAW = Prepared(
 _FIND = Prepared(select(scep_intune).where(*_KEY), IntuneRow)
 _BY_SERIAL = Prepared(
     select(scep_intune).where(
-        scep_intune.c.serial == bindparam("number"),
-        scep_intune.c.client == bindparam("for"),
-        scep_intune.c.state == "told",
+        scep_intune.c.serial == bindparam("number"), scep_intune.c.state == literal_column("'told'")
     ),
     IntuneRow,
+)
+_CERTIFICATE = Prepared(
+    text(
+        "SELECT issuer_id, serial FROM scep_transaction"
+        " WHERE template_id = :of AND transaction_id = :named AND serial IS NOT NULL"
+    )
 )
 
 
@@ -98,6 +102,12 @@ def find(c: Connection, template_id: int, transaction_id: str) -> IntuneRow | No
     return _FIND.find(c, {"of": template_id, "named": transaction_id})
 
 
-def list_told(c: Connection, client: str, serial: bytes) -> list[IntuneRow]:
-    """What a tenant's application was told of under this serial, of whichever issuer."""
-    return _BY_SERIAL.all(c, {"for": client, "number": serial})
+def list_told(c: Connection, serial: bytes) -> list[IntuneRow]:
+    """Of whichever issuer, told to whichever application."""
+    return _BY_SERIAL.all(c, {"number": serial})
+
+
+def find_certificate(c: Connection, template_id: int, transaction_id: str) -> tuple[int, bytes] | None:
+    """Issuer and serial number of what a SCEP transaction led to, from its reservation on."""
+    found = _CERTIFICATE.find(c, {"of": template_id, "named": transaction_id})
+    return (int(found[0]), bytes(found[1])) if found else None

@@ -585,7 +585,7 @@ scep_intune = Table(  # what Intune let in: it is told of the certificate before
     metadata,
     _reference("template_id", "template.id"),
     Column("transaction_id", Text, nullable=False),
-    Column("client", Text, nullable=False),  # tenant/application that Intune was asked as, and may revoke as
+    Column("client", Text, nullable=False),  # the application that Intune was asked as
     Column("state", Text, nullable=False),  # untold | told | withdrawn
     Column("csr", LargeBinary),  # for what is still to be told; NULL afterwards
     Column("issuer_id", BigInteger),  # with serial: the certificate, when it is known

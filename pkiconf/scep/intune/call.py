@@ -27,6 +27,14 @@ _PAUSE: Final = 1.0
 """Seconds to wait for a service that has too much to do and does not say for how long."""
 
 
+class NotAnswered(Unavailable):
+    """Intune answered with a `status` that decides nothing."""
+
+    def __init__(self, status: int, detail: str, hint: str = "") -> None:
+        super().__init__(detail, hint)
+        self.status = status
+
+
 @dataclass(frozen=True)
 class Line:
     """What every call of one access goes through."""
@@ -120,9 +128,10 @@ class Call:
             raise failure
         self._line.pause(seconds)
 
-    def _failure(self, answer: HTTPSAnswer) -> Unavailable:
+    def _failure(self, answer: HTTPSAnswer) -> NotAnswered:
         hint = "Grant the Intune application permission scep_challenge_provider, with admin consent"
-        return Unavailable(
+        return NotAnswered(
+            answer.status,
             f"Intune answered {answer.status} to {self._place}: {complaint(answer)}",
             hint if answer.status == FORBIDDEN else "",
         )

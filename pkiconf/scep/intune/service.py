@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
@@ -58,10 +59,23 @@ class IntuneService:
         tokens = Tokens(https, access, now)
         self.line = Line(https, access, tokens, Discovery(https, access, tokens), now, pause)
         self._entropy, self._seconds = entropy, seconds
+        self._ails = False
+        self._trying = threading.Lock()
 
     def validate(self, transaction_id: str, csr: bytes) -> Verdict:
-        """Whether the CSR (DER) is one that Intune sent a device for, and fits its profile."""
-        return self._ask("validateRequest", "request", _named(transaction_id, csr))
+        """Whether the CSR (DER) is one that Intune sent a device for, and fits its profile.
+
+        While Intune gives no answers, one request at a time finds out how it is, and the others are refused at once:
+        they would keep all threads waiting for what comes to the same.
+        """
+        if not self._ails:
+            return self._ask("validateRequest", "request", _named(transaction_id, csr))
+        if not self._trying.acquire(blocking=False):
+            raise Unavailable("Intune gave no answer lately, and another request is asking how it is")
+        try:
+            return self._ask("validateRequest", "request", _named(transaction_id, csr))
+        finally:
+            self._trying.release()
 
     def tell_issued(self, transaction_id: str, csr: bytes, notice: IssuedNotice) -> Verdict:
         notification = {
@@ -113,11 +127,17 @@ class IntuneService:
     def _post(self, name: IntuneServiceName, place: str, content: Mapping[str, Any]) -> HTTPSAnswer:
         request_id = self.request_id()
         log.info("Intune: %s, client-request-id %s", place, request_id)
-        call = Call(self.line, name, place, request_id, Deadline.within(self._seconds))
+        deadline = Deadline.within(self._seconds)
+        call = Call(self.line, name, place, request_id, deadline)
         try:
-            return call.post(json.dumps(content).encode(), CALLER)
-        except TimeoutError:
+            answer = call.post(json.dumps(content).encode(), CALLER)
+        except (TimeoutError, Unavailable) as ex:
+            self._ails = deadline.is_over
+            if isinstance(ex, Unavailable) and not deadline.is_over:
+                raise
             raise Unavailable(f"Intune gave no answer to {place} within {self._seconds:g} seconds") from None
+        self._ails = False
+        return answer
 
 
 def _named(transaction_id: str, csr: bytes) -> dict[str, str]:

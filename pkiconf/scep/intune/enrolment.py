@@ -1,0 +1,215 @@
+"""The order of things: Intune says yes, the certificate is issued, Intune is told, the device gets it.
+
+Whatever goes wrong in between, nobody gets the certificate and it is revoked. What the process itself did not live to
+see is done by the worker: from the reservation on there is a job that withdraws what was not told in time.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha1
+from typing import Final
+
+from pkiconf.clock import to_epoch
+from pkiconf.der.certificate import parse_certificate
+from pkiconf.der.names import name_text, parse_name
+from pkiconf.errors import Conflict, PkiconfError, Refused, Unavailable
+from pkiconf.issuance.parts import Parts
+from pkiconf.issuance.requests import template_address
+from pkiconf.model.actor import SYSTEM
+from pkiconf.model.certificate import CertificateID, CertificateStatus
+from pkiconf.model.intune import REFUSALS, HResult, IntuneAccess, IssuedNotice, Verdict
+from pkiconf.model.request import Issued
+from pkiconf.model.revocation import RevocationReason
+from pkiconf.model.scep import NotProved, Proof, ProofMethod, SCEPRequest
+from pkiconf.policy.serials import serial_bytes
+from pkiconf.revocation.revoke import Revocations
+from pkiconf.scep.intune.access import Accesses, IntuneServices
+from pkiconf.scep.intune.revocations import POLL_JOB, POLL_SECONDS
+from pkiconf.steps import Step
+from pkiconf.store import certificates, intune, jobs
+from pkiconf.store.database import Connection
+from pkiconf.store.intune import IntuneState
+
+FOLLOWUP: Final = "intune"
+"""`Proof.after_issue`."""
+
+SETTLE_JOB: Final = "scep.intune-settle"
+SETTLE_SECONDS: Final = 600
+"""How long after its reservation a certificate that Intune was not told of is withdrawn. Longer than signing, an
+interrupted signature's lease and all calls to Intune take together."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class IntuneEnrolment:
+    parts: Parts
+    revocations: Revocations
+    services: IntuneServices
+    access_of: Accesses
+
+    def check(self, request: SCEPRequest, access: IntuneAccess) -> Proof:
+        """Ask Intune about a request. Raises NotProved for everything that is not its `Success`."""
+        try:
+            verdict = self.services.of(access).validate(request.transaction_id, request.csr)
+        except PkiconfError as ex:  # what was not decided is not told of either
+            raise NotProved(f"Intune could not be asked: {ex}") from None
+        if not verdict.is_success:
+            _log_refusal(request, verdict)
+            self._tell_failed(access, request, HResult.ACCESS_DENIED, f"Intune refused: {verdict}")
+            raise NotProved(f"Intune refused: {verdict}")
+        return Proof(
+            ProofMethod.INTUNE, detail=access.client_id, consume=partial(self._begin, request, access),
+            after_issue=FOLLOWUP,
+        )  # fmt: skip
+
+    def issued(self, request: SCEPRequest, certificate: Issued) -> None:
+        """Tell Intune of a certificate that nobody has yet; returns when the device may have it, also when asked again.
+
+        Raises Unavailable, Refused and Conflict when it may not; it is revoked then.
+        """
+        row = self.parts.db.look(lambda c: intune.find(c, request.template_id, request.transaction_id))
+        if row is None:
+            raise Conflict(f"SCEP transaction {request.transaction_id} was not let in by Intune")
+        if row.state == IntuneState.TOLD:
+            return
+        try:
+            self._check_good(row.state, certificate.id)
+            self._tell_issued(request, certificate)
+            self._settle_told(request, certificate.id)
+        except PkiconfError as ex:
+            self._withdraw(request.template_id, request.transaction_id, certificate.id, ex.detail)
+            raise
+
+    def refused(self, request: SCEPRequest, why: str) -> None:
+        """There is no certificate, although Intune said yes. Never raises."""
+        access = self.access_of(request.template_id)
+        if access is not None:
+            self._tell_failed(access, request, HResult.FAIL, why)
+
+    def settle(self, template_id: int, transaction_id: str) -> str:
+        """What the worker does for an enrolment that was interrupted: what was not told is withdrawn. Empty when there
+        is nothing left to do, else what it waits for."""
+        row, certificate = self.parts.db.read(lambda c: _found(c, template_id, transaction_id))
+        if row is None or row.state == IntuneState.TOLD:
+            return ""
+        if certificate is not None and certificate.status == CertificateStatus.RESERVED:
+            return "its certificate is not complete yet"
+        self._withdraw(template_id, transaction_id, certificate.id if certificate else None, "it was interrupted")
+        access = self.access_of(template_id)
+        if row.csr is not None and access is not None:
+            self._send_failure(access, transaction_id, row.csr, HResult.FAIL, "The enrolment was interrupted")
+        return ""
+
+    def _begin(self, request: SCEPRequest, access: IntuneAccess, c: Connection) -> None:
+        """In the transaction that reserves the certificate."""
+        now = to_epoch(self.parts.now())
+        intune.begin(c, request.template_id, request.transaction_id, access.client_id, request.csr, now)
+        jobs.queue(c, SETTLE_JOB, job_name(request.template_id, request.transaction_id), "{}", now + SETTLE_SECONDS)
+        jobs.queue_once(c, POLL_JOB, str(request.template_id), "{}", now + POLL_SECONDS)
+
+    def _check_good(self, state: str, certificate: CertificateID) -> None:
+        row = self.parts.db.look(lambda c: certificates.get_certificate(c, certificate))
+        if state != IntuneState.UNTOLD or row.status != CertificateStatus.GOOD:
+            raise Refused("the certificate was withdrawn before Intune was told of it")
+
+    def _tell_issued(self, request: SCEPRequest, certificate: Issued) -> None:
+        access = self.access_of(request.template_id)
+        if access is None:
+            raise Refused("the template is not declared with Intune any more")
+        address = self.parts.db.read(lambda c: template_address(c, request.template_id))
+        notice = make_notice(certificate.der, address)
+        verdict = self.services.of(access).tell_issued(request.transaction_id, request.csr, notice)
+        if not verdict.is_success:
+            raise Unavailable(f"Intune did not take note of the certificate: {verdict}")
+
+    def _settle_told(self, request: SCEPRequest, certificate: CertificateID) -> None:
+        """Raises Conflict if it was withdrawn meanwhile."""
+        serial = serial_bytes(certificate.serial_number)
+
+        def write(c: Connection) -> None:
+            if not intune.told(c, request.template_id, request.transaction_id, certificate.issuer_id, serial):
+                row = intune.find(c, request.template_id, request.transaction_id)
+                if row is None or row.state != IntuneState.TOLD:
+                    raise Conflict("the certificate was withdrawn while Intune was told of it")
+                return  # another request of the same transaction was first
+            jobs.cancel(c, SETTLE_JOB, job_name(request.template_id, request.transaction_id))
+            self.parts.record(c, SYSTEM, "scep.intune-told", _address(certificate), _details(request.transaction_id))
+
+        self.parts.db.write(Step.INTUNE_WRITE, write)
+
+    def _withdraw(
+        self, template_id: int, transaction_id: str, certificate: CertificateID | None, why: str
+    ) -> None:  # fmt: skip
+        """Nobody gets it from now on; then it is revoked, and if that is not reached, the job does it. What was told
+        meanwhile stays."""
+
+        def write(c: Connection) -> bool:
+            if intune.withdraw(c, template_id, transaction_id):
+                details = _details(transaction_id) | {"reason": why}
+                at = _address(certificate) if certificate else f"template/{template_address(c, template_id)}"
+                self.parts.record(c, SYSTEM, "scep.intune-withdraw", at, details)
+                return True
+            row = intune.find(c, template_id, transaction_id)
+            return row is not None and row.state == IntuneState.WITHDRAWN
+
+        if not self.parts.db.write(Step.INTUNE_WRITE, write) or certificate is None:
+            return
+        with suppress(Conflict):  # it is revoked already, or was given up
+            self.revocations.revoke(certificate, RevocationReason.CESSATION_OF_OPERATION, SYSTEM)
+        log.warning("certificate %x is withdrawn: %s", certificate.serial_number, why)
+
+    def _tell_failed(self, access: IntuneAccess, request: SCEPRequest, result: HResult, why: str) -> None:
+        self._send_failure(access, request.transaction_id, request.csr, result, why)
+
+    def _send_failure(self, access: IntuneAccess, transaction_id: str, csr: bytes, result: HResult, why: str) -> None:
+        """For the administrator's eyes: that it does not arrive changes nothing."""
+        try:
+            verdict = self.services.of(access).tell_failed(transaction_id, csr, result, why)
+        except PkiconfError as ex:
+            log.warning("Intune was not told of a failure: %s", ex)
+            return
+        if not verdict.is_success:
+            log.warning("Intune did not take note of a failure: %s", verdict)
+
+
+def make_notice(der: bytes, template: str) -> IssuedNotice:
+    certificate = parse_certificate(der)
+    issuer = name_text(parse_name(certificate.issuer))
+    return IssuedNotice(
+        thumbprint=sha1(der, usedforsecurity=False).hexdigest().upper(),
+        serial_number=f"{certificate.serial_number:X}",
+        ends=certificate.not_after.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        issuer_name=issuer,
+        ca_configuration=template,
+        certificate_authority=issuer,
+    )
+
+
+def job_name(template_id: int, transaction_id: str) -> str:
+    return f"{template_id}/{transaction_id}"
+
+
+def _found(
+    c: Connection, template_id: int, transaction_id: str
+) -> tuple[intune.IntuneRow | None, certificates.CertificateRow | None]:
+    row = intune.find(c, template_id, transaction_id)
+    made = intune.find_certificate(c, template_id, transaction_id)
+    return row, certificates.find(c, *made) if made else None
+
+
+def _log_refusal(request: SCEPRequest, verdict: Verdict) -> None:
+    known = "" if verdict.code in REFUSALS else " (a code that is not known here)"
+    log.warning("Intune refused SCEP transaction %s: %s%s", request.transaction_id, verdict, known)
+
+
+def _address(certificate: CertificateID) -> str:
+    return f"certificate/{certificate.issuer_id}/{serial_bytes(certificate.serial_number).hex()}"
+
+
+def _details(transaction_id: str) -> dict[str, object]:
+    return {"transaction": transaction_id}
