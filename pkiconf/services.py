@@ -21,6 +21,7 @@ from pkiconf.authority.service_certificates import ServiceCertificates, ServiceO
 from pkiconf.authority.settings import DeclaredSettings
 from pkiconf.authority.template_lookup import TemplateLookup
 from pkiconf.authority.templates import Templates
+from pkiconf.egress.https import HTTPSClient, SharedHTTPS
 from pkiconf.egress.network import Network
 from pkiconf.issuance.certificates import Certificates
 from pkiconf.issuance.intents import Intents
@@ -63,8 +64,14 @@ class Services:
     scep: SCEP
 
 
-def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes], network: Network) -> Services:
-    """Wire everything once, in the open."""
+def make_services(
+    parts: Parts,
+    sign_checkpoint: Callable[[bytes], bytes],
+    network: Network,
+    https: HTTPSClient | None = None,
+) -> Services:
+    """Wire everything once, in the open. `https` is how named services are asked, by default the real one."""
+    https = https or SharedHTTPS()
     origins: dict[str, Origin] = {
         REQUEST_ORIGIN: RequestOrigin(),
         CA_ORIGIN: CAOrigin(parts),
@@ -99,5 +106,5 @@ def make_services(parts: Parts, sign_checkpoint: Callable[[bytes], bytes], netwo
         whereabouts=WhereaboutsLookup(parts),
         sealer=Sealer(parts.db, parts.audit, sign_checkpoint, parts.state),
         acme=make_acme(parts, pipeline, revocations, network),
-        scep=make_scep(parts),
+        scep=make_scep(parts, revocations, https),
     )

@@ -26,6 +26,8 @@ from pkiconf.clock import to_epoch
 from pkiconf.errors import Conflict, NotFound, PkiconfError
 from pkiconf.model.actor import SYSTEM
 from pkiconf.revocation.revoke import CRL_JOB
+from pkiconf.scep.intune.enrolment import SETTLE_JOB
+from pkiconf.scep.intune.revocations import POLL_JOB
 from pkiconf.services import Services
 from pkiconf.steps import Step
 from pkiconf.store import authorities, inventory, jobs
@@ -55,7 +57,22 @@ def _make_crl(services: Services, job: JobRow) -> str:
     return ""
 
 
-HANDLERS: Final[Mapping[str, Handler]] = {establish.JOB: _establish, CRL_JOB: _make_crl}
+def _settle_intune(services: Services, job: JobRow) -> str:
+    template, _, transaction = job.dedupe.partition("/")
+    return services.scep.intune.enrolment.settle(int(template), transaction)
+
+
+def _poll_intune(services: Services, job: JobRow) -> str:
+    services.scep.intune.revocations.poll(job)
+    return ""
+
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    establish.JOB: _establish,
+    CRL_JOB: _make_crl,
+    SETTLE_JOB: _settle_intune,
+    POLL_JOB: _poll_intune,
+}
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,8 @@ MAY: Final[Mapping[str, frozenset[Action]]] = MappingProxyType(
         ),
         # Whoever may open a template's page of challenges, for that template.
         "ndes": frozenset({Action.SCEP_CHALLENGE_CREATE}),
+        # A tenant's Intune, for certificates that it was told of.
+        "intune": frozenset({Action.CERTIFICATE_REVOKE}),
     }
 )
 """Actor kind → what it may do, to any address. A kind that has no row may do nothing."""

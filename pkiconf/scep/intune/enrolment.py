@@ -24,11 +24,21 @@ from pkiconf.model.certificate import CertificateID, CertificateStatus
 from pkiconf.model.intune import REFUSALS, HResult, IntuneAccess, IssuedNotice, Verdict
 from pkiconf.model.request import Issued
 from pkiconf.model.revocation import RevocationReason
-from pkiconf.model.scep import NotProved, Proof, ProofMethod, SCEPRequest
+from pkiconf.model.scep import (
+    NOT_PROVED,
+    FailInfo,
+    NotProved,
+    Proof,
+    ProofMethod,
+    SCEPFailure,
+    SCEPRequest,
+)
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.revocation.revoke import Revocations
 from pkiconf.scep.intune.access import Accesses, IntuneServices
 from pkiconf.scep.intune.revocations import POLL_JOB, POLL_SECONDS
+from pkiconf.scep.terms import SCEPTerms
+from pkiconf.spec.scep import LONGEST_PASSPHRASE, SCEPSpec
 from pkiconf.steps import Step
 from pkiconf.store import certificates, intune, jobs
 from pkiconf.store.database import Connection
@@ -52,12 +62,18 @@ class IntuneEnrolment:
     services: IntuneServices
     access_of: Accesses
 
-    def check(self, request: SCEPRequest, access: IntuneAccess) -> Proof:
-        """Ask Intune about a request. Raises NotProved for everything that is not its `Success`."""
+    def check(self, request: SCEPRequest, terms: SCEPTerms) -> Proof | None:
+        """Ask Intune about a request; None where its challenge is not one of Intune's. Raises NotProved for everything
+        that is not Intune's `Success`, SCEPFailure when it could not be asked."""
+        if not is_intunes(request.challenge or "", terms.spec):
+            return None
         try:
+            access = self.access_of(request.template_id)
+            if access is None:
+                return None
             verdict = self.services.of(access).validate(request.transaction_id, request.csr)
         except PkiconfError as ex:  # what was not decided is not told of either
-            raise NotProved(f"Intune could not be asked: {ex}") from None
+            raise SCEPFailure(FailInfo.BAD_REQUEST, NOT_PROVED, reason=f"Intune could not be asked: {ex}") from None
         if not verdict.is_success:
             _log_refusal(request, verdict)
             self._tell_failed(access, request, HResult.ACCESS_DENIED, f"Intune refused: {verdict}")
@@ -87,7 +103,11 @@ class IntuneEnrolment:
 
     def refused(self, request: SCEPRequest, why: str) -> None:
         """There is no certificate, although Intune said yes. Never raises."""
-        access = self.access_of(request.template_id)
+        try:
+            access = self.access_of(request.template_id)
+        except PkiconfError as ex:
+            log.warning("Intune was not told of a failure: %s", ex)
+            return
         if access is not None:
             self._tell_failed(access, request, HResult.FAIL, why)
 
@@ -175,6 +195,13 @@ class IntuneEnrolment:
             return
         if not verdict.is_success:
             log.warning("Intune did not take note of a failure: %s", verdict)
+
+
+def is_intunes(challenge: str, spec: SCEPSpec) -> bool:
+    """By its form: Intune's are far longer than every other one may be. Where nothing else is taken, it is asked about
+    everything."""
+    takes_others = spec.takes_challenges or spec.static_passphrase is not None
+    return bool(challenge) and (len(challenge) > LONGEST_PASSPHRASE or not takes_others)
 
 
 def make_notice(der: bytes, template: str) -> IssuedNotice:

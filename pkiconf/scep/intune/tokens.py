@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -39,8 +40,11 @@ class Resource(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
+    """`skew` is how many seconds Entra's clock was ahead of ours, None where it does not say."""
+
     value: str = field(repr=False)
     good_until: datetime
+    skew: float | None = None
 
     @property
     def roles(self) -> tuple[str, ...] | None:
@@ -122,4 +126,11 @@ def _read(answer: HTTPSAnswer, resource: Resource, asked: datetime) -> Token:
         raise Unavailable(f"Entra answered without a token for {resource.value}")
     if not isinstance(seconds, int) or isinstance(seconds, bool) or seconds <= 0:
         raise Unavailable(f"Entra gave a token for {resource.value}, but not how long it is good")
-    return Token(value, asked + timedelta(seconds=min(seconds, _LONGEST) - _MARGIN))
+    return Token(value, asked + timedelta(seconds=min(seconds, _LONGEST) - _MARGIN), _skew(answer, asked))
+
+
+def _skew(answer: HTTPSAnswer, asked: datetime) -> float | None:
+    try:
+        return (parsedate_to_datetime(answer.headers.get("date", "")) - asked).total_seconds()
+    except (ValueError, TypeError):
+        return None
