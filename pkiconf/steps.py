@@ -57,6 +57,9 @@ class Step(StrEnum):
     INTUNE_WRITE = "scep.intune-write"
     # what is told once
     CREDENTIALS_FILE = "credentials.file"
+    # mail and profiles
+    MAIL_END = "mail.end"
+    PROFILE_FETCH = "profile.fetch"
     # reconciler
     APPLY_LEASE = "apply.lease"
     APPLY_RECORD = "apply.record"

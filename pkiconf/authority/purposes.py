@@ -11,13 +11,14 @@ from typing import Final
 from pkiconf.errors import Refused
 from pkiconf.model.keys import KeyAlgorithm, KeyType, get_key_algorithm
 from pkiconf.spec.authority import AuthoritySpec
-from pkiconf.store import templates
+from pkiconf.store import service_certificates, templates
 from pkiconf.store.authorities import AuthorityRow
 from pkiconf.store.database import Connection
 
 OCSP: Final = "ocsp"
 TSA: Final = "tsa"
 SCEP_RA: Final = "scep_ra"
+PROFILE: Final = "profile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,18 @@ def _has_scep(c: Connection, row: AuthorityRow, spec: AuthoritySpec) -> bool:
     return any((one.get("scep") or {}).get("enabled") for one in declared)
 
 
+def _key_that_apple_knows(spec: AuthoritySpec) -> KeyAlgorithm:
+    declared = _declared_key(spec)
+    return declared if declared.type in (KeyType.RSA, KeyType.EC) else get_key_algorithm("ec-p256")
+
+
+def _has_signed_profiles(c: Connection, row: AuthorityRow, spec: AuthoritySpec) -> bool:
+    """The first is made when a profile is; most authorities never need one."""
+    issuer_id = row.current_issuer_id
+    known = service_certificates.list_service_certificates(c, issuer_id) if issuer_id is not None else []
+    return any(one.purpose == PROFILE for one in known)
+
+
 PURPOSES: Final[Mapping[str, Purpose]] = MappingProxyType(
     {
         purpose.name: purpose
@@ -52,6 +65,7 @@ PURPOSES: Final[Mapping[str, Purpose]] = MappingProxyType(
             Purpose(OCSP, "OCSP Responder", _declared_key, lambda c, row, spec: True),
             Purpose(TSA, "Timestamping", _declared_key, lambda c, row, spec: spec.timestamp.enabled),
             Purpose(SCEP_RA, "SCEP RA", _key_that_deciphers, _has_scep),
+            Purpose(PROFILE, "Profile Signing", _key_that_apple_knows, _has_signed_profiles),
         )
     }
 )

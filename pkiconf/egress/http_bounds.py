@@ -7,10 +7,11 @@ import io
 import socket
 from typing import TYPE_CHECKING, Final, cast
 
+from pkiconf.egress.arriving import Arriving
 from pkiconf.egress.deadline import Deadline
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, WriteableBuffer
+    from _typeshed import ReadableBuffer
 
 MOST_OF_HEAD: Final = 65536
 """Octets that headers, interim answers and what frames a body may have together."""
@@ -69,29 +70,14 @@ class _Bounded:
         self._socket.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Arriving(self._socket, self._deadline, self._most))
+        return io.BufferedReader(Arriving(self._socket, self._deadline, self._most, _too_long))
 
     def close(self) -> None:
         """The answer may still have to be read."""
 
 
-class _Arriving(io.RawIOBase):
-    """What arrives. A socket's own time-out would begin anew with every octet."""
-
-    def __init__(self, s: socket.socket, deadline: Deadline, most: int) -> None:
-        self._socket, self._deadline, self._left = s, deadline, most
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        room = memoryview(buffer)[: self._left]
-        if self._left <= 0:
-            raise NotHTTP("it is too long")
-        self._socket.settimeout(self._deadline.left())
-        count = self._socket.recv_into(room)
-        self._left -= count
-        return count
+def _too_long() -> NotHTTP:
+    return NotHTTP("it is too long")
 
 
 class _Answer(http.client.HTTPResponse):

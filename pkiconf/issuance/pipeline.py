@@ -80,6 +80,10 @@ class Pipeline:
                 return Rejected(str(ex))
         raise Conflict(f"{order.address} keeps changing while a certificate is being issued", "Try again")
 
+    def check(self, order: IssuanceOrder) -> None:
+        """Raise what would keep `order` from being issued now. Nothing is recorded."""
+        self._draft(order)
+
     def issue_many(self, orders: Sequence[IssuanceOrder]) -> list[Outcome | PkiconfError]:
         """Like `issue` for each, in the order given, with two durable commits for a batch instead of two for each.
 

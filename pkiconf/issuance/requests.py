@@ -45,8 +45,13 @@ class Request:
 
     @property
     def csr(self) -> CertificateRequest:
-        """Read, and its signature verified, each time: lists do without."""
+        """Read, and its signature verified, each time: lists do without. Raises Malformed where `has_key` is false."""
         return parse_csr(self.row.csr)
+
+    @property
+    def has_key(self) -> bool:
+        """Whether there is a CSR: else whoever claims the request brings one."""
+        return bool(self.row.csr)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -83,7 +88,7 @@ class Requests:
         """
         parsed = parse_csr(csr)
         check_public_key(parsed.spki, parsed.key, self._parts.db.read(lambda c: compromised_keys.known(c, parsed.spki)))
-        row, address = self._parts.db.read(lambda c: self._open_template(c, template))
+        row, address = self._parts.db.read(lambda c: open_template(c, template))
         check_may(actor, Action.REQUEST_SUBMIT, address)
         now = to_epoch(self._parts.now())
         new = requests.NewRequest(
@@ -154,6 +159,11 @@ class Requests:
             found = self._pipeline.intents.find(ORIGIN, str(number))
             if found is not None:
                 return found
+        if not request.row.csr:
+            raise Conflict(
+                f"request {number} brings no key that could be certified",
+                f"Approve it with `pkiconf request approve {number}`: whoever claims it brings one",
+            )
         move_request(RequestState(request.row.state), RequestEvent.APPROVE)
         return IssuanceOrder(
             issuer_id=self._parts.db.read(lambda c: current_issuer(c, request.row.template_id)),
@@ -198,17 +208,6 @@ class Requests:
 
         return write
 
-    def _open_template(self, c: Connection, reference: str) -> tuple[templates.TemplateRow, str]:
-        row = find_template(c, reference)
-        address = template_address(c, row.id)
-        if row.lifecycle != "active":
-            raise Refused(f"template {address!r} is retired", "Choose one of `pkiconf template list`")
-        if authorities.get_authority(c, row.authority_id).lifecycle == "retired":
-            raise Refused(f"the authority of template {address!r} is retired", "Declare it again to issue from it")
-        if not json.loads(row.spec).get("enabled", True):
-            raise Refused(f"template {address!r} is disabled", "Set `enabled: true` in its declaration and apply")
-        return row, address
-
 
 def _check_same_changes(row: requests.RequestRow, overrides: Overrides) -> None:
     """Signing again gives what was made; who asks for something else is told. Raises Conflict."""
@@ -251,6 +250,19 @@ def find_template(c: Connection, reference: str, *, include_system: bool = False
         raise NotFound(f"there is no template {reference!r}", f"Known templates: {known}")
     choices = " or ".join(template_address(c, row.id) for row in found)
     raise NotFound(f"more than one template is called {reference!r}", f"Write {choices}")
+
+
+def open_template(c: Connection, reference: str) -> tuple[templates.TemplateRow, str]:
+    """A template that takes requests, and its address. Raises NotFound, Refused."""
+    row = find_template(c, reference)
+    address = template_address(c, row.id)
+    if row.lifecycle != "active":
+        raise Refused(f"template {address!r} is retired", "Choose one of `pkiconf template list`")
+    if authorities.get_authority(c, row.authority_id).lifecycle == "retired":
+        raise Refused(f"the authority of template {address!r} is retired", "Declare it again to issue from it")
+    if not json.loads(row.spec).get("enabled", True):
+        raise Refused(f"template {address!r} is disabled", "Set `enabled: true` in its declaration and apply")
+    return row, address
 
 
 def template_address(c: Connection, template_id: int) -> str:

@@ -23,8 +23,13 @@ _SERVICES: Final[Mapping[str, tuple[str, Fields]]] = {
     "tsa": ("timestamping", {}),
     # Signs and deciphers (RFC 8894 §2.2), and is no client or server of anything.
     "scep_ra": ("device", {"extended_key_usage": {"critical": False, "values": []}}),
+    # Signs profiles for Apple's devices, which ask for no purpose.
+    "profile": (
+        "device",
+        {"key_usage": {"values": ["digitalSignature"]}, "extended_key_usage": {"critical": False, "values": []}},
+    ),
     "tls": ("web-server", {}),
-}
+}  # fmt: skip
 
 _KEY_PARAMETERS: Final[Mapping[str, Fields]] = {
     "rsa": {"size": 3072},
@@ -121,8 +126,8 @@ def ca_overrides(spec: AuthoritySpec) -> Overrides:
 
 
 def service_template(purpose: str, spec: AuthoritySpec) -> TemplateSpec:
-    """The template of a certificate that an authority issues to one of its own services: `ocsp`, `tsa`, `scep_ra` or
-    `tls`."""
+    """The template of a certificate that an authority issues to one of its own services: `ocsp`, `tsa`, `scep_ra`,
+    `profile` or `tls`."""
     if purpose not in _SERVICES:
         raise Refused(f"no service certificate has purpose {purpose!r}", f"Use one of {', '.join(_SERVICES)}")
     starter, differences = _SERVICES[purpose]

@@ -47,6 +47,11 @@ class Action(StrEnum):
     REQUEST_SUBMIT = "request.submit"
     REQUEST_SIGN = "request.sign"
     REQUEST_DECLINE = "request.decline"
+    REQUEST_APPROVE = "request.approve"
+    REQUEST_RESEND = "request.resend"
+    REQUEST_CLAIM = "request.claim"
+    PROFILE_FETCH = "request.fetch-profile"
+    MAIL_SEND = "mail.send"
 
     CERTIFICATE_READ = "certificate.read"
     CERTIFICATE_REVOKE = "certificate.revoke"
@@ -104,6 +109,10 @@ _NEEDS_A_PERSON: Final = frozenset(
         Action.SCEP_PASSPHRASE_ROTATE,
         Action.REQUEST_SIGN,
         Action.REQUEST_DECLINE,
+        Action.REQUEST_APPROVE,
+        Action.REQUEST_RESEND,
+        Action.REQUEST_CLAIM,
+        Action.PROFILE_FETCH,
         Action.CERTIFICATE_HOLD,
         Action.CERTIFICATE_RELEASE,
         Action.KEYSTORE_REKEY,
@@ -117,6 +126,8 @@ MAY: Final[Mapping[str, frozenset[Action]]] = MappingProxyType(
         "operator": frozenset(Action),
         # Our own processes: worker, watcher, supervisor.
         "system": frozenset(Action) - _NEEDS_A_PERSON,
+        # Whoever has a link that was made for them, for the request that it was made for.
+        "link": frozenset({Action.REQUEST_CLAIM, Action.PROFILE_FETCH}),
         # An ACME account, for what is its own: whose it is decides the room that keeps it.
         "acme": frozenset(
             {

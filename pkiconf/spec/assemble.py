@@ -36,6 +36,7 @@ def build_document(roots: Sequence[Mapping], secrets: SecretSources | None, prob
         settings=settings.spec if settings else None,
         settings_explicit=settings.explicit if settings else {},
         settings_at=settings.at if settings else None,
+        settings_secrets=settings.secrets if settings else {},
         authorities=_declared(AUTHORITIES, authorities, declarer),
         templates=_declared(TEMPLATES, templates, declarer),
         acme_policies=_declared(ACME_POLICIES, policies, declarer),

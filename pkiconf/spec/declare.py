@@ -13,6 +13,7 @@ from pkiconf.spec.authority import AuthoritySpec
 from pkiconf.spec.complaints import validate
 from pkiconf.spec.document import Declaration
 from pkiconf.spec.errors import Problem
+from pkiconf.spec.mail import PASSWORD
 from pkiconf.spec.misfits import Advised, Declared
 from pkiconf.spec.nodes import Items, Mapping, Node, Scalar, find, steps, to_data
 from pkiconf.spec.scep import check_passphrase, check_password
@@ -52,7 +53,7 @@ def _anything(secret: Secret) -> None:
     """Any octets will do."""
 
 
-SETTINGS = Kind("settings", "settings", Settings)
+SETTINGS = Kind("settings", "settings", Settings, secrets={PASSWORD: _anything})
 AUTHORITIES = Kind(
     "authorities",
     "authority",

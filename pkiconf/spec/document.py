@@ -53,3 +53,4 @@ class Document:
     acme_policies: tuple[Declaration[ACMEPolicySpec], ...] = ()
     findings: tuple[Problem, ...] = ()
     settings_at: Location | None = None
+    settings_secrets: dict[str, Secret] = field(default_factory=dict, repr=False)

@@ -27,7 +27,9 @@ _SINGULAR: Final = MappingProxyType(
     {"authority": AUTHORITIES.key, "template": TEMPLATES.key, "acme_policy": ACME_POLICIES.key}
 )
 _SECRETS: Final = {
-    f"{kind.key}.{path.replace('.*', '')}" for kind in (AUTHORITIES, TEMPLATES, ACME_POLICIES) for path in kind.secrets
+    f"{kind.key}.{path.replace('.*', '')}"
+    for kind in (SETTINGS, AUTHORITIES, TEMPLATES, ACME_POLICIES)
+    for path in kind.secrets
 }
 _DEFAULT: Final = re.compile(r"\.?\s*Default: (.+)$")
 _WORDS: Final = MappingProxyType({str: "text", int: "a whole number", bool: "true or false"})

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from pkiconf.model.durations import Duration
+from pkiconf.spec.mail import MailSettings
 from pkiconf.spec.misfits import Advised, Declared, Misfit, Said, rfc
 from pkiconf.spec.patterns import Network, parse_resolver
 from pkiconf.spec.values import HTTPURL, DurationField, repeated_misfits
@@ -79,6 +80,7 @@ class Settings(Declared):
 
     validation: ValidationSettings = Field(default_factory=ValidationSettings, description="How names are validated")
     acme: ACMESettings = Field(default_factory=ACMESettings, description="What ACME directories say")
+    mail: MailSettings | None = Field(None, description="The server that takes mail. Default: no mail is sent")
 
     @property
     def enrolment_url(self) -> str:

@@ -17,14 +17,15 @@ from pkiconf.store.tables import enrolment_grant, request
 
 @dataclass(frozen=True, slots=True)
 class GrantRow:
-    """`subject` is DER, the alternative names stand in the request's row; `validity` JSON. `token_sha256` is that of
-    the link's token, `token_number` counts the links. Times are epoch seconds."""
+    """`subject` is DER, the alternative names stand in the request's row; `validity` is JSON. `token_salt` is what the
+    link's token is derived from, `token_sha256` its digest, `token_number` counts links. Times are epoch seconds."""
 
     request_id: int
     subject: bytes
     validity: str | None
     email: str | None
     deliver: str
+    token_salt: bytes | None
     token_sha256: bytes | None
     token_number: int
     expires_at: int | None
@@ -32,7 +33,9 @@ class GrantRow:
     fetches: int
 
 
-_ADD = Prepared(inserting(enrolment_grant, "token_sha256", "token_number", "expires_at", "fetched_at", "fetches"))
+_ADD = Prepared(
+    inserting(enrolment_grant, "token_salt", "token_sha256", "token_number", "expires_at", "fetched_at", "fetches")
+)
 _FIND = Prepared(select(enrolment_grant).where(enrolment_grant.c.request_id == bindparam("request")), GrantRow)
 _BY_TOKEN = Prepared(select(enrolment_grant).where(enrolment_grant.c.token_sha256 == bindparam("digest")), GrantRow)
 _NAME = Prepared(
@@ -40,7 +43,8 @@ _NAME = Prepared(
 )
 _OFFER = Prepared(
     text(
-        "UPDATE enrolment_grant SET token_sha256 = :digest, token_number = :number, expires_at = :expires_at,"
+        "UPDATE enrolment_grant SET token_salt = :salt, token_sha256 = :digest, token_number = :number,"
+        " expires_at = :expires_at,"
         " fetched_at = NULL, fetches = 0, email = :email"
         " WHERE request_id = :request_id AND token_number = :number - 1"
     )
@@ -103,11 +107,14 @@ def rename(c: Connection, request_id: int, subject: bytes, validity: str | None)
     _NAME.count(c, {"request_id": request_id, "subject": subject, "validity": validity})
 
 
-def offer(c: Connection, request_id: int, *, digest: bytes, number: int, expires_at: int, email: str | None) -> None:
+def offer(
+    c: Connection, request_id: int, *, salt: bytes, digest: bytes, number: int, expires_at: int, email: str | None
+) -> None:
     """Give it its `number`-th link; the one before leads nowhere from then on. Raises Conflict when another was made
     meanwhile."""
     values = {
-        "request_id": request_id, "digest": digest, "number": number, "expires_at": expires_at, "email": email,
+        "request_id": request_id, "salt": salt, "digest": digest, "number": number, "expires_at": expires_at,
+        "email": email,
     }  # fmt: skip
     if _OFFER.count(c, values) == 0:
         raise Conflict(f"request {request_id} was sent again meanwhile", "Look at it again")

@@ -604,6 +604,7 @@ enrolment_grant = Table(  # what a request without a key was approved for: whoev
     Column("validity", Text),  # JSON: days, not_before, not_after; NULL for the template's
     Column("email", Text),  # who is told; NULL where the operator hands it over
     Column("deliver", Text, nullable=False),  # claim | apple
+    Column("token_salt", LargeBinary),  # what the link's token is derived from, with a key that lies here sealed
     Column("token_sha256", LargeBinary, unique=True),  # of the link's token; NULL until it is approved
     Column("token_number", Integer, nullable=False, server_default="0"),  # how many links there were
     Column("expires_at", BigInteger),  # of the link; NULL until it is approved

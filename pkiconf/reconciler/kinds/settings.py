@@ -9,11 +9,14 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from pkiconf.errors import Malformed, Refused
+from pkiconf.model.secret import Secret
 from pkiconf.policy.starters import overlay
 from pkiconf.reconciler.fields import FieldChange, describe, field_changes
 from pkiconf.reconciler.kinds.kind import Act, Declaring, Verdict, View, Wait, problem_of
 from pkiconf.reconciler.state import IMPLIED, SETTINGS, Action, Actual, Desired, Finding, Severity, Spec
 from pkiconf.spec.document import Document
+from pkiconf.spec.mail import PASSWORD
 from pkiconf.spec.settings import Settings
 from pkiconf.store.database import Connection
 from pkiconf.store.settings import find_setting
@@ -23,8 +26,12 @@ class SettingsKind:
     name = SETTINGS
 
     def declare(self, document: Document, declaring: Declaring) -> Iterator[Desired]:
-        if document.settings is not None:
-            yield Desired(SETTINGS, dict(document.settings_explicit), declaring.owner)
+        if document.settings is None:
+            return
+        explicit, password = dict(document.settings_explicit), document.settings_secrets.get(PASSWORD)
+        if password is not None:
+            explicit["mail"] = {**explicit["mail"], "password": declaring.mark(password)}
+        yield Desired(SETTINGS, explicit, declaring.owner, secrets=dict(document.settings_secrets))
 
     def imply(self, view: View) -> Iterator[Desired]:
         # URLs are baked into certificates, so the defaults of the day are fixed by the first apply.
@@ -82,7 +89,31 @@ class SettingsKind:
             yield Actual(SETTINGS, json.loads(row.spec), row.owner, generation=row.generation)
 
     def perform(self, act: Act) -> None:
-        act.services.settings.write(act.after, act.change.owner, act.generation, act.actor, act.guard)
+        act.services.settings.write(
+            act.after, act.change.owner, act.generation, act.actor, act.guard, password=_password(act)
+        )
+
+
+def _marked(spec: Spec | None) -> str | None:
+    """What stands in the place of the password that the mail server is logged in to with."""
+    mail: Any = (spec or {}).get("mail") or {}
+    mark: str | None = mail.get("password")
+    return mark
+
+
+def _password(act: Act) -> Secret | None:
+    """The declared password if it is another than before.
+
+    Raises Malformed for a saved plan alone, Refused when the password was changed since the plan was made.
+    """
+    after = _marked(act.after)
+    if after is None or after == _marked(act.change.before):
+        return None
+    if act.wish is None or PASSWORD not in act.wish.secrets:
+        raise Malformed(f"{SETTINGS} reads {PASSWORD}", "Give the YAML files instead of the plan")
+    if _marked(act.wish.explicit) != after:
+        raise Refused(f"the {PASSWORD} of {SETTINGS} is another than was planned with", "Plan again")
+    return act.wish.secrets[PASSWORD]
 
 
 def status_url(spec: Spec) -> str:

@@ -113,6 +113,7 @@ def upgrade() -> None:
         sa.Column("validity", sa.Text(), nullable=True),
         sa.Column("email", sa.Text(), nullable=True),
         sa.Column("deliver", sa.Text(), nullable=False),
+        sa.Column("token_salt", sa.LargeBinary(), nullable=True),
         sa.Column("token_sha256", sa.LargeBinary(), nullable=True),
         sa.Column("token_number", sa.Integer(), server_default="0", nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=True),
