@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "request": Entry("request", "group", "Submit, list, sign and decline certificate requests"),
     "cert": Entry("cert", "group", "Find, export, revoke, hold, release; make self-signed ones"),
     "acme": Entry("acme", "group", "Policies, bindings, accounts and orders of ACME clients"),
+    "scep": Entry("scep", "group", "Challenges and passphrases that devices enrol with"),
     "crl": Entry("crl", "group", "Fetch and look at CRLs"),
     "ocsp": Entry("ocsp", "group", "Ask the OCSP responder about a certificate"),
     "key": Entry("key", "group", "Make private keys and look at them, offline"),

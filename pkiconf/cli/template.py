@@ -13,6 +13,7 @@ from pkiconf.cli.output import as_json, print_fields, print_json, print_table
 
 if TYPE_CHECKING:
     from pkiconf.authority.template_lookup import TemplateView
+    from pkiconf.scep.terms import SCEPTerms
 
 
 @click.group(cls=SuggestingGroup)
@@ -67,13 +68,27 @@ def urls(template: str, as_json: bool) -> None:
     with services() as s:
         view = s.template_lookup.get(template)
         found = s.lookup.get(view.authority).urls
-        acme_urls = URLs(s.settings.read().enrolment_url)
+        base = s.settings.read().enrolment_url
+        terms = s.scep.terms.get(view.row.id)
+    acme_urls = URLs(base)
     fields = {"ocsp": found.ocsp, "crl": found.crl, "certificate": found.aia, "chain": found.chain, "cps": found.cps}
     acme = {"acme": [acme_urls.directory(slug) for slug in view.acme_policies]} if view.acme_policies else {}
+    scep = _scep_urls(terms, base)
     if as_json:
-        print_json({**fields, **acme})
+        print_json({**fields, **acme, **scep})
     else:
-        print_fields({**fields, **{name: ", ".join(found) for name, found in acme.items()}})
+        print_fields({**fields, **{name: ", ".join(found) for name, found in acme.items()}, **scep})
+
+
+def _scep_urls(terms: SCEPTerms, base: str) -> dict[str, str]:
+    """What devices, and whoever sets them up, are to be told."""
+    from pkiconf.model.scep_urls import SCEPURLs
+
+    if not terms.enabled:
+        return {}
+    place = SCEPURLs(base, terms.place.authority_slug, terms.place.slug)
+    found = {"scep": place.enrolment}
+    return {**found, "ndes": place.mscep, "ndes_admin": place.admin_page} if terms.spec.ndes.enabled else found
 
 
 @group.command()

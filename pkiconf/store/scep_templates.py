@@ -21,10 +21,12 @@ class SCEPPlace:
     """
 
     template_id: int
+    slug: str
     name: str
     lifecycle: str
     generation: int
     authority_id: int
+    authority_slug: str
     authority: str
     authority_lifecycle: str
     authority_generation: int
@@ -37,10 +39,12 @@ class SCEPPlace:
 
 _PLACE: Final = (
     template.c.id,
+    template.c.slug,
     template.c.name,
     template.c.lifecycle,
     template.c.generation,
     authority.c.id,
+    authority.c.slug,
     authority.c.name,
     authority.c.lifecycle,
     authority.c.generation,

@@ -17,14 +17,13 @@ from pkiconf.endpoints.scep.pages import cache_full_page, challenge_page, encode
 from pkiconf.endpoints.wsgi import App
 from pkiconf.errors import NotFound, Refused, Unavailable
 from pkiconf.model.actor import Actor
+from pkiconf.model.scep_urls import ADMIN_PAGE, NDES
 from pkiconf.policy.scep import find_address
 from pkiconf.scep.access import check_may_fetch
 from pkiconf.scep.challenges import CacheFull
 from pkiconf.scep.terms import SCEPTerms
 from pkiconf.services import Services
 from pkiconf.store import authorities
-
-PREFIX: Final = "/certsrv/"
 
 _TIMES: Final = re.compile("/{2,}")
 _REALM: Final = 'Basic realm="Network Device Enrollment Service", charset="UTF-8"'
@@ -35,7 +34,7 @@ class AnyCase:
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         path = _TIMES.sub("/", req.path)
-        if path[: len(PREFIX)].lower() == PREFIX:
+        if path[: len(NDES)].lower() == NDES:
             req.path = path.lower()
 
 
@@ -135,5 +134,5 @@ def _credentials(header: str) -> tuple[str, str] | None:
 def mount(app: App, services: Services) -> None:
     app.add_middleware(AnyCase())
     page = ChallengePageResource(services)
-    for path in ("mscep_admin", "mscep_admin/"):
-        app.add_route(f"{PREFIX}{{authority}}/{{template}}/{path}", page)
+    app.add_route(ADMIN_PAGE, page)
+    app.add_route(ADMIN_PAGE.removesuffix("/"), page)
