@@ -49,6 +49,10 @@ class OpenServices(AbstractContextManager[Services]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.services.timestamps.close()
         self.services.parts.db.close()
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
+
+_STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Clock(Protocol):
@@ -27,6 +29,26 @@ class SetClock:
 
     def now(self) -> datetime:
         return self.moment
+
+
+class Timepiece(Protocol):
+    """For timestamps, which need more than whole seconds, and have to notice when somebody moves the clock's hands."""
+
+    def wall(self) -> int:
+        """Microseconds since 1970 by the clock of the machine, which may be set back."""
+        ...
+
+    def steady(self) -> int:
+        """Microseconds since some moment, which nobody can set, and which count on while the machine sleeps."""
+        ...
+
+
+class SystemTimepiece:
+    def wall(self) -> int:
+        return time.time_ns() // 1000
+
+    def steady(self) -> int:
+        return time.clock_gettime_ns(_STEADY) // 1000
 
 
 def to_epoch(moment: datetime) -> int:

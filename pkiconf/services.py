@@ -36,6 +36,8 @@ from pkiconf.revocation.revoke import Revocations
 from pkiconf.revocation.whereabouts import WhereaboutsLookup
 from pkiconf.scep.bag import SCEP, make_scep
 from pkiconf.store.sealer import Sealer
+from pkiconf.timestamps.bag import make_timestamps
+from pkiconf.timestamps.service import Timestamps
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Services:
     sealer: Sealer
     acme: ACME
     scep: SCEP
+    timestamps: Timestamps
 
 
 def make_services(
@@ -105,6 +108,7 @@ def make_services(
         ocsp=OCSPResponder(parts, service_certificates),
         whereabouts=WhereaboutsLookup(parts),
         sealer=Sealer(parts.db, parts.audit, sign_checkpoint, parts.state),
+        timestamps=make_timestamps(parts, service_certificates, network),
         acme=make_acme(parts, pipeline, revocations, network),
         scep=make_scep(parts, revocations, https),
     )

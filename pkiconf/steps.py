@@ -60,6 +60,9 @@ class Step(StrEnum):
     # mail and profiles
     MAIL_END = "mail.end"
     PROFILE_FETCH = "profile.fetch"
+    # timestamps
+    TIMESTAMP_RECORD = "timestamp.record"
+    TIMESTAMP_COUNT = "timestamp.count"
     # reconciler
     APPLY_LEASE = "apply.lease"
     APPLY_RECORD = "apply.record"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from pkiconf.clock import Timepiece
 from pkiconf.egress.deadline import Deadline
 from pkiconf.egress.network import Proof
+from pkiconf.egress.ntp import ask_servers
+from pkiconf.entropy import SystemEntropy
 from pkiconf.model.acme import Problem, ProblemType
+from pkiconf.model.time_source import TimeAnswer
 from pkiconf.policy.caa import CAARecord
 from pkiconf.spec.settings import ValidationSettings
 
@@ -35,3 +39,13 @@ class ScriptedNetwork:
     ) -> tuple[CAARecord, ...] | Problem:
         self.asked_caa.append(name)
         return self.caa.get(name, ())
+
+    def ask_time(
+        self,
+        servers: Sequence[str],
+        timepiece: Timepiece,
+        deadline: Deadline,
+        enough: Callable[[Sequence[TimeAnswer]], bool],
+    ) -> list[TimeAnswer]:
+        """Over real sockets: tests bring their own servers."""
+        return ask_servers(servers, timepiece, SystemEntropy(), deadline, enough)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiconf.authority.declared import DeclaredAuthority
 from pkiconf.authority.telling import Telling
-from pkiconf.clock import SetClock
+from pkiconf.clock import SetClock, to_epoch
 from pkiconf.entropy import SystemEntropy
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.actor import Actor
@@ -43,11 +43,29 @@ OPERATOR = Actor("operator", "test", "local-shell")
 
 
 @dataclass
+class FollowingTimepiece:
+    """Shows what the world's clock shows, and `moved` microseconds more: hands that somebody moved. The steady counter
+    is as exact, and nobody moves it."""
+
+    clock: SetClock
+    moved: int = 0
+    passed: int = 0
+    """Microseconds that have gone by within the second."""
+
+    def wall(self) -> int:
+        return self.steady() + self.moved
+
+    def steady(self) -> int:
+        return to_epoch(self.clock.moment) * 1_000_000 + self.passed
+
+
+@dataclass
 class World:
     services: Services
     clock: SetClock
     folder: Path
     network: ScriptedNetwork
+    timepiece: FollowingTimepiece
 
     @property
     def parts(self) -> Parts:
@@ -96,9 +114,12 @@ def make_world(database: Database, folder: Path) -> World:
     def sign(message: bytes) -> bytes:
         return checkpoint.sign(SigningOrder(UUID(int=0), Kind.CHECKPOINT, message, checkpoint.algorithms[0], NOW))
 
-    parts = Parts(database, keyring, AuditLog(Secret(bytes(32))), clock, SystemEntropy(), lambda: None, folder)
+    timepiece = FollowingTimepiece(clock)
+    parts = Parts(
+        database, keyring, AuditLog(Secret(bytes(32))), clock, SystemEntropy(), lambda: None, folder, timepiece
+    )
     network = ScriptedNetwork()
-    return World(make_services(parts, sign, network), clock, folder, network)
+    return World(make_services(parts, sign, network), clock, folder, network, timepiece)
 
 
 def make_csr(

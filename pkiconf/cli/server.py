@@ -8,7 +8,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
-from pkiconf.bootstrap import open_services
+from pkiconf.bootstrap import OpenServices, open_services
 from pkiconf.cli.gunicorn_worker import DeadlineWorker
 from pkiconf.endpoints.app import create_app, create_operations_app
 from pkiconf.services import Services
@@ -27,6 +27,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         operations: bool = False,
     ) -> None:
         self._settings = settings
+        self._opened: OpenServices | None = None
         self._create = create_operations_app if operations else create_app
         self._options: dict[str, Any] = {
             "bind": bind,
@@ -46,6 +47,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "certfile": str(certificate) if certificate else None,
             "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # noqa: S108 - heartbeat file, no data
             "child_exit": _forget_worker,
+            "worker_exit": self._close,
         }
         super().__init__()
 
@@ -55,9 +57,14 @@ class Server(BaseApplication):  # type: ignore[misc]
                 self.cfg.set(name, value)
 
     def load(self) -> Callable[..., Any]:
-        opened = open_services(self._settings)
-        services: Services = opened.services
+        self._opened = open_services(self._settings)
+        services: Services = self._opened.services
         return self._create(services, self._settings)
+
+    def _close(self, server: object, worker: object) -> None:
+        """In a worker, when it has answered its last request."""
+        if self._opened is not None:
+            self._opened.close()
 
 
 def _forget_worker(server: object, worker: Any) -> None:  # noqa: ANN401

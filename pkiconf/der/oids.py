@@ -27,6 +27,9 @@ SHA256: Final = "2.16.840.1.101.3.4.2.1"
 SHA384: Final = "2.16.840.1.101.3.4.2.2"
 SHA512: Final = "2.16.840.1.101.3.4.2.3"
 SHAKE256_LEN: Final = "2.16.840.1.101.3.4.2.18"  # RFC 8419 §2.2, its output length a parameter
+SHA3_256: Final = "2.16.840.1.101.3.4.2.8"
+SHA3_384: Final = "2.16.840.1.101.3.4.2.9"
+SHA3_512: Final = "2.16.840.1.101.3.4.2.10"
 
 # Certificate and CRL extensions (RFC 5280 §4.2, §5.2, §5.3)
 SUBJECT_KEY_IDENTIFIER: Final = "2.5.29.14"
@@ -72,6 +75,11 @@ POLICY_EV: Final = "2.23.140.1.1"
 # OCSP (RFC 6960)
 OCSP_BASIC: Final = "1.3.6.1.5.5.7.48.1.1"
 OCSP_NONCE: Final = "1.3.6.1.5.5.7.48.1.2"
+
+# Timestamps (RFC 3161, RFC 5816), and what came before them
+TST_INFO: Final = "1.2.840.113549.1.9.16.1.4"
+SIGNING_CERTIFICATE_V2: Final = "1.2.840.113549.1.9.16.2.47"
+MS_TIMESTAMP_REQUEST: Final = "1.3.6.1.4.1.311.3.2.1"
 
 # PKCS#7, PKCS#9
 PKCS7_DATA: Final = "1.2.840.113549.1.7.1"

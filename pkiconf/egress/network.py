@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
+from pkiconf.clock import Timepiece
 from pkiconf.egress.deadline import Deadline
 from pkiconf.egress.dns_challenge import check_dns
+from pkiconf.egress.ntp import ask_servers
 from pkiconf.egress.reach import Names, Reach
 from pkiconf.egress.tls_alpn import check_tls_alpn
 from pkiconf.egress.unproved import Unproved
 from pkiconf.entropy import Entropy, SystemEntropy
 from pkiconf.model.acme import ChallengeType, Identifier, Problem, ProblemType
+from pkiconf.model.time_source import TimeAnswer
 from pkiconf.policy.caa import CAARecord
 from pkiconf.policy.targets import TargetRules
 from pkiconf.spec.patterns import parse_resolver
@@ -44,6 +47,16 @@ class Network(Protocol):
         none has. A problem when it could not be learned."""
         ...
 
+    def ask_time(
+        self,
+        servers: Sequence[str],
+        timepiece: Timepiece,
+        deadline: Deadline,
+        enough: Callable[[Sequence[TimeAnswer]], bool],
+    ) -> list[TimeAnswer]:
+        """What servers of time say of this machine's clock, until it is enough."""
+        ...
+
 
 class SystemNetwork:
     """The real one. What it needs of DNS and HTTP is imported when a name is validated: most commands validate none."""
@@ -58,6 +71,15 @@ class SystemNetwork:
         self, name: str, settings: ValidationSettings, deadline: Deadline
     ) -> tuple[CAARecord, ...] | Problem:
         return find_caa(name, self._resolver(settings), deadline)
+
+    def ask_time(
+        self,
+        servers: Sequence[str],
+        timepiece: Timepiece,
+        deadline: Deadline,
+        enough: Callable[[Sequence[TimeAnswer]], bool],
+    ) -> list[TimeAnswer]:
+        return ask_servers(servers, timepiece, self._entropy, deadline, enough)
 
     def _reach(self, settings: ValidationSettings) -> Reach:
         return Reach(self._resolver(settings), _rules(settings.allowed_networks, settings.forbidden_networks))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from pkiconf.clock import Clock
+from pkiconf.clock import Clock, SystemTimepiece, Timepiece
 from pkiconf.entropy import Entropy
 from pkiconf.model.actor import Actor
 from pkiconf.signing.keyring import Keyring
@@ -26,6 +26,7 @@ class Parts:
     entropy: Entropy
     wake: Callable[[], None]
     state: Path
+    timepiece: Timepiece = field(default_factory=SystemTimepiece)
 
     def now(self) -> datetime:
         return self.clock.now()

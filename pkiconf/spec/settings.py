@@ -11,6 +11,7 @@ from pkiconf.model.durations import Duration
 from pkiconf.spec.mail import MailSettings
 from pkiconf.spec.misfits import Advised, Declared, Misfit, Said, rfc
 from pkiconf.spec.patterns import Network, parse_resolver
+from pkiconf.spec.timestamp import ClockSettings
 from pkiconf.spec.values import HTTPURL, DurationField, repeated_misfits
 
 
@@ -79,6 +80,9 @@ class Settings(Declared):
     urls: URLSettings = Field(default_factory=URLSettings, description="Different bases for different services")
 
     validation: ValidationSettings = Field(default_factory=ValidationSettings, description="How names are validated")
+    clock: ClockSettings = Field(
+        default_factory=ClockSettings, description="What the clock is compared with for timestamps"
+    )
     acme: ACMESettings = Field(default_factory=ACMESettings, description="What ACME directories say")
     mail: MailSettings | None = Field(None, description="The server that takes mail. Default: no mail is sent")
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from pkiconf.model.durations import Duration
 from pkiconf.model.timestamps import Accuracy
@@ -14,6 +14,11 @@ from pkiconf.spec.misfits import Advised, Declared, Misfit, Said, rfc
 from pkiconf.spec.values import DottedOID, DurationField, repeated_misfits
 
 _TST_INFO: Final = rfc("RFC 3161 §2.4.2")
+NTP_PORT: Final = 123
+_SERVER: Final = re.compile(
+    r"(?:(?P<bare>[0-9a-fA-F]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)"
+    r"|(?:\[(?P<bracketed>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9._-]{1,253}))(?::(?P<port>\d{1,5}))?)"
+)
 _ACCURACY: Final = re.compile(r"(\d{1,7})(s|ms|us)")
 _MICROSECONDS: Final = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
@@ -80,10 +85,29 @@ class TimestampSpec(Declared):
             yield Misfit(("other_policies", "policy"), f"{self.policy} is the policy already", "Remove it")
 
 
+def parse_time_server(text: str) -> tuple[str, int]:
+    """Host and port of an NTP server: `ntp.corp.example`, `192.0.2.1:123`, `[2001:db8::1]:123`. Raises ValueError."""
+    found = _SERVER.fullmatch(text)
+    if found is None or not 0 < int(found["port"] or NTP_PORT) < 65536:
+        raise ValueError(f"{text!r} is no host, and no port that can be")
+    return found["bracketed"] or found["host"] or found["bare"], int(found["port"] or NTP_PORT)
+
+
+def _time_server(text: str) -> str:
+    try:
+        parse_time_server(text)
+    except ValueError as error:
+        raise Advised(str(error), "Write ntp.corp.example, 192.0.2.1:123 or [2001:db8::1]:123") from None
+    return text
+
+
+TimeServer = Annotated[str, AfterValidator(_time_server), Said("a host or an address, with a port if it is not 123")]
+
+
 class ClockSettings(Declared):
     """What the clock is compared with before a timestamp is signed."""
 
-    ntp: tuple[str, ...] = Field(
+    ntp: tuple[TimeServer, ...] = Field(
         (),
         description="NTP servers: most of them have to agree with this clock, else no timestamp is made",
         json_schema_extra=rfc("RFC 5905"),
@@ -92,3 +116,6 @@ class ClockSettings(Declared):
         Accuracy(1_000_000), description="How far the clock may be from a server's. An accuracy that is finer wins"
     )
     every: DurationField = Field(Duration(60, "s"), description="How often they are asked, while timestamps are made")
+
+    def misfits(self, written: bool) -> Iterator[Misfit]:
+        yield from repeated_misfits("ntp", self.ntp)

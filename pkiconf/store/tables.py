@@ -628,6 +628,36 @@ mail = Table(  # the outbox: who is to be told of which link; the text is made, 
     **_NEVER_REUSED,
 )
 
+timestamp_token = Table(  # insert-only; what was stamped outlives the authority that did it, so there is no foreign key
+    "timestamp_token",
+    metadata,
+    Column("authority_id", BigInteger, nullable=False),
+    Column("serial", LargeBinary, nullable=False),  # begins with the time
+    Column("at", BigInteger, nullable=False),  # microseconds since 1970
+    Column("protocol", Text, nullable=False),  # rfc3161 | authenticode
+    Column("digest", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("authority_id", "serial"),
+    sqlite_with_rowid=False,
+)
+
+timestamp_count = Table(  # where only the number is recorded
+    "timestamp_count",
+    metadata,
+    Column("authority_id", BigInteger, nullable=False),
+    Column("day", BigInteger, nullable=False),  # since 1970, UTC
+    Column("number", BigInteger, nullable=False),
+    PrimaryKeyConstraint("authority_id", "day"),
+    sqlite_with_rowid=False,
+)
+
+timestamp_clock = Table(  # the latest time of an authority whose tokens are ordered, or only counted
+    "timestamp_clock",
+    metadata,
+    Column("authority_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),  # microseconds since 1970
+)
+
 lease = Table(
     "lease",
     metadata,

@@ -204,6 +204,7 @@ def test_under_a_wrong_master_key_nothing_is_signed_or_changed(sqlite_world: Wor
         sqlite_world.clock,
         sqlite_world.folder,
         sqlite_world.network,
+        sqlite_world.timepiece,
     )
     leaf = sqlite_world.issued("ca/web-server", make_csr())
     before = everything(sqlite_world)

@@ -1,0 +1,307 @@
+"""Timestamp requests and responses (RFC 3161 §2.4, RFC 5816).
+
+What a token repeats from its request is copied as octets; what is the same in all tokens of an authority is encoded
+once, in a `TokenForm`. So one token costs a hash, a signature and a few joins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from cryptography.hazmat import asn1
+
+from pkiconf.clock import from_epoch
+from pkiconf.der import oids
+from pkiconf.der.certificate import parse_certificate
+from pkiconf.der.signed_data import (
+    SignerIdentity,
+    assemble_signed_data,
+    content_type,
+    encode_attribute,
+    encode_certificates,
+    encode_signed_attributes,
+    encode_signer_info,
+    message_digest,
+)
+from pkiconf.der.times import GENERALIZED_TIME, encode_generalized_time
+from pkiconf.der.tlv import (
+    BIT_STRING,
+    BOOLEAN,
+    CONSTRUCTED,
+    CONTEXT,
+    INTEGER,
+    NULL,
+    OBJECT_IDENTIFIER,
+    OCTET_STRING,
+    SEQUENCE,
+    Element,
+    encode_sequence,
+    encode_tlv,
+    read_element,
+    read_elements,
+)
+from pkiconf.errors import PkiconfError
+from pkiconf.model.timestamps import Accuracy, FailureInfo, PKIStatus
+
+MAX_REQUEST_SIZE: Final = 16 * 1024
+_LONGEST_NONCE: Final = 64  # octets: four times what any client sends
+
+_VERSION_1: Final = b"\x02\x01\x01"
+_UTF8_STRING: Final = 0x0C
+_IMPLICIT_0: Final = CONTEXT | CONSTRUCTED | 0
+_MICROSECONDS: Final = 1_000_000
+
+DIGESTS: Final = {
+    oids.encode_oid(oid): (name, size)
+    for oid, name, size in (
+        (oids.SHA1, "sha1", 20),
+        (oids.SHA256, "sha256", 32),
+        (oids.SHA384, "sha384", 48),
+        (oids.SHA512, "sha512", 64),
+        (oids.SHA3_256, "sha3-256", 32),
+        (oids.SHA3_384, "sha3-384", 48),
+        (oids.SHA3_512, "sha3-512", 64),
+    )
+}
+
+
+class Rejected(PkiconfError):
+    """A request that gets no token, and which failure that is in RFC 3161's words."""
+
+    def __init__(self, failure: FailureInfo, detail: str, hint: str = "") -> None:
+        super().__init__(detail, hint)
+        self.failure = failure
+
+
+class TimestampRequest(NamedTuple):
+    """`imprint` and `nonce` are elements as they came: they are given back byte for byte. `policy` is an encoded
+    object identifier; `nonce` and `policy` are empty when there is none."""
+
+    digest: str
+    hashed: bytes
+    imprint: bytes
+    policy: bytes
+    nonce: bytes
+    cert_req: bool
+
+
+def parse_timestamp_request(der: bytes) -> TimestampRequest:
+    """Read a TimeStampReq. Raises Rejected: for octets that are none, a hash that is not known or has another length
+    than it should, and any extension, because none is understood."""
+    if len(der) > MAX_REQUEST_SIZE:
+        raise _malformed(f"the request has more than {MAX_REQUEST_SIZE} octets")
+    try:
+        members = read_elements(read_element(der, "the request", SEQUENCE).content, "the request")
+        if len(members) < 2 or members[0].tag != INTEGER:
+            raise _malformed("the request is no TimeStampReq: version and messageImprint are missing")
+        if members[0].der != _VERSION_1:
+            raise Rejected(FailureInfo.BAD_REQUEST, "the request is not version 1", "Send version 1 (RFC 3161)")
+        digest, hashed = _read_imprint(members[1])
+        policy, nonce, cert_req = _read_options(members[2:])
+    except Rejected:
+        raise
+    except PkiconfError as error:
+        raise _malformed(str(error)) from None
+    return TimestampRequest(digest, hashed, members[1].der, policy, nonce, cert_req)
+
+
+def _read_imprint(imprint: Element) -> tuple[str, bytes]:
+    members = read_elements(imprint.content, "messageImprint")
+    if imprint.tag != SEQUENCE or len(members) != 2 or (members[0].tag, members[1].tag) != (SEQUENCE, OCTET_STRING):
+        raise _malformed("messageImprint is not an algorithm and a hash")
+    algorithm, *parameters = read_elements(members[0].content, "hashAlgorithm") or [_NOTHING]
+    found = DIGESTS.get(algorithm.der)
+    if found is None:
+        raise Rejected(FailureInfo.BAD_ALG, "the hash algorithm is not known here", "Send a SHA-256 hash")
+    # RFC 5754 §2: absent, though many write NULL.
+    if parameters and (len(parameters) > 1 or parameters[0].der != b"\x05\x00"):
+        raise Rejected(FailureInfo.BAD_ALG, f"{found[0]} has parameters, and takes none", "Leave them out")
+    if len(members[1].content) != found[1]:
+        said = f"the hash has {len(members[1].content)} octets, but {found[0]} gives {found[1]}"
+        raise _malformed(said, "Send the hash of the data, not the data")
+    return found[0], members[1].content
+
+
+def _read_options(members: list[Element]) -> tuple[bytes, bytes, bool]:
+    """What may follow, each at most once and in this order: reqPolicy, nonce, certReq, extensions."""
+    policy, nonce, cert_req, last = b"", b"", False, -1
+    for member in members:
+        place = _PLACES.get(member.tag, -1)
+        if place <= last:
+            raise _malformed(f"the request has a field with ASN.1 tag 0x{member.tag:02x} where none belongs")
+        last = place
+        if member.tag == OBJECT_IDENTIFIER:
+            oids.decode_oid(member.der, "reqPolicy")
+            policy = member.der
+        elif member.tag == INTEGER:
+            nonce = _checked_nonce(member)
+        elif member.tag == BOOLEAN:
+            cert_req = _read_boolean(member)
+        else:
+            _refuse_extensions(member)
+    return policy, nonce, cert_req
+
+
+_NOTHING: Final = Element(NULL, b"", b"")
+_PLACES: Final = {OBJECT_IDENTIFIER: 0, INTEGER: 1, BOOLEAN: 2, _IMPLICIT_0: 3}
+
+
+def _checked_nonce(nonce: Element) -> bytes:
+    """It may be longer than 64 bits (RFC 3161 §2.4.1), and becomes part of the token, which is DER."""
+    content = nonce.content
+    padded = len(content) > 1 and (content[0], content[1] >> 7) in ((0x00, 0), (0xFF, 1))
+    if not content or padded or len(content) > _LONGEST_NONCE:
+        raise _malformed(f"the nonce is no INTEGER in its shortest form of at most {_LONGEST_NONCE} octets")
+    return nonce.der
+
+
+def _read_boolean(element: Element) -> bool:
+    if element.content not in (b"\x00", b"\xff"):
+        raise _malformed("certReq is no BOOLEAN")
+    return element.content == b"\xff"
+
+
+def _refuse_extensions(extensions: Element) -> None:
+    found = read_elements(extensions.content, "extensions")
+    if not found or any(one.tag != SEQUENCE for one in found):
+        raise _malformed("the extensions of the request are none")
+    for one in found:
+        members = read_elements(one.content, "an extension")
+        if not 2 <= len(members) <= 3 or members[0].tag != OBJECT_IDENTIFIER or members[-1].tag != OCTET_STRING:
+            raise _malformed("an extension of the request is none")
+        oid = oids.decode_oid(members[0].der, "an extension's identifier")
+        raise Rejected(
+            FailureInfo.UNACCEPTED_EXTENSION, f"extension {oid} is not understood", "Send a request without extensions"
+        )
+
+
+def _malformed(detail: str, hint: str = "") -> Rejected:
+    return Rejected(FailureInfo.BAD_DATA_FORMAT, detail, hint)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenForm:
+    """What all tokens of one signer and one policy have in common, encoded. `fraction`: how many digits a genTime has
+    behind the point."""
+
+    identity: SignerIdentity
+    head: bytes  # version and policy
+    tail: bytes  # accuracy and ordering
+    fraction: int
+    attributes: tuple[bytes, ...]
+    certificates: bytes
+
+    @classmethod
+    def of(
+        cls,
+        identity: SignerIdentity,
+        policy: str,
+        accuracy: Accuracy | None,
+        ordering: bool,
+        certificate: bytes,
+        chain: Iterable[bytes],
+    ) -> TokenForm:
+        """`certificate` is the signer's; `chain` what a client needs besides. Raises Malformed."""
+        return cls(
+            identity=identity,
+            head=_VERSION_1 + oids.encode_oid(policy),
+            tail=(_encode_accuracy(accuracy) if accuracy else b"") + (b"\x01\x01\xff" if ordering else b""),
+            fraction=6 if ordering else _digits(accuracy),
+            attributes=(content_type(oids.TST_INFO), _signing_certificate(certificate)),
+            certificates=encode_certificates((certificate, *chain)),
+        )
+
+    def encode_tst_info(self, request: TimestampRequest, serial: bytes, moment: int) -> bytes:
+        """`serial` is positive, its octets as an INTEGER has them; `moment` is in microseconds since 1970."""
+        # The field `tsa` is left out: it would only repeat what signingCertificateV2 says (RFC 5816 §2.2.1).
+        return encode_sequence(
+            (
+                self.head,
+                request.imprint,
+                encode_tlv(INTEGER, serial),
+                encode_gen_time(moment, self.fraction),
+                self.tail,
+                request.nonce,
+            )
+        )
+
+    def encode_signed_attributes(self, tst_info: bytes) -> bytes:
+        """The octets to sign."""
+        return encode_signed_attributes((*self.attributes, message_digest(self.identity.digest.digest(tst_info))))
+
+    def assemble_response(
+        self, tst_info: bytes, signed_attributes: bytes, signature: bytes, *, cert_req: bool
+    ) -> bytes:
+        """A TimeStampResp that grants the token. Certificates are in it only when they were asked for (§2.4.1)."""
+        info = encode_signer_info(self.identity, signed_attributes, signature)
+        certificates = self.certificates if cert_req else b""
+        token = assemble_signed_data(oids.TST_INFO, tst_info, ((self.identity, info),), certificates)
+        return encode_sequence((_GRANTED, token))
+
+
+def _encode_accuracy(accuracy: Accuracy) -> bytes:
+    """Accuracy: what is 0 is left out, and millis and micros are below 1000 (RFC 3161 §2.4.2)."""
+    seconds, rest = divmod(accuracy.microseconds, _MICROSECONDS)
+    millis, micros = divmod(rest, 1000)
+    return encode_sequence(
+        (
+            asn1.encode_der(seconds) if seconds else b"",
+            encode_tlv(CONTEXT | 0, asn1.encode_der(millis)[2:]) if millis else b"",
+            encode_tlv(CONTEXT | 1, asn1.encode_der(micros)[2:]) if micros else b"",
+        )
+    )
+
+
+def _digits(accuracy: Accuracy | None) -> int:
+    """Whole seconds are preferred unless more is needed (RFC 3161 §2.4.2)."""
+    if accuracy is None or accuracy.microseconds % _MICROSECONDS == 0:
+        return 0
+    return 3 if accuracy.microseconds % 1000 == 0 else 6
+
+
+def _signing_certificate(certificate: bytes) -> bytes:
+    """signingCertificateV2 with the signer alone (RFC 5035 §3); the hash is SHA-256, its default, and left unsaid."""
+    parsed = parse_certificate(certificate)
+    names = encode_sequence((encode_tlv(CONTEXT | CONSTRUCTED | 4, parsed.issuer),))
+    issuer_serial = encode_sequence((names, asn1.encode_der(parsed.serial_number)))
+    hashed = encode_tlv(OCTET_STRING, hashlib.sha256(certificate).digest())
+    ess_cert_id = encode_sequence((hashed, issuer_serial))
+    value = encode_sequence((encode_sequence((ess_cert_id,)),))
+    return encode_attribute(oids.SIGNING_CERTIFICATE_V2, value)
+
+
+def encode_gen_time(moment: int, fraction: int = 0) -> bytes:
+    """GeneralizedTime of microseconds since 1970: a fraction has no zeros at its end, and no point without digits
+    (RFC 3161 §2.4.2). It is cut, not rounded: a token never says a time that has not come."""
+    seconds, micros = divmod(moment, _MICROSECONDS)
+    whole = _whole_second(seconds)
+    digits = b"%06d" % micros
+    behind = digits[:fraction].rstrip(b"0")
+    return encode_tlv(GENERALIZED_TIME, b"%b.%bZ" % (whole[2:-1], behind)) if behind else whole
+
+
+@lru_cache(maxsize=16)
+def _whole_second(seconds: int) -> bytes:
+    return encode_generalized_time(from_epoch(seconds))
+
+
+def encode_rejection(failure: FailureInfo, text: str, status: PKIStatus = PKIStatus.REJECTION) -> bytes:
+    """A TimeStampResp without a token. Raises ValueError for a status that comes with one."""
+    if status in (PKIStatus.GRANTED, PKIStatus.GRANTED_WITH_MODS):
+        raise ValueError("a token is granted, and this response has none")
+    said = encode_sequence((encode_tlv(_UTF8_STRING, text.encode()),))
+    return encode_sequence((encode_sequence((asn1.encode_der(int(status)), said, _encode_failure(failure))),))
+
+
+def _encode_failure(failure: FailureInfo) -> bytes:
+    """A named bit list: zeros at its end are left out (X.690 §11.2.2)."""
+    octets = bytearray(failure // 8 + 1)
+    octets[-1] = 0x80 >> failure % 8
+    return encode_tlv(BIT_STRING, bytes((7 - failure % 8,)) + octets)
+
+
+_GRANTED: Final = encode_sequence((b"\x02\x01\x00",))

@@ -1,0 +1,67 @@
+"""Timestamps over HTTP (RFC 3161 §3.4), and the older Authenticode protocol at the same URL."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import falcon
+from prometheus_client import Counter
+
+from pkiconf.der.timestamp import MAX_REQUEST_SIZE
+from pkiconf.endpoints.body import read_body
+from pkiconf.endpoints.caching import answer_once
+from pkiconf.endpoints.wsgi import App
+from pkiconf.errors import PkiconfError
+from pkiconf.services import Services
+from pkiconf.timestamps.service import AUTHENTICODE, RFC3161, Timestamps
+
+QUERY: Final = "application/timestamp-query"
+REPLY: Final = "application/timestamp-reply"
+"""Exactly so, without parameters: jarsigner compares it."""
+
+OLDER: Final = "application/octet-stream"
+
+TIMESTAMPS: Final = Counter(
+    "pkiconf_timestamps", "Timestamps asked for, and what became of them", ["protocol", "result"]
+)
+_GRANTED: Final = {protocol: TIMESTAMPS.labels(protocol, "granted") for protocol in (RFC3161, AUTHENTICODE)}
+_SEQUENCE: Final = b"\x30"
+
+
+class TimestampResource:
+    def __init__(self, timestamps: Timestamps) -> None:
+        self._timestamps = timestamps
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, authority: str) -> None:
+        body = read_body(req, MAX_REQUEST_SIZE)
+        if is_older_protocol(req.content_type or "", body):
+            self._countersign(resp, authority, body)
+            return
+        der, failure = self._timestamps.answer(authority, body)
+        if failure is None:
+            _GRANTED[RFC3161].inc()
+        else:
+            TIMESTAMPS.labels(RFC3161, failure.name.lower()).inc()
+        # What gets no token is answered with 200 as well (RFC 3161 §3.4): the response says so.
+        resp.content_type = REPLY
+        answer_once(resp, der)
+
+    def _countersign(self, resp: falcon.Response, authority: str, body: bytes) -> None:
+        try:
+            reply = self._timestamps.countersign(authority, body)
+        except PkiconfError:
+            TIMESTAMPS.labels(AUTHENTICODE, "refused").inc()
+            raise
+        _GRANTED[AUTHENTICODE].inc()
+        resp.content_type = OLDER
+        answer_once(resp, reply)
+
+
+def is_older_protocol(content_type: str, body: bytes) -> bool:
+    """By what the client says, and where it says nothing usable by the body: a TimeStampReq begins with 0x30, which no
+    base64 of DER does."""
+    return content_type.partition(";")[0].strip().lower() != QUERY and not body.startswith(_SEQUENCE)
+
+
+def mount(app: App, services: Services) -> None:
+    app.add_route("/tsa/{authority}", TimestampResource(services.timestamps))
