@@ -23,6 +23,7 @@ from pkiconf.authority.template_lookup import TemplateLookup
 from pkiconf.authority.templates import Templates
 from pkiconf.egress.https import HTTPSClient, SharedHTTPS
 from pkiconf.egress.network import Network
+from pkiconf.enrolment.bag import Enrolment, make_enrolment
 from pkiconf.issuance.certificates import Certificates
 from pkiconf.issuance.intents import Intents
 from pkiconf.issuance.order import Origin
@@ -65,6 +66,7 @@ class Services:
     acme: ACME
     scep: SCEP
     timestamps: Timestamps
+    enrolment: Enrolment
 
 
 def make_services(
@@ -86,6 +88,7 @@ def make_services(
     pipeline = Pipeline(parts, intents)
     service_certificates = ServiceCertificates(parts, pipeline)
     revocations = Revocations(parts)
+    scep = make_scep(parts, revocations, https)
     establisher = Establisher(parts, pipeline, service_certificates)
     return Services(
         parts=parts,
@@ -110,5 +113,6 @@ def make_services(
         sealer=Sealer(parts.db, parts.audit, sign_checkpoint, parts.state),
         timestamps=make_timestamps(parts, service_certificates, network),
         acme=make_acme(parts, pipeline, revocations, network),
-        scep=make_scep(parts, revocations, https),
+        scep=scep,
+        enrolment=make_enrolment(parts, pipeline, scep.challenges, service_certificates),
     )

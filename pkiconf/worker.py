@@ -23,6 +23,7 @@ from pkiconf.acme.authorizations import VALIDATION_JOB
 from pkiconf.acme.validation_pool import ValidationPool
 from pkiconf.authority import establish
 from pkiconf.clock import to_epoch
+from pkiconf.enrolment.outbox import JOB as MAIL_JOB
 from pkiconf.errors import Conflict, NotFound, PkiconfError
 from pkiconf.model.actor import SYSTEM
 from pkiconf.revocation.revoke import CRL_JOB
@@ -57,6 +58,10 @@ def _make_crl(services: Services, job: JobRow) -> str:
     return ""
 
 
+def _send_mail(services: Services, job: JobRow) -> str:
+    return services.enrolment.outbox.deliver(int(job.dedupe))
+
+
 def _settle_intune(services: Services, job: JobRow) -> str:
     template, _, transaction = job.dedupe.partition("/")
     return services.scep.intune.enrolment.settle(int(template), transaction)
@@ -70,6 +75,7 @@ def _poll_intune(services: Services, job: JobRow) -> str:
 HANDLERS: Final[Mapping[str, Handler]] = {
     establish.JOB: _establish,
     CRL_JOB: _make_crl,
+    MAIL_JOB: _send_mail,
     SETTLE_JOB: _settle_intune,
     POLL_JOB: _poll_intune,
 }
@@ -114,6 +120,7 @@ class Worker:
         done += self._attempt("renewing service certificates", self.services.service_certificates.renew_due)
         done += self._attempt("renewing CRLs", self._renew_crls)
         done += self._attempt("ending old generations", self._end_issuers)
+        done += self._attempt("ending links that nobody used", self.services.enrolment.grants.expire_overdue)
         done += self._attempt("sealing the audit log", lambda: self.services.sealer.seal(self.services.parts.now()))
         if self._pruned != (minute := [to_epoch(self.services.parts.now()) // 60]):
             self._pruned[:] = minute

@@ -27,7 +27,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "explain": Entry("declare", "explain", "Say what a field means, its default and what is allowed"),
     "authority": Entry("authority", "group", "List, show, export, install, renew, destroy authorities"),
     "template": Entry("template", "group", "List, show, delete templates"),
-    "request": Entry("request", "group", "Submit, list, sign and decline certificate requests"),
+    "request": Entry("request", "group", "Submit, list, sign, approve and decline certificate requests"),
     "cert": Entry("cert", "group", "Find, export, revoke, hold, release; make self-signed ones"),
     "acme": Entry("acme", "group", "Policies, bindings, accounts and orders of ACME clients"),
     "scep": Entry("scep", "group", "Challenges and passphrases that devices enrol with"),

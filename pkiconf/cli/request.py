@@ -1,4 +1,4 @@
-"""`pkiconf request …`: submit, list, show, sign, decline."""
+"""`pkiconf request …`: submit, list, show, sign, decline; what needs no key yet stands in `preapproval`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from pkiconf.cli import preapproval
 from pkiconf.cli.context import operator, services
 from pkiconf.cli.exit_codes import ExitCode, exit_code_of
 from pkiconf.cli.lazy import SuggestingGroup
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_STATES: Final = ("pending", "approved", "issued", "declined", "rejected")
+_STATES: Final = ("pending", "awaiting_claim", "approved", "issued", "declined", "rejected", "expired")
 
 _MANY: Final = (
     click.argument("numbers", type=int, nargs=-1),
@@ -45,14 +46,22 @@ def group() -> None:
 
 
 @group.command()
-@click.argument("csr", type=click.Path(path_type=Path))
+@click.argument("csr", type=click.Path(path_type=Path), required=False)
 @click.option("--template", "-t", required=True, help="authority/name, or the bare name where only one has it.")
 @click.option("--approve", is_flag=True, help="Sign it at once.")
 @click.option("--out", type=click.Path(path_type=Path), help="With --approve: leaf and chain go here (PEM).")
-def submit(csr: Path, template: str, approve: bool, out: Path | None) -> int:
-    """Submit the CSR (PEM or DER; - reads standard input) against a template. It waits until it is signed."""
+@preapproval.wish
+def submit(csr: Path | None, template: str, approve: bool, out: Path | None, **wish: Any) -> int:  # noqa: ANN401
+    """Submit the CSR (PEM or DER; - reads standard input) against a template. It waits until it is signed.
+
+    Without a CSR, say what is wanted: it waits until it is approved, and whoever it is for brings the key.
+    """
     if out and not approve:
         raise click.UsageError("--out goes with --approve")
+    if csr is None:
+        return _propose(template, approve, wish)
+    if any(wish.values()):
+        raise click.UsageError("the CSR says what is wanted: change it when it is signed")
     with services() as s:
         number = s.requests.submit(template, read_in(csr), operator())
         if not approve:
@@ -97,15 +106,19 @@ def list_(states: Sequence[str], everything: bool, patterns: Sequence[str], as_j
 def show(number: int, as_json: bool, only_csr: bool) -> None:
     """Show one request: what it asks for, what became of it."""
     from pkiconf.der.pem import pem_encode
+    from pkiconf.errors import Conflict
 
     with services() as s:
         request = s.requests.get(number)
+        summary = _summary(request) | _claim(s, number)
+        if only_csr and not request.has_key:
+            raise Conflict(f"request {number} has brought no CSR", "Whoever claims it brings one")
         if only_csr:
             click.echo(pem_encode("CERTIFICATE REQUEST", request.row.csr), nl=False)
         elif as_json:
-            print_json(_summary(request))
+            print_json(summary)
         else:
-            print_fields(_summary(request))
+            print_fields(summary | ({"mail": _mail_lines(summary)} if "mail" in summary else {}))
 
 
 @group.command()
@@ -149,6 +162,17 @@ def decline(numbers: Sequence[int], everything: bool, patterns: Sequence[str], r
             else:
                 click.echo(f"Request {number} is declined.")
     return worst
+
+
+def _propose(template: str, approve: bool, wish: Mapping[str, Any]) -> int:
+    if approve:
+        raise click.UsageError("--approve goes with a CSR; without one, use `pkiconf request preapprove`")
+    wanted = preapproval.read_wish(template, **wish)
+    with services() as s:
+        number = s.enrolment.grants.propose(wanted, operator())
+    click.echo(f"Request {number} is pending (it brings no key).")
+    click.echo(f"Approve it with: pkiconf request approve {number}")
+    return ExitCode.DONE
 
 
 def _choice(numbers: Sequence[int], everything: bool, patterns: Sequence[str]) -> dict[str, str]:
@@ -220,6 +244,27 @@ def _filters(patterns: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def _claim(s: Services, number: int) -> dict[str, Any]:
+    """What there is to say of a request that was submitted without a key."""
+    from pkiconf.clock import from_epoch
+
+    found = s.enrolment.grants.find(number)
+    if found is None:
+        return {}
+    grant, mails = found
+    return {
+        "delivered_as": grant.deliver,
+        "email": grant.email,
+        "link_expires_at": from_epoch(grant.expires_at).isoformat() if grant.expires_at else None,
+        "fetched_at": from_epoch(grant.fetched_at).isoformat() if grant.fetched_at else None,
+        "mail": [{"to": mail.recipient, "state": mail.state, "error": mail.error} for mail in mails],
+    }
+
+
+def _mail_lines(summary: Mapping[str, Any]) -> list[str]:
+    return [f"{row['to']}: {row['state']}" + (f" ({row['error']})" if row["error"] else "") for row in summary["mail"]]
+
+
 def _summary(request: Any) -> dict[str, Any]:  # noqa: ANN401
     from pkiconf.clock import from_epoch
 
@@ -230,7 +275,7 @@ def _summary(request: Any) -> dict[str, Any]:  # noqa: ANN401
         "template": request.template,
         "subject": row.subject,
         "names": list(request.names),
-        "key": str(request.csr.key),
+        "key": str(request.csr.key) if request.has_key else None,
         "submitted_by": row.submitted_by,
         "submitted_at": from_epoch(row.submitted_at).isoformat(),
         "decided_at": from_epoch(row.decided_at).isoformat() if row.decided_at else None,
@@ -238,3 +283,7 @@ def _summary(request: Any) -> dict[str, Any]:  # noqa: ANN401
         "reason": row.reason,
         "serial": row.serial.hex().upper() if row.serial else None,
     }
+
+
+for _command in (preapproval.preapprove, preapproval.approve, preapproval.resend, preapproval.profile):
+    group.add_command(_command)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import falcon
 
-from pkiconf.endpoints import aia, crl, health, metrics, ocsp, timestamp
+from pkiconf.endpoints import aia, crl, health, links, metrics, ocsp, timestamp
 from pkiconf.endpoints.acme import mount as acme
 from pkiconf.endpoints.client_address import ClientAddress
 from pkiconf.endpoints.errors import add_error_handlers
@@ -18,7 +18,7 @@ from pkiconf.settings import ProcessSettings
 
 Mount = Callable[[App, Services], None]
 
-PROTOCOLS: tuple[Mount, ...] = (acme.mount, ocsp.mount, crl.mount, aia.mount, ndes.mount, timestamp.mount)
+PROTOCOLS: tuple[Mount, ...] = (acme.mount, ocsp.mount, crl.mount, aia.mount, ndes.mount, timestamp.mount, links.mount)
 OPERATIONS: tuple[Mount, ...] = (health.mount, metrics.mount)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 import falcon
 
 from pkiconf.endpoints.acme import problems
+from pkiconf.endpoints.paths import loggable_path
 from pkiconf.endpoints.wsgi import App, Response
 from pkiconf.errors import (
     Conflict,
@@ -51,7 +52,7 @@ def _known(req: falcon.Request, resp: Response, ex: PkiconfError, params: object
     # Why the machine cannot serve is its operator's business; a client learns only that it should come back.
     known = status != falcon.HTTP_500 and status != falcon.HTTP_503
     if not known:
-        log.error("%s %s: %s", req.method, req.path, ex)
+        log.error("%s %s: %s", req.method, loggable_path(req), ex)
     _text(resp, status, str(ex) if known else "not available now")
 
 
@@ -68,7 +69,7 @@ def _internal(req: falcon.Request, resp: Response, ex: Exception, params: object
     if problems.concerns(req):
         problems.answer_error(req, resp, ex)
         return
-    log.error("%s %s failed", req.method, req.path, exc_info=ex)
+    log.error("%s %s failed", req.method, loggable_path(req), exc_info=ex)
     _text(resp, falcon.HTTP_500, "internal error")
 
 

@@ -11,10 +11,9 @@ from typing import Final
 import falcon
 
 from pkiconf.endpoints.metrics import observe_request
+from pkiconf.endpoints.paths import loggable_path
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
-_LONGEST_PATH: Final = 1024
-"""Characters of a path in the access log: lines of several processes stay whole on a pipe."""
 
 
 class BodyLimit:
@@ -50,7 +49,7 @@ class RequestLog:
 
     def _line(self, req: falcon.Request, resp: falcon.Response, seconds: float) -> str:
         client = getattr(req.context, "client", "")
-        path = req.path[:_LONGEST_PATH]
+        path = loggable_path(req)
         if self._form == "json":
             fields = {
                 "client": client, "method": req.method, "path": path, "status": resp.status_code,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from pkiconf.clock import from_epoch, to_epoch
 from pkiconf.der.certificate import parse_certificate
@@ -29,7 +30,7 @@ from pkiconf.store import grants, requests
 from pkiconf.store.database import Connection
 from pkiconf.store.grants import GrantRow
 
-_ASK_AGAIN = "Ask whoever sent it for another"
+ASK_AGAIN: Final = "Ask whoever sent it for another"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,10 @@ def check_open(claim: Claim, now: datetime) -> None:
         case RequestState.AWAITING_CLAIM if now < claim.expires_at:
             return
         case RequestState.AWAITING_CLAIM | RequestState.EXPIRED:
-            raise LinkEnded("this link has expired", _ASK_AGAIN)
+            raise LinkEnded("this link has expired", ASK_AGAIN)
         case RequestState.DECLINED:
-            raise LinkEnded("what this link was for has been taken back", _ASK_AGAIN)
-    raise LinkEnded("this link was used already", "It is good for one certificate. " + _ASK_AGAIN)
+            raise LinkEnded("what this link was for has been taken back", ASK_AGAIN)
+    raise LinkEnded("this link was used already", "It is good for one certificate. " + ASK_AGAIN)
 
 
 class Claims:
@@ -112,7 +113,7 @@ class Claims:
         _check_names(parsed, claim.wish)
         outcome = self._pipeline.issue(self._order(claim, parsed, address))
         if isinstance(outcome, Issued) and parse_certificate(outcome.der).spki != parsed.spki:
-            raise LinkEnded("this link was used already", _ASK_AGAIN)  # by somebody who was first by a moment
+            raise LinkEnded("this link was used already", ASK_AGAIN)  # by somebody who was first by a moment
         return outcome
 
     def _order(self, claim: Claim, parsed: CertificateRequest, address: str) -> IssuanceOrder:
@@ -137,7 +138,7 @@ class Claims:
         def write(c: Connection, certificate: CertificateID) -> None:
             current = grants.get_grant(c, claim.number)
             if current.token_sha256 != claim.grant.token_sha256 or to_epoch(now) >= (current.expires_at or 0):
-                raise LinkEnded("this link was replaced, or has expired", _ASK_AGAIN)
+                raise LinkEnded("this link was replaced, or has expired", ASK_AGAIN)
             grants.claim(c, claim.number)
             requests.move(
                 c, claim.number, RequestState.APPROVED, RequestState.APPROVED, csr=parsed.der,

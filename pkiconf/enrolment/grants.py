@@ -26,7 +26,7 @@ from pkiconf.policy.authorization import Action, check_may
 from pkiconf.policy.lifecycle import RequestEvent, move_request
 from pkiconf.policy.overrides import apply_overrides
 from pkiconf.steps import Step
-from pkiconf.store import approvals, grants, mail, requests
+from pkiconf.store import approvals, grants, mail, requests, scep_challenges
 from pkiconf.store.database import Connection
 from pkiconf.store.grants import GrantRow
 from pkiconf.store.requests import RequestRow
@@ -126,6 +126,7 @@ class Grants:
         def write(c: Connection) -> None:
             requests.move(c, number, row.state, target)
             mail.void(c, number, now)
+            scep_challenges.void(c, number, now)
             self._offer(c, number, grant.token_number + 1, salt, expires_at, wish.email)
             details = {"expires": expires_at.isoformat(), "email": wish.email}
             self._parts.record(c, actor, "request.resend", f"request/{number}", details)

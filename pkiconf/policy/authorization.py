@@ -127,7 +127,7 @@ MAY: Final[Mapping[str, frozenset[Action]]] = MappingProxyType(
         # Our own processes: worker, watcher, supervisor.
         "system": frozenset(Action) - _NEEDS_A_PERSON,
         # Whoever has a link that was made for them, for the request that it was made for.
-        "link": frozenset({Action.REQUEST_CLAIM, Action.PROFILE_FETCH}),
+        "link": frozenset({Action.REQUEST_CLAIM, Action.PROFILE_FETCH, Action.SCEP_CHALLENGE_CREATE}),
         # An ACME account, for what is its own: whose it is decides the room that keeps it.
         "acme": frozenset(
             {

@@ -18,6 +18,7 @@ from pkiconf.policy.authorization import Action, check_may
 from pkiconf.scep.digests import Purpose, digest_of
 from pkiconf.scep.terms import TermsLookup
 from pkiconf.steps import Step
+from pkiconf.store import grants
 from pkiconf.store import scep_challenges as store
 from pkiconf.store.database import Connection
 
@@ -113,12 +114,16 @@ class Challenges:
         return [Challenge(row, _read(row.bound)) for row in rows]
 
     def consume(self, c: Connection, challenge: Challenge, transaction_id: str) -> None:
-        """In the transaction of what it is used for. Raises Conflict when another request has used it meanwhile."""
+        """In the transaction of what it is used for, together with the pre-approved request that it was made for.
+        Raises Conflict when another request has used either meanwhile."""
+        if challenge.row.grant_id is not None:
+            grants.claim(c, challenge.row.grant_id)
         store.consume(c, challenge.row.id, transaction_id, to_epoch(self._parts.now()), MOST_TRIES)
 
     def release(self, c: Connection, template_id: int, transaction_id: str) -> None:
         """In the transaction that gives a reservation back: nothing was signed, so the challenge is good again."""
-        store.release(c, template_id, transaction_id)
+        for grant_id in store.release(c, template_id, transaction_id):
+            grants.reopen(c, grant_id)
 
     def record_try(self, challenge: Challenge) -> None:
         """It was presented with names that it is not good for."""

@@ -100,6 +100,7 @@ class Proofs:
             f"challenge {found.row.id}",
             found.bound,
             lambda c: self._challenges.consume(c, found, request.transaction_id),
+            request_id=found.row.grant_id,
         )
 
     def _by_passphrase(self, request: SCEPRequest, terms: SCEPTerms, challenge: str) -> Proof | str:

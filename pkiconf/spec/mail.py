@@ -53,7 +53,9 @@ class MailSettings(Declared):
         "server's certificate is verified",
         json_schema_extra=rfc("RFC 3207; RFC 8314 §3.3"),
     )
-    port: int | None = Field(None, ge=1, le=65535, description="Default: 587 with starttls, 465 with tls, 25 with none")
+    port: int | None = Field(
+        None, ge=1, le=65535, description="Its port. Default: 587 with starttls, 465 with tls, 25 with none"
+    )
     username: str | None = Field(
         None, min_length=1, max_length=255, description="To log in with", json_schema_extra=rfc("RFC 4954")
     )

@@ -69,6 +69,13 @@ _CONSUME = Prepared(
 _RELEASE = Prepared(
     text(
         "UPDATE scep_challenge SET consumed_at = NULL, consumed_by = NULL WHERE template_id = :of AND consumed_by = :by"
+        " RETURNING grant_id"
+    )
+)
+_VOID = Prepared(
+    text(
+        "UPDATE scep_challenge SET expires_at = :now"
+        " WHERE grant_id = :grant_id AND consumed_at IS NULL AND expires_at > :now"
     )
 )
 _TRIED = Prepared(text("UPDATE scep_challenge SET tries = tries + 1 WHERE id = :id AND consumed_at IS NULL"))
@@ -111,9 +118,16 @@ def consume(c: Connection, challenge_id: int, transaction_id: str, now: int, mos
         raise Conflict("the challenge was used by another request, or has expired meanwhile", "Ask for another one")
 
 
-def release(c: Connection, template_id: int, transaction_id: str) -> None:
-    """It is good again, if this transaction had used one: nothing was issued for it."""
-    _RELEASE.count(c, {"of": template_id, "by": transaction_id})
+def release(c: Connection, template_id: int, transaction_id: str) -> list[int]:
+    """It is good again, if this transaction had used one: nothing was issued for it. The pre-approved requests that
+    it was made for."""
+    released = _RELEASE.all(c, {"of": template_id, "by": transaction_id})
+    return [grant_id for (grant_id,) in released if grant_id is not None]
+
+
+def void(c: Connection, grant_id: int, now: int) -> int:
+    """Those that were made for a pre-approved request and are not used are good for nothing from now on."""
+    return _VOID.count(c, {"grant_id": grant_id, "now": now})
 
 
 def record_try(c: Connection, challenge_id: int) -> None:
