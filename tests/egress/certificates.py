@@ -58,6 +58,41 @@ def self_signed(
     return builder.sign(signed_by or key, hashes.SHA256()), key
 
 
+def from_an_authority(names: Sequence[str]) -> tuple[x509.Certificate, Made]:
+    """An authority's certificate, and one for a server that it issued, strict enough for every verifier."""
+    signer, key, now = (
+        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP256R1()),
+        datetime.now(UTC),
+    )
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority of a test")])
+    identifier = x509.SubjectKeyIdentifier.from_public_key(signer.public_key())
+
+    def begun(subject: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(name)
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+        )
+
+    usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+    authority = (
+        begun(name, signer.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(identifier, critical=False)
+    )
+    server = begun(x509.Name([]), key.public_key()).add_extension(
+        x509.SubjectAlternativeName([name_of(text) for text in names]), critical=True
+    )
+    return authority.sign(signer, hashes.SHA256()), (server.sign(signer, hashes.SHA256()), key)
+
+
 def context_with(made: Made, *protocols: str, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
     """A server's context; `version` is the only one that it speaks."""
     certificate, key = made

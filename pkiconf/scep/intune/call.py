@@ -112,8 +112,8 @@ class Call:
             try:
                 return self._request(url, body, headers)
             except Redirected as ex:
-                goal = urljoin(url, ex.location)
-                if ex.status not in _KEEPS_METHOD or not is_within(url, goal, self._line.access.resource_url):
+                goal = find_goal(url, ex.location, self._line.access.resource_url)
+                if ex.status not in _KEEPS_METHOD or not goal:
                     raise
                 url = goal
         return self._request(url, body, headers)
@@ -137,19 +137,20 @@ class Call:
         )
 
 
-def is_within(url: str, goal: str, resource_url: str) -> bool:
-    """Whether a token that was sent to `url` may go to `goal` too: to the same host and port, or to a host of the
-    domain that Intune's resource is in."""
+def find_goal(url: str, location: str, resource_url: str) -> str:
+    """Where a redirect leads, if a token that was sent to `url` may go there too: to the same host and port, or to a
+    host of the domain that Intune's resource is in. Empty if not."""
     try:
-        will, ports = urlsplit(goal), (urlsplit(url).port, urlsplit(goal).port)
+        goal = urljoin(url, location)
+        was, will, domain = urlsplit(url), urlsplit(goal), (urlsplit(resource_url).hostname or "").partition(".")[2]
+        places = (was.hostname, was.port), (will.hostname, will.port)
     except ValueError:
-        return False
-    host, domain = will.hostname or "", (urlsplit(resource_url).hostname or "").partition(".")[2]
+        return ""
+    host, port = places[1]
     if will.scheme != "https" or will.username is not None or not host:
-        return False
-    if (urlsplit(url).hostname, ports[0]) == (host, ports[1]):
-        return True
-    return "." in domain and host.endswith(f".{domain}") and ports[1] in (None, 443)
+        return ""
+    is_intunes = "." in domain and host.endswith(f".{domain}") and port in (None, 443)
+    return goal if places[0] == places[1] or is_intunes else ""
 
 
 def retry_after(text: str, now: datetime) -> float:

@@ -58,7 +58,8 @@ class IntuneService:
     ) -> None:
         tokens = Tokens(https, access, now)
         self.line = Line(https, access, tokens, Discovery(https, access, tokens), now, pause)
-        self._entropy, self._seconds = entropy, seconds
+        self._entropy = entropy
+        self.seconds = seconds
         self._ails = False
         self._trying = threading.Lock()
 
@@ -127,7 +128,7 @@ class IntuneService:
     def _post(self, name: IntuneServiceName, place: str, content: Mapping[str, Any]) -> HTTPSAnswer:
         request_id = self.request_id()
         log.info("Intune: %s, client-request-id %s", place, request_id)
-        deadline = Deadline.within(self._seconds)
+        deadline = Deadline.within(self.seconds)
         call = Call(self.line, name, place, request_id, deadline)
         try:
             answer = call.post(json.dumps(content).encode(), CALLER)
@@ -135,7 +136,7 @@ class IntuneService:
             self._ails = deadline.is_over
             if isinstance(ex, Unavailable) and not deadline.is_over:
                 raise
-            raise Unavailable(f"Intune gave no answer to {place} within {self._seconds:g} seconds") from None
+            raise Unavailable(f"Intune gave no answer to {place} within {self.seconds:g} seconds") from None
         self._ails = False
         return answer
 
