@@ -36,6 +36,8 @@ from pkiconf.revocation.ocsp import OCSPResponder
 from pkiconf.revocation.revoke import Revocations
 from pkiconf.revocation.whereabouts import WhereaboutsLookup
 from pkiconf.scep.bag import SCEP, make_scep
+from pkiconf.scep.origin import ORIGIN as SCEP_ORIGIN
+from pkiconf.scep.origin import TransactionOrigin
 from pkiconf.store.sealer import Sealer
 from pkiconf.timestamps.bag import make_timestamps
 from pkiconf.timestamps.service import Timestamps
@@ -83,12 +85,14 @@ def make_services(
         SERVICE_ORIGIN: ServiceOrigin(parts),
         LISTENER_ORIGIN: ListenerOrigin(),
         ACME_ORIGIN: OrderOrigin(),
+        SCEP_ORIGIN: TransactionOrigin(),
     }
     intents = Intents(parts, origins)
     pipeline = Pipeline(parts, intents)
     service_certificates = ServiceCertificates(parts, pipeline)
     revocations = Revocations(parts)
-    scep = make_scep(parts, revocations, https)
+    crls = CRLs(parts)
+    scep = make_scep(parts, pipeline, service_certificates, revocations, crls, https)
     establisher = Establisher(parts, pipeline, service_certificates)
     return Services(
         parts=parts,
@@ -107,7 +111,7 @@ def make_services(
         settings=DeclaredSettings(parts),
         service_certificates=service_certificates,
         revocations=revocations,
-        crls=CRLs(parts),
+        crls=crls,
         ocsp=OCSPResponder(parts, service_certificates),
         whereabouts=WhereaboutsLookup(parts),
         sealer=Sealer(parts.db, parts.audit, sign_checkpoint, parts.state),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pkiconf.der import oids
@@ -34,7 +34,7 @@ from pkiconf.der.tlv import (
     read_element,
     read_elements,
 )
-from pkiconf.der.verify import verify_signature
+from pkiconf.der.verify import verify_rsa_sha1, verify_signature
 from pkiconf.errors import Malformed, Unverified
 from pkiconf.model.certificate import Extension
 from pkiconf.model.keys import SignatureAlgorithm
@@ -46,6 +46,9 @@ PEM_LABELS: Final = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
 
 _VERSION_1: Final = b"\x02\x01\x00"
 _ATTRIBUTES: Final = CONTEXT | CONSTRUCTED | 0
+_SHA1_WITH_RSA: Final = oids.encode_oid(oids.SHA1_WITH_RSA)
+# The choices of DirectoryString, and IA5String: tag → encoding (X.520 §6.1)
+_STRINGS: Final = {0x0C: "utf-8", 0x13: "ascii", 0x14: "latin-1", 0x16: "ascii", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}
 _EXTENSION_REQUESTS: Final = (oids.EXTENSION_REQUEST, oids.MS_EXTENSION_REQUEST)
 
 
@@ -58,17 +61,31 @@ def parse_csr(data: bytes) -> CertificateRequest:
     """
     if len(data) > MAX_REQUEST_SIZE:
         raise Malformed(f"the request has {len(data)} octets, more than {MAX_REQUEST_SIZE}")
-    der = _to_der(data)
+    return _parse(_to_der(data), sha1=False)[0]
+
+
+def parse_csr_with_challenge(der: bytes, *, sha1: bool) -> tuple[CertificateRequest, str | None]:
+    """A DER request and its challengePassword (RFC 2985 §5.4.1), without the NUL or line end that some put behind it.
+
+    `sha1`: an RSA key may prove itself by a signature with SHA-1. Raises what `parse_csr` raises.
+    """
+    request, attributes = _parse(der, sha1=sha1)
+    return request, _challenge_of(attributes)
+
+
+def _parse(der: bytes, *, sha1: bool) -> tuple[CertificateRequest, dict[str, bytes]]:
+    """The request, and its attributes: type → content of the SET of values."""
     whole = Reader.over(der, "the request")
     info, algorithm, signature = whole.take(SEQUENCE), whole.take(SEQUENCE), whole.take(BIT_STRING)
     whole.close()
-    subject, spki, attributes = _take_info(info)
+    subject, spki, elements = _take_info(info)
     key = parse_public_key(spki)
-    _check_possession(spki, algorithm, info, parse_bit_string(signature, "the signature of the request"))
+    _check_possession(spki, algorithm, info, parse_bit_string(signature, "the signature of the request"), sha1=sha1)
+    attributes = _read_attributes(elements)
     extensions = _requested_extensions(attributes)
     sans, sans_critical = _subject_alternative_names(extensions)
     others = tuple(extension for extension in extensions if extension.oid != oids.SUBJECT_ALTERNATIVE_NAME)
-    return CertificateRequest(der, subject, spki, key, sans, sans_critical, others)
+    return CertificateRequest(der, subject, spki, key, sans, sans_critical, others), attributes
 
 
 def _to_der(data: bytes) -> bytes:
@@ -97,18 +114,21 @@ def _take_info(info: Element) -> tuple[Name, bytes, list[Element]]:
     return subject, spki, read_elements(attributes.content, "the attributes of the request") if attributes else []
 
 
-def _check_possession(spki: bytes, algorithm: Element, info: Element, signature: bytes) -> None:
+def _check_possession(spki: bytes, algorithm: Element, info: Element, signature: bytes, *, sha1: bool) -> None:
     try:
-        verify_signature(spki, parse_algorithm(algorithm.der), info.der, signature)
+        if sha1 and algorithm.content.startswith(_SHA1_WITH_RSA):
+            verify_rsa_sha1(spki, info.der, signature)
+        else:
+            verify_signature(spki, parse_algorithm(algorithm.der), info.der, signature)
     except Unverified as error:
         raise Unverified(
             f"the request is not signed with its own key: {error.detail}", "Make the request anew with the private key"
         ) from None
 
 
-def _requested_extensions(attributes: Sequence[Element]) -> tuple[Extension, ...]:
+def _read_attributes(elements: Sequence[Element]) -> dict[str, bytes]:
     values: dict[str, bytes] = {}
-    for attribute in attributes:
+    for attribute in elements:
         reader = Reader(attribute, "an attribute of the request")
         oid = oids.decode_oid(reader.take(OBJECT_IDENTIFIER).der, "the type of an attribute of the request")
         value = reader.take(SET)
@@ -116,6 +136,22 @@ def _requested_extensions(attributes: Sequence[Element]) -> tuple[Extension, ...
         if oid in values:
             raise Malformed(f"the request has attribute {oid} twice")
         values[oid] = value.content
+    return values
+
+
+def _challenge_of(attributes: Mapping[str, bytes]) -> str | None:
+    content = attributes.get(oids.CHALLENGE_PASSWORD)
+    if content is None:
+        return None
+    what = "the challenge password of the request"
+    text = read_element(content, what)
+    try:
+        return text.content.decode(_STRINGS[text.tag]).rstrip("\0\r\n")
+    except (KeyError, UnicodeDecodeError):
+        raise Malformed(f"{what} is not text") from None
+
+
+def _requested_extensions(values: Mapping[str, bytes]) -> tuple[Extension, ...]:
     wishes = [_parse_extension_request(values[oid]) for oid in _EXTENSION_REQUESTS if oid in values]
     if len(wishes) == 2 and wishes[0] != wishes[1]:
         raise Malformed("the request lists its extensions twice, differently", "Ask for them in one attribute")

@@ -140,6 +140,11 @@ def load_public_key(spki: bytes) -> PublicKeyTypes:
         raise Malformed(f"a public key is malformed: {error}") from None
 
 
+def is_same_key(spki: bytes, other: bytes) -> bool:
+    """However each is encoded. Raises Malformed or UnsupportedAlgorithm for one that cannot be read."""
+    return spki == other or load_public_key(spki) == load_public_key(other)
+
+
 def key_bits(spki: bytes) -> bytes:
     """The content of the BIT STRING subjectPublicKey, without its count of unused bits."""
     return _read(spki).subject_public_key.as_bytes()

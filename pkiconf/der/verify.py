@@ -61,6 +61,18 @@ def verify_signature(spki: bytes, algorithm: SignatureAlgorithm, message: bytes,
         raise Unverified(f"the signature does not hold: {error}") from None
 
 
+def verify_rsa_sha1(spki: bytes, message: bytes, signature: bytes) -> None:
+    """RSASSA-PKCS1-v1_5 with SHA-1, which some devices have and nothing better: only for what proves that a key is held
+    and need not withstand a collision. Raises Unverified."""
+    key = load_public_key(spki)
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise Unverified("a signature by RSA cannot come from this kind of key")
+    try:
+        key.verify(signature, message, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303
+    except (InvalidSignature, ValueError):
+        raise Unverified("the signature does not hold") from None
+
+
 def _hash(algorithm: SignatureAlgorithm) -> hashes.HashAlgorithm:
     assert algorithm.hash is not None
     return _HASHES[algorithm.hash]

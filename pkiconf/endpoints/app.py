@@ -11,14 +11,16 @@ from pkiconf.endpoints.acme import mount as acme
 from pkiconf.endpoints.client_address import ClientAddress
 from pkiconf.endpoints.errors import add_error_handlers
 from pkiconf.endpoints.middleware import BodyLimit, RequestLog
-from pkiconf.endpoints.scep import ndes
+from pkiconf.endpoints.scep import ndes, operations
 from pkiconf.endpoints.wsgi import App, Response
 from pkiconf.services import Services
 from pkiconf.settings import ProcessSettings
 
 Mount = Callable[[App, Services], None]
 
-PROTOCOLS: tuple[Mount, ...] = (acme.mount, ocsp.mount, crl.mount, aia.mount, ndes.mount, timestamp.mount, links.mount)
+PROTOCOLS: tuple[Mount, ...] = (
+    acme.mount, ocsp.mount, crl.mount, aia.mount, operations.mount, ndes.mount, timestamp.mount, links.mount,
+)  # fmt: skip
 OPERATIONS: tuple[Mount, ...] = (health.mount, metrics.mount)
 
 

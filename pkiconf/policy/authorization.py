@@ -82,6 +82,7 @@ class Action(StrEnum):
     ACME_CHALLENGE_RESPOND = "acme-authorization.respond"
     ACME_VALIDATE = "acme-authorization.validate"
 
+    SCEP_ENROL = "template.scep-enrol"
     SCEP_CHALLENGE_CREATE = "template.scep-challenge"
     SCEP_PASSPHRASE_ROTATE = "template.scep-passphrase"  # noqa: S105
 
@@ -142,6 +143,8 @@ MAY: Final[Mapping[str, frozenset[Action]]] = MappingProxyType(
                 Action.CERTIFICATE_REVOKE,
             }
         ),
+        # A device, with what lets it in.
+        "scep": frozenset({Action.SCEP_ENROL, Action.REQUEST_SUBMIT}),
         # Whoever may open a template's page of challenges, for that template.
         "ndes": frozenset({Action.SCEP_CHALLENGE_CREATE}),
         # A tenant's Intune, for certificates that it was told of.

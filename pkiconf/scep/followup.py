@@ -9,10 +9,11 @@ from pkiconf.model.scep import SCEPRequest
 
 
 class Followup(Protocol):
-    """Found by `Proof.after_issue`. Called without an open transaction, and again when a client asks again."""
+    """Found by `Proof.after_issue`. Called without an open transaction."""
 
     def issued(self, request: SCEPRequest, certificate: Issued) -> None:
-        """Raises a PkiconfError to keep the certificate back: it is revoked, and the client gets a failure."""
+        """Called before every time that the certificate is handed out: the first one tells, the others look whether
+        it was told. Raises a PkiconfError to keep the certificate back; whether it is revoked is decided here."""
         ...
 
     def refused(self, request: SCEPRequest, why: str) -> None:

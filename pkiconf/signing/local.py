@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from pkiconf.errors import Malformed, NotSigned, UnsupportedAlgorithm
+from pkiconf.errors import Malformed, NotSigned, UnsupportedAlgorithm, Unverified
+from pkiconf.model.cms import Digest, KeyTransport
 from pkiconf.model.keys import (
     KEY_ALGORITHMS,
     Hash,
@@ -43,6 +44,13 @@ _HASHES: Final[dict[Hash, hashes.HashAlgorithm]] = {
     Hash.SHA384: hashes.SHA384(),
     Hash.SHA512: hashes.SHA512(),
 }
+_DIGESTS: Final[dict[Digest, hashes.HashAlgorithm]] = {
+    Digest.SHA1: hashes.SHA1(),  # noqa: S303 -- for OAEP, and for answers to those who know nothing better
+    Digest.SHA224: hashes.SHA224(),
+    Digest.SHA256: hashes.SHA256(),
+    Digest.SHA384: hashes.SHA384(),
+    Digest.SHA512: hashes.SHA512(),
+}
 _ECDSA: Final = {name: ec.ECDSA(algorithm) for name, algorithm in _HASHES.items()}
 _PKCS1V15: Final = padding.PKCS1v15()
 # RFC 4055 §3.1: MGF1 with the same hash, and a salt as long as the hash.
@@ -52,7 +60,8 @@ _CURVE_NAMES: Final = frozenset(curve.name for curve in _CURVES.values())
 
 
 class LocalSigner:
-    """A `Signer` over a private key that was already checked; `immediate`, and indifferent to the order's id.
+    """A `Signer`, and with an RSA key a `Decrypter`, over a private key that was already checked; `immediate`, and
+    indifferent to the order's id.
 
     Raises UnsupportedAlgorithm for a key of a kind that no row of `model.keys` describes.
     """
@@ -100,8 +109,28 @@ class LocalSigner:
         except (ValueError, TypeError, BackendUnsupported) as error:
             raise NotSigned(f"signing with {algorithm.name} failed: {type(error).__name__}") from None
 
+    def sign_rsa(self, message: bytes, digest: Digest) -> bytes:
+        """RSASSA-PKCS1-v1_5 with the digest that whoever asked can check, be it SHA-1. Raises NotSigned."""
+        if not isinstance(self._key, rsa.RSAPrivateKey):
+            raise NotSigned("this key is not RSA")
+        return self._key.sign(message, _PKCS1V15, _DIGESTS[digest])
+
+    def unwrap(self, transport: KeyTransport, encrypted_key: bytes) -> bytes:
+        if not isinstance(self._key, rsa.RSAPrivateKey):
+            raise UnsupportedAlgorithm("only an RSA key decrypts")
+        try:
+            return self._key.decrypt(encrypted_key, _transport_padding(transport))
+        except ValueError:
+            raise Unverified("the content key cannot be unwrapped") from None
+
     def __repr__(self) -> str:
         return f"LocalSigner({self._algorithms[0].name}, …)"
+
+
+def _transport_padding(transport: KeyTransport) -> padding.AsymmetricPadding:
+    if transport.oaep is None or transport.mask is None:
+        return _PKCS1V15
+    return padding.OAEP(padding.MGF1(_DIGESTS[transport.mask]), _DIGESTS[transport.oaep], label=None)
 
 
 def key_algorithm_of(private_key: PrivateKeyTypes) -> KeyAlgorithm:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
+from pkiconf.model.cms import KeyTransport
 from pkiconf.model.keys import SignatureAlgorithm
 
 
@@ -53,4 +54,15 @@ class Signer(Protocol):
 
     def sign(self, order: SigningOrder) -> bytes:
         """The raw signature value. Raises NotSigned or OutcomeUnknown."""
+        ...
+
+
+class Decrypter(Protocol):
+    """A private key that others encrypt to."""
+
+    def unwrap(self, transport: KeyTransport, encrypted_key: bytes) -> bytes:
+        """The key that was hidden; for one that was not made for this key perhaps a random one of any length.
+
+        Raises Unverified, which says nothing, and UnsupportedAlgorithm for a key that cannot decrypt at all.
+        """
         ...

@@ -567,15 +567,17 @@ scep_transaction = Table(  # RFC 8894 §2.8: one answer for one transaction, how
     _id(),
     _reference("template_id", "template.id"),
     Column("transaction_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),  # clients that derive the id from their key come again with it
     Column("csr_sha256", LargeBinary, nullable=False),
     Column("signer_spki_sha256", LargeBinary, nullable=False),  # of the key that signed the message
-    Column("state", Text, nullable=False),  # pending | issued | refused
-    Column("method", Text, nullable=False),  # passphrase | challenge | intune | renewal
-    Column("request_id", BigInteger, ForeignKey("request.id")),  # where somebody has to approve
-    Column("issuer_id", BigInteger),  # with serial: the certificate
+    Column("method", Text, nullable=False),  # passphrase | challenge | intune | renewal | approval | none
+    Column("request_id", BigInteger, ForeignKey("request.id")),  # that a person approves, or approved beforehand
+    Column("issuer_id", BigInteger),  # with serial: the certificate, unless a request has it
     Column("serial", LargeBinary),
+    Column("after_issue", Text),  # who is told before the certificate is handed out
+    Column("csr", LargeBinary),  # for them
     Column("created_at", BigInteger, nullable=False),
-    UniqueConstraint("template_id", "transaction_id"),
+    UniqueConstraint("template_id", "transaction_id", "attempt"),
     Index("ix_scep_transaction_request_id", "request_id"),
     **_NEVER_REUSED,
 )

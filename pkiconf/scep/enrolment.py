@@ -1,0 +1,291 @@
+"""PKCSReq and RenewalReq (RFC 8894 §3.3.1): from a message that was opened to a certificate, once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pkiconf.clock import to_epoch
+from pkiconf.der.csr import parse_csr_with_challenge
+from pkiconf.der.keys import is_same_key
+from pkiconf.der.names import general_name_text, name_text
+from pkiconf.errors import Conflict, Malformed, PkiconfError, UnsupportedAlgorithm, Unverified
+from pkiconf.issuance.order import IssuanceOrder
+from pkiconf.issuance.parts import Parts
+from pkiconf.issuance.pipeline import Pipeline
+from pkiconf.issuance.requests import ORIGIN as REQUEST_ORIGIN
+from pkiconf.model.certificate import CertificateID
+from pkiconf.model.request import CertificateRequest, Issued, Outcome, Pending, Rejected, RequestState, Wanted
+from pkiconf.model.scep import FailInfo, MessageType, NotProved, Proof, ProofMethod, SCEPFailure, SCEPRequest
+from pkiconf.policy.authorization import Action, check_may
+from pkiconf.policy.overrides import apply_overrides
+from pkiconf.policy.scep import names_refusal
+from pkiconf.policy.serials import serial_bytes
+from pkiconf.scep.actor import device_actor
+from pkiconf.scep.envelope import Opened
+from pkiconf.scep.followup import Followup
+from pkiconf.scep.origin import ORIGIN, origin_id
+from pkiconf.scep.places import Place
+from pkiconf.scep.proofs import Proofs
+from pkiconf.scep.renewals import Presented, Renewals, renewed
+from pkiconf.scep.transactions import Question, Transactions, Waiting, check_same, is_same
+from pkiconf.steps import Step
+from pkiconf.store import requests, scep_transactions
+from pkiconf.store.database import Connection
+from pkiconf.store.scep_transactions import NewTransaction, TransactionRow
+
+UNREADABLE: Final = (
+    "the message cannot be decrypted, or the request in it cannot be read, or is not signed with its own key by an "
+    "algorithm that is accepted"
+)
+"""One text for all that goes wrong before the request's own signature was verified: what lies inside is told to nobody
+who does not know it (RFC 3218 §2.3)."""
+
+_TRIES: Final = 3
+
+
+class _Used(Conflict):
+    """The proof was good for once, and another request was faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A request that may have a certificate: the attempt it makes under its id, and all that its row will say."""
+
+    place: Place
+    request: SCEPRequest
+    question: Question
+    number: int
+    proof: Proof
+    wanted: Wanted
+
+
+class Enrolment:
+    def __init__(
+        self,
+        parts: Parts,
+        pipeline: Pipeline,
+        transactions: Transactions,
+        renewals: Renewals,
+        proofs: Proofs,
+        followups: Mapping[str, Followup],
+    ) -> None:
+        self._parts = parts
+        self._pipeline = pipeline
+        self._transactions = transactions
+        self._renewals = renewals
+        self._proofs = proofs
+        self._followups = followups
+
+    def enrol(self, place: Place, opened: Opened, client_address: str) -> Issued | Waiting:
+        """Raises SCEPFailure; Unavailable."""
+        wanted, challenge = _read_request(place, opened)
+        presented = self._renewals.find_presented(place, opened.signer)
+        is_renewal = opened.message.message_type == MessageType.RENEWAL_REQ
+        _check_signer(opened, wanted, presented, is_renewal=is_renewal)
+        request = SCEPRequest(
+            template_id=place.template_id,
+            authority_id=place.stamp.authority_id,
+            transaction_id=opened.message.transaction_id,
+            wanted=wanted,
+            challenge=challenge,
+            signer_certificate=opened.signer.der,
+            is_renewal=is_renewal,
+            client_address=client_address,
+            received_at=self._parts.now(),
+        )
+        for _ in range(_TRIES):
+            try:
+                return self._answer(place, request, presented)
+            except _Used as ex:
+                raise NotProved(ex.detail) from None
+            except Conflict:
+                continue  # the same transaction was begun meanwhile, or another key signs now: look again
+        raise SCEPFailure(FailInfo.BAD_REQUEST, "the service is being changed", "Try again")
+
+    def deliver(self, row: TransactionRow, request: SCEPRequest, issued: Issued) -> Issued:
+        """After whoever has to be told before was told. Raises SCEPFailure."""
+        self._tell(row.after_issue, request, issued)
+        return issued
+
+    def _answer(self, place: Place, request: SCEPRequest, presented: Presented | None) -> Issued | Waiting:
+        signer_spki = presented.certificate.spki if presented is not None else request.wanted.spki
+        question = Question.of(request.transaction_id, request.csr, signer_spki)
+        row = self._transactions.find(place, request.transaction_id)
+        number = 1
+        if row is not None:
+            number = row.attempt + 1
+            if not self._transactions.is_over(row) and not _follows(row, question, presented):
+                check_same(row, question)
+                outcome = self._transactions.outcome(row)
+                return self.deliver(row, request, outcome) if isinstance(outcome, Issued) else outcome
+        proof = self._prove(place, request, presented)
+        is_renewed = presented is not None and proof.method is ProofMethod.RENEWAL
+        wanted = renewed(presented, request.wanted) if presented and is_renewed else apply_overrides(request.wanted)
+        attempt = _Attempt(place, request, question, number, proof, wanted)
+        if proof.method is ProofMethod.APPROVAL or (place.spec.approval and not is_renewed and not proof.request_id):
+            return self._wait_for_approval(attempt)
+        return self._issue(attempt)
+
+    def _prove(self, place: Place, request: SCEPRequest, presented: Presented | None) -> Proof:
+        """By the certificate where one of ours was presented; where Intune decides, its challenge comes first. Who may
+        not renew may still be let in like anybody else, but not with a message that says it is a renewal."""
+        asks_intune = place.spec.intune is not None and request.challenge
+        if presented is not None and (request.is_renewal or not asks_intune):
+            try:
+                return self._renewals.check(place, presented, request.wanted)
+            except SCEPFailure:
+                is_own_key = is_same_key(request.wanted.spki, presented.certificate.spki)
+                if request.is_renewal or not request.challenge or not is_own_key:
+                    raise
+        proof = self._proofs.check(request, place.terms)
+        if proof.allowed is not None:
+            wrong = names_refusal(proof.allowed, request.subject, request.sans)
+            if wrong:
+                raise NotProved(wrong)
+        return proof
+
+    def _issue(self, attempt: _Attempt) -> Issued | Waiting:
+        place, request, proof = attempt.place, attempt.request, attempt.proof
+        actor = device_actor(place, proof.method)
+        check_may(actor, Action.SCEP_ENROL, place.address)
+        claimed = proof.request_id
+        mine = origin_id(place.template_id, request.transaction_id, attempt.number, request.csr)
+        outcome = self._pipeline.issue(
+            IssuanceOrder(
+                issuer_id=place.issuer_id,
+                template_id=place.template_id,
+                wanted=attempt.wanted,
+                origin_kind=ORIGIN if claimed is None else REQUEST_ORIGIN,
+                origin_id=mine if claimed is None else str(claimed),
+                address=place.address,
+                actor=actor,
+                reserved=self._reservation(attempt),
+            )
+        )
+        return self._concluded(attempt, outcome)
+
+    def _concluded(self, attempt: _Attempt, outcome: Outcome) -> Issued | Waiting:
+        proof, request = attempt.proof, attempt.request
+        match outcome:
+            case Issued() as issued:
+                if request.wanted.spki not in issued.der:
+                    raise _Used("what was approved has been claimed by another request")
+                self._tell(proof.after_issue, request, issued)
+                return issued
+            case Pending():
+                return Waiting()
+            case Rejected(reason):
+                if proof.after_issue is not None:
+                    self._followups[proof.after_issue].refused(request, reason)
+                raise SCEPFailure(FailInfo.BAD_REQUEST, reason)
+
+    def _tell(self, after_issue: str | None, request: SCEPRequest, issued: Issued) -> None:
+        if after_issue is None:
+            return
+        try:
+            self._followups[after_issue].issued(request, issued)
+        except SCEPFailure:
+            raise
+        except PkiconfError as ex:
+            raise SCEPFailure(
+                FailInfo.BAD_REQUEST, "the certificate was issued but cannot be handed out", "Try again", reason=str(ex)
+            ) from None
+
+    def _reservation(self, attempt: _Attempt) -> Callable[[Connection, CertificateID], None]:
+        """What is written in the transaction that reserves the certificate. Raises _Used, and Conflict when the same
+        transaction was begun meanwhile."""
+
+        def write(c: Connection, certificate: CertificateID) -> None:
+            serial = serial_bytes(certificate.serial_number)
+            self._record(c, attempt, attempt.proof.request_id, certificate.issuer_id, serial)
+            if attempt.proof.request_id is not None:
+                requests.move(
+                    c, attempt.proof.request_id, RequestState.APPROVED, RequestState.APPROVED,
+                    issuer_id=certificate.issuer_id, serial=serial, csr=attempt.request.csr,
+                )  # fmt: skip
+
+        return write
+
+    def _wait_for_approval(self, attempt: _Attempt) -> Waiting:
+        """Record the request, as one that was submitted by hand would be."""
+        place, request = attempt.place, attempt.request
+        actor = device_actor(place, attempt.proof.method)
+        check_may(actor, Action.REQUEST_SUBMIT, place.address)
+        new = requests.NewRequest(
+            template_id=place.template_id,
+            csr=request.csr,
+            subject=name_text(request.subject),
+            names=json.dumps([general_name_text(name) for name in request.sans], separators=(",", ":")),
+            submitted_at=to_epoch(self._parts.now()),
+            submitted_by=f"{actor} ({request.client_address or 'unknown address'})",
+        )
+
+        def write(c: Connection) -> None:
+            number = requests.add(c, new)
+            self._record(c, attempt, number, None, None)
+            self._parts.record(c, actor, Action.REQUEST_SUBMIT, f"request/{number}", {"template": place.address})
+
+        self._parts.db.write(Step.REQUEST_SUBMIT, write)
+        return Waiting()
+
+    def _record(
+        self, c: Connection, attempt: _Attempt, request_id: int | None, issuer_id: int | None, serial: bytes | None
+    ) -> None:
+        """The transaction, with what it consumes."""
+        place, request, question, proof = attempt.place, attempt.request, attempt.question, attempt.proof
+        scep_transactions.add(
+            c,
+            NewTransaction(
+                template_id=place.template_id,
+                transaction_id=request.transaction_id,
+                attempt=attempt.number,
+                csr_sha256=question.csr_sha256,
+                signer_spki_sha256=question.signer_sha256,
+                method=proof.method.value,
+                created_at=to_epoch(self._parts.now()),
+                request_id=request_id,
+                issuer_id=issuer_id,
+                serial=serial,
+                after_issue=proof.after_issue,
+                csr=request.csr if proof.after_issue is not None else None,
+            ),
+        )
+        if proof.consume is not None:
+            try:
+                proof.consume(c)
+            except Conflict as ex:
+                raise _Used(ex.detail, ex.hint) from None
+        details = {"transaction": request.transaction_id, "proof": proof.detail, "client": request.client_address}
+        self._parts.record(c, device_actor(place, proof.method), Action.SCEP_ENROL, place.address, details)
+
+
+def _read_request(place: Place, opened: Opened) -> tuple[CertificateRequest, str | None]:
+    try:
+        return parse_csr_with_challenge(opened.content, sha1=place.spec.legacy)
+    except (Malformed, Unverified, UnsupportedAlgorithm) as ex:
+        raise SCEPFailure(FailInfo.BAD_MESSAGE_CHECK, UNREADABLE, reason=str(ex)) from None
+
+
+def _check_signer(opened: Opened, wanted: CertificateRequest, presented: Presented | None, *, is_renewal: bool) -> None:
+    """Raise SCEPFailure for a message that is signed by neither the key it asks for nor a certificate of ours."""
+    if presented is not None:
+        return
+    if is_renewal:
+        raise NotProved("a renewal is signed by a certificate that was not issued here")
+    if not is_same_key(wanted.spki, opened.signer.spki):
+        raise SCEPFailure(
+            FailInfo.BAD_MESSAGE_CHECK,
+            "the message is signed by another key than the one to be certified",
+            "Sign it with the new key, or, to renew, with the certificate that was issued here",
+        )
+
+
+def _follows(row: TransactionRow, question: Question, presented: Presented | None) -> bool:
+    """Whether a renewal begins another transaction under the id of an earlier one: clients that make the id from their
+    key, and keep the key, have no other."""
+    if presented is None:
+        return False
+    return row.serial == presented.row.serial or not is_same(row, question)

@@ -1,0 +1,118 @@
+"""CertPoll, GetCert and GetCRL (RFC 8894 §3.3.3 to §3.3.5)."""
+
+from __future__ import annotations
+
+import hashlib
+
+from pkiconf.der.certificate import assemble_certificate
+from pkiconf.der.certificate_head import IssuerAndSerial
+from pkiconf.der.csr import parse_csr_with_challenge
+from pkiconf.der.scep import check_poll, parse_get
+from pkiconf.errors import Malformed, NotFound
+from pkiconf.issuance.parts import Parts
+from pkiconf.model.keys import SIGNATURE_ALGORITHMS
+from pkiconf.model.request import Issued
+from pkiconf.model.scep import FailInfo, SCEPFailure, SCEPRequest
+from pkiconf.policy.serials import serial_bytes
+from pkiconf.revocation.crl import CRLs
+from pkiconf.scep.enrolment import UNREADABLE, Enrolment
+from pkiconf.scep.envelope import Opened
+from pkiconf.scep.places import Place
+from pkiconf.scep.transactions import Transactions, Waiting
+from pkiconf.store import certificates
+from pkiconf.store.database import Connection
+from pkiconf.store.scep_transactions import TransactionRow
+
+
+class Inquiries:
+    def __init__(self, parts: Parts, transactions: Transactions, enrolment: Enrolment, crls: CRLs) -> None:
+        self._parts = parts
+        self._transactions = transactions
+        self._enrolment = enrolment
+        self._crls = crls
+
+    def poll(self, place: Place, opened: Opened, client_address: str) -> Issued | Waiting:
+        """What has become of a transaction, for the key that began it. The names in a poll say nothing that the
+        transaction's id does not say better. Raises SCEPFailure."""
+        try:
+            check_poll(opened.content)
+        except Malformed as ex:
+            raise _unreadable(ex) from None
+        row = self._transactions.find(place, opened.message.transaction_id)
+        if row is None or row.signer_spki_sha256 != hashlib.sha256(opened.signer.spki).digest():
+            raise SCEPFailure(
+                FailInfo.BAD_CERT_ID, "there is no such transaction of this key", "Begin anew with PKCSReq"
+            )
+        outcome = self._transactions.outcome(row)
+        if not isinstance(outcome, Issued) or row.after_issue is None:
+            return outcome
+        return self._enrolment.deliver(row, self._asked_then(place, row, opened, client_address), outcome)
+
+    def _asked_then(self, place: Place, row: TransactionRow, opened: Opened, client_address: str) -> SCEPRequest:
+        """The request that the transaction began with, without its challenge."""
+        wanted, _ = parse_csr_with_challenge(row.csr or b"", sha1=True)
+        return SCEPRequest(
+            template_id=place.template_id,
+            authority_id=place.stamp.authority_id,
+            transaction_id=opened.message.transaction_id,
+            wanted=wanted,
+            challenge=None,
+            signer_certificate=opened.signer.der,
+            is_renewal=False,
+            client_address=client_address,
+            received_at=self._parts.now(),
+        )
+
+    def certificate(self, place: Place, opened: Opened) -> bytes:
+        """One that this authority issued. Raises SCEPFailure badCertId."""
+        asked, issuer_ids = _asked_for(place, opened)
+        number = serial_bytes(asked.serial_number)
+
+        def find(c: Connection) -> bytes | None:
+            for issuer_id in issuer_ids:
+                stored = certificates.find_stored(c, issuer_id, number)
+                if stored is not None and stored.signature is not None:
+                    return assemble_certificate(stored.tbs, SIGNATURE_ALGORITHMS[stored.algorithm], stored.signature)
+            return None
+
+        found = self._parts.db.read(find)
+        if found is None:
+            raise _not_ours()
+        return found
+
+    def crl(self, place: Place, opened: Opened) -> bytes:
+        """The list of the issuer of the certificate that is named. Raises SCEPFailure badCertId; Unavailable,
+        SigningUnavailable when there is none to be had."""
+        asked, issuer_ids = _asked_for(place, opened)
+        number = serial_bytes(asked.serial_number)
+
+        def find(c: Connection) -> int | None:
+            issued = (one for one in issuer_ids if certificates.find(c, one, number) is not None)
+            return next(issued, None)
+
+        issuer_id = self._parts.db.read(find)
+        if issuer_id is None:
+            raise _not_ours()
+        try:
+            return self._crls.current(issuer_id).der
+        except NotFound:
+            raise _not_ours() from None
+
+
+def _asked_for(place: Place, opened: Opened) -> tuple[IssuerAndSerial, tuple[int, ...]]:
+    try:
+        asked = parse_get(opened.content)
+    except Malformed as ex:
+        raise _unreadable(ex) from None
+    issuer_ids = place.issuers.get(asked.issuer, ())
+    if not issuer_ids or not 0 < asked.serial_number < 1 << 160:
+        raise _not_ours()
+    return asked, issuer_ids
+
+
+def _unreadable(ex: Malformed) -> SCEPFailure:
+    return SCEPFailure(FailInfo.BAD_MESSAGE_CHECK, UNREADABLE, reason=str(ex))
+
+
+def _not_ours() -> SCEPFailure:
+    return SCEPFailure(FailInfo.BAD_CERT_ID, "this authority issued no such certificate", "Check issuer and serial")
