@@ -86,7 +86,7 @@ def _send(server: MailServer, message: EmailMessage, sender: str, recipient: str
     session = _Session(server, deadline)
     try:
         _greet(session, server)
-        session.sendmail(sender, [recipient], message.as_bytes())
+        session.sendmail(sender, [recipient], message.as_bytes(policy=message.policy.clone(linesep="\r\n")))
         with contextlib.suppress(smtplib.SMTPException, OSError):  # it has taken the message: how it parts is no matter
             session.quit()
     finally:
