@@ -34,7 +34,6 @@ from pkiconf.der.tlv import (
     CONSTRUCTED,
     CONTEXT,
     INTEGER,
-    NULL,
     OBJECT_IDENTIFIER,
     OCTET_STRING,
     SEQUENCE,
@@ -55,17 +54,20 @@ _UTF8_STRING: Final = 0x0C
 _IMPLICIT_0: Final = CONTEXT | CONSTRUCTED | 0
 _MICROSECONDS: Final = 1_000_000
 
-DIGESTS: Final = {
-    oids.encode_oid(oid): (name, size)
-    for oid, name, size in (
-        (oids.SHA1, "sha1", 20),
-        (oids.SHA256, "sha256", 32),
-        (oids.SHA384, "sha384", 48),
-        (oids.SHA512, "sha512", 64),
-        (oids.SHA3_256, "sha3-256", 32),
-        (oids.SHA3_384, "sha3-384", 48),
-        (oids.SHA3_512, "sha3-512", 64),
-    )
+_HASHES: Final = (
+    (oids.SHA1, "sha1", 20),
+    (oids.SHA256, "sha256", 32),
+    (oids.SHA384, "sha384", 48),
+    (oids.SHA512, "sha512", 64),
+    (oids.SHA3_256, "sha3-256", 32),
+    (oids.SHA3_384, "sha3-384", 48),
+    (oids.SHA3_512, "sha3-512", 64),
+)
+# RFC 5754 §2: parameters are absent, though many write NULL.
+_ALGORITHMS: Final = {
+    encode_sequence((oids.encode_oid(oid), parameters)): (name, size)
+    for oid, name, size in _HASHES
+    for parameters in (b"", b"\x05\x00")
 }
 
 
@@ -113,13 +115,12 @@ def _read_imprint(imprint: Element) -> tuple[str, bytes]:
     members = read_elements(imprint.content, "messageImprint")
     if imprint.tag != SEQUENCE or len(members) != 2 or (members[0].tag, members[1].tag) != (SEQUENCE, OCTET_STRING):
         raise _malformed("messageImprint is not an algorithm and a hash")
-    algorithm, *parameters = read_elements(members[0].content, "hashAlgorithm") or [_NOTHING]
-    found = DIGESTS.get(algorithm.der)
+    found = _ALGORITHMS.get(members[0].der)
     if found is None:
-        raise Rejected(FailureInfo.BAD_ALG, "the hash algorithm is not known here", "Send a SHA-256 hash")
-    # RFC 5754 §2: absent, though many write NULL.
-    if parameters and (len(parameters) > 1 or parameters[0].der != b"\x05\x00"):
-        raise Rejected(FailureInfo.BAD_ALG, f"{found[0]} has parameters, and takes none", "Leave them out")
+        read_elements(members[0].content, "hashAlgorithm")
+        raise Rejected(
+            FailureInfo.BAD_ALG, "the hash algorithm is not known here, or has parameters", "Send a SHA-256 hash"
+        )
     if len(members[1].content) != found[1]:
         said = f"the hash has {len(members[1].content)} octets, but {found[0]} gives {found[1]}"
         raise _malformed(said, "Send the hash of the data, not the data")
@@ -146,7 +147,6 @@ def _read_options(members: list[Element]) -> tuple[bytes, bytes, bool]:
     return policy, nonce, cert_req
 
 
-_NOTHING: Final = Element(NULL, b"", b"")
 _PLACES: Final = {OBJECT_IDENTIFIER: 0, INTEGER: 1, BOOLEAN: 2, _IMPLICIT_0: 3}
 
 

@@ -28,6 +28,9 @@ _SECONDS: Final = Histogram(
     "pkiconf_request_seconds", "Time to answer", ["protocol"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
 )  # fmt: skip
+_TIMESTAMPS: Final = Counter(
+    "pkiconf_timestamps", "Timestamps asked for, and what became of them", ["protocol", "result"]
+)
 
 
 @functools.cache
@@ -40,6 +43,16 @@ def observe_request(protocol: str, method: str, status: int, seconds: float) -> 
     count, timing = _counters(protocol, method, status)
     count.inc()
     timing.observe(seconds)
+
+
+def observe_timestamp(protocol: str, result: str) -> None:
+    """`result` is `granted`, or the failure that the client was told."""
+    _outcome(protocol, result).inc()
+
+
+@functools.cache
+def _outcome(protocol: str, result: str) -> Counter:
+    return _TIMESTAMPS.labels(protocol, result)
 
 
 class _DatabaseCollector:
@@ -106,6 +119,7 @@ class MetricsResource:
         else:
             self._registry.register(_REQUESTS)
             self._registry.register(_SECONDS)
+            self._registry.register(_TIMESTAMPS)
         self._registry.register(_DatabaseCollector(services))
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 import falcon
-from prometheus_client import Counter
 
 from pkiconf.der.timestamp import MAX_REQUEST_SIZE
 from pkiconf.endpoints.body import read_body
 from pkiconf.endpoints.caching import answer_once
+from pkiconf.endpoints.metrics import observe_timestamp
 from pkiconf.endpoints.wsgi import App
 from pkiconf.errors import PkiconfError
 from pkiconf.services import Services
@@ -21,10 +21,6 @@ REPLY: Final = "application/timestamp-reply"
 
 OLDER: Final = "application/octet-stream"
 
-TIMESTAMPS: Final = Counter(
-    "pkiconf_timestamps", "Timestamps asked for, and what became of them", ["protocol", "result"]
-)
-_GRANTED: Final = {protocol: TIMESTAMPS.labels(protocol, "granted") for protocol in (RFC3161, AUTHENTICODE)}
 _SEQUENCE: Final = b"\x30"
 
 
@@ -38,10 +34,7 @@ class TimestampResource:
             self._countersign(resp, authority, body)
             return
         der, failure = self._timestamps.answer(authority, body)
-        if failure is None:
-            _GRANTED[RFC3161].inc()
-        else:
-            TIMESTAMPS.labels(RFC3161, failure.name.lower()).inc()
+        observe_timestamp(RFC3161, "granted" if failure is None else failure.name.lower())
         # What gets no token is answered with 200 as well (RFC 3161 §3.4): the response says so.
         resp.content_type = REPLY
         answer_once(resp, der)
@@ -50,9 +43,9 @@ class TimestampResource:
         try:
             reply = self._timestamps.countersign(authority, body)
         except PkiconfError:
-            TIMESTAMPS.labels(AUTHENTICODE, "refused").inc()
+            observe_timestamp(AUTHENTICODE, "refused")
             raise
-        _GRANTED[AUTHENTICODE].inc()
+        observe_timestamp(AUTHENTICODE, "granted")
         resp.content_type = OLDER
         answer_once(resp, reply)
 
