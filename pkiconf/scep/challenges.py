@@ -28,6 +28,8 @@ CHALLENGE_OCTETS: Final = 8
 MOST_TRIES: Final = 5
 """How often a challenge may be presented with names that it is not good for."""
 
+LONGEST: Final = timedelta(days=30)
+
 _REMEMBERED: Final = timedelta(days=7)
 """How long one that has expired can still be told from one that never was."""
 
@@ -67,7 +69,8 @@ class Challenges:
     ) -> Secret:
         """A challenge, told to nobody else: ASCII text. Without `ttl` it is good for as long as the template says.
 
-        Raises NotFound; Refused where the template takes no challenges; CacheFull.
+        Raises NotFound; Refused where the template takes no challenges, and for one that would be good for more than
+        LONGEST; CacheFull.
         """
         terms = self._terms.get(template_id)
         check_may(by, Action.SCEP_CHALLENGE_CREATE, terms.address)
@@ -76,6 +79,8 @@ class Challenges:
                 f"{terms.address} takes no challenges",
                 "Declare scep: {enabled: true, challenges: true}, or ndes" if terms.enabled else "Enable scep there",
             )
+        if ttl is not None and not timedelta(seconds=1) <= ttl <= LONGEST:
+            raise Refused("a challenge is good for 30 days at most", "Make it when it is needed")
         challenge = self._parts.entropy.token(CHALLENGE_OCTETS).hex().upper().encode()
         digest = digest_of(self._parts, Purpose.CHALLENGE, template_id, challenge)
         now = to_epoch(self._parts.now())
@@ -103,7 +108,9 @@ class Challenges:
 
     def find(self, template_id: int, presented: str) -> Challenge | None:
         """The challenge that a client presents, whatever has become of it."""
-        digest = digest_of(self._parts, Purpose.CHALLENGE, template_id, presented.strip().upper().encode())
+        digest = digest_of(
+            self._parts, Purpose.CHALLENGE, template_id, presented.strip().upper().encode("utf-8", "surrogatepass")
+        )
         row = self._parts.db.look(lambda c: store.find(c, template_id, digest))
         return Challenge(row, _read(row.bound)) if row is not None else None
 

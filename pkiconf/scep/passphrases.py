@@ -33,16 +33,13 @@ class Passphrases:
 
     def find(self, terms: SCEPTerms, presented: str) -> store.SecretRow | None:
         """The passphrase that this is, if it is one that the template takes now."""
-        return self._find(terms.template_id, SecretKind.PASSPHRASE, Purpose.PASSPHRASE, presented.encode())
+        return self._find(terms.template_id, SecretKind.PASSPHRASE, Purpose.PASSPHRASE, _octets(presented))
 
     def is_fetcher(self, terms: SCEPTerms, username: str, password: str) -> bool:
         """Whether these are user name and password of whoever may fetch challenges."""
         wanted = terms.spec.ndes.basic_auth
-        presented = password.encode("utf-8", "surrogateescape")
-        found = self._find(terms.template_id, SecretKind.BASIC_AUTH, Purpose.BASIC_AUTH, presented)
-        same_name = wanted is not None and hmac.compare_digest(
-            wanted.username.encode(), username.encode("utf-8", "surrogateescape")
-        )
+        found = self._find(terms.template_id, SecretKind.BASIC_AUTH, Purpose.BASIC_AUTH, _octets(password))
+        same_name = wanted is not None and hmac.compare_digest(_octets(wanted.username), _octets(username))
         return found is not None and same_name
 
     def rotate(self, template_id: int, actor: Actor, telling: Telling, overlap: timedelta = timedelta(0)) -> None:
@@ -82,6 +79,11 @@ class Passphrases:
         now = to_epoch(self._parts.now())
         rows = self._parts.db.look(lambda c: store.list_accepted(c, template_id, kind, now))
         return next((row for row in rows if hmac.compare_digest(row.digest or b"", digest)), None)
+
+
+def _octets(text: str) -> bytes:
+    """Of whatever a client sent: text that is no Unicode is simply no passphrase."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def random_passphrase(entropy: Entropy) -> Secret:
