@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 from pkiconf.der.names import general_name_text, name_text
 from pkiconf.model.attributes import COMMON_NAME, EMAIL_ADDRESS
-from pkiconf.model.names import DNSName, GeneralName, Name, RFC822Name
+from pkiconf.model.names import GeneralName, Name
 from pkiconf.model.scep import BoundNames
+from pkiconf.policy.overrides import comparable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -24,7 +25,7 @@ def names_refusal(bound: BoundNames, subject: Name, sans: Sequence[GeneralName])
     subject may still not say what the alternative names do not: a common name or mailbox in it is read as a name.
     """
     if bound.sans is not None:
-        asked, granted = Counter(map(_comparable, set(sans))), Counter(map(_comparable, set(bound.sans)))
+        asked, granted = set(map(comparable, sans)), set(map(comparable, bound.sans))
         if asked != granted:
             return f"the alternative names are not {_listed(bound.sans)}"
     if bound.subject is not None:
@@ -63,16 +64,6 @@ def find_address(text: str) -> Address | None:
 
 def _attributes(name: Name) -> Counter[tuple[str, str]]:
     return Counter((attribute.oid, attribute.value) for attribute in name.attributes)
-
-
-def _comparable(name: GeneralName) -> GeneralName:
-    """Domains in lower case; the local part of a mailbox keeps its case (RFC 5321 §2.4)."""
-    if isinstance(name, DNSName):
-        return DNSName(name.value.lower())
-    if isinstance(name, RFC822Name):
-        local, at, host = name.value.rpartition("@")
-        return RFC822Name(local + at + host.lower())
-    return name
 
 
 def _named_in(subject: Name) -> tuple[str, ...]:

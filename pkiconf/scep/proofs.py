@@ -12,7 +12,7 @@ from pkiconf.clock import to_epoch
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.scep import NotProved, Proof, ProofMethod, SCEPRequest
 from pkiconf.policy.scep import names_refusal
-from pkiconf.scep.challenges import MOST_TRIES, Challenge, Challenges
+from pkiconf.scep.challenges import Challenge, Challenges
 from pkiconf.scep.passphrases import Passphrases
 from pkiconf.scep.terms import SCEPTerms
 from pkiconf.scep.tries import Tries
@@ -91,7 +91,7 @@ class Proofs:
         wrong = names_refusal(found.bound, request.subject, request.sans) if found.bound is not None else ""
         if wrong:
             self._challenges.record_try(found)
-            return f"challenge {found.row.id} is good for other names: {wrong} ({MOST_TRIES} tries)"
+            return f"challenge {found.row.id} is good for other names: {wrong}"
         return self._proof_of(found, request)
 
     def _proof_of(self, found: Challenge, request: SCEPRequest) -> Proof:

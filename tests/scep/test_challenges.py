@@ -15,7 +15,7 @@ from pkiconf.scep.challenges import MOST_TRIES, CacheFull, Challenge
 from pkiconf.scep.terms import SCEPTerms
 from pkiconf.steps import Step
 from pkiconf.store.audit import list_events
-from pkiconf.store.scep_challenges import ChallengeRow
+from pkiconf.store.scep_challenges import ChallengeRow, release
 from tests.scep.place import declared
 from tests.wholeness import rows
 from tests.world import OPERATOR, World
@@ -157,10 +157,7 @@ def test_given_back_it_is_good_again(world: World) -> None:
     consume(world, other, "T2")
 
     def give_back(transaction_id: str) -> None:
-        challenges = world.services.scep.challenges
-        world.parts.db.write(
-            Step.CERTIFICATE_ABANDON, lambda c: challenges.release(c, terms.template_id, transaction_id)
-        )
+        world.parts.db.write(Step.CERTIFICATE_ABANDON, lambda c: release(c, terms.template_id, transaction_id))
 
     give_back("another")
     give_back("T1")

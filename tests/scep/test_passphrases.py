@@ -119,6 +119,7 @@ def test_a_file_gets_it_readable_by_its_owner_only(sqlite_world: World) -> None:
 
 def test_a_file_of_something_else_is_not_overwritten(sqlite_world: World) -> None:
     file = sqlite_world.folder / "scep.env"
+    file.touch(mode=0o600)
     file.write_text("precious\n")
     with pytest.raises(Refused, match="holds something else"):
         declare(sqlite_world, "{ enabled: true, static_passphrase: { generate: true, write_to: scep.env } }")

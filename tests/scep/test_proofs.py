@@ -33,7 +33,7 @@ def refused(world: World, terms: SCEPTerms, challenge: str | None, **options: ob
     with pytest.raises(NotProved) as caught:
         check(world, terms, challenge, **options)
     assert (caught.value.fail_info, str(caught.value)) == (FailInfo.BAD_REQUEST, NOT_PROVED)
-    if challenge:
+    if challenge and len(challenge) > 5:
         assert challenge not in caught.value.reason
     return caught.value.reason
 
