@@ -29,7 +29,7 @@ from pkiconf.enrolment.expressible import check_template, key_size, key_usage
 from pkiconf.errors import Conflict
 from pkiconf.issuance.issuer import load_settings, path_to_root
 from pkiconf.issuance.parts import Parts
-from pkiconf.issuance.requests import Request, current_issuer, template_address
+from pkiconf.issuance.requests import Request, current_issuer, open_template, template_address
 from pkiconf.model.actor import Actor
 from pkiconf.model.enrolment import Deliver, LinkEnded
 from pkiconf.model.scep import BoundNames
@@ -39,7 +39,7 @@ from pkiconf.scep.challenges import Challenges
 from pkiconf.signing.signer import Kind, SigningOrder
 from pkiconf.spec.template import TemplateSpec
 from pkiconf.steps import Step
-from pkiconf.store import authorities, grants, requests, templates
+from pkiconf.store import authorities, grants, requests
 from pkiconf.store.database import Connection
 
 WINDOW: Final = timedelta(hours=1)
@@ -186,11 +186,11 @@ def _claim(c: Connection, number: int) -> Claim:
 
 
 def _place(c: Connection, request: Request) -> _Place:
-    template = templates.get_template(c, request.row.template_id)
+    template, address = open_template(c, request.template)
     issuer_id = current_issuer(c, template.id)
     return _Place(
         template=TemplateSpec.model_validate(json.loads(template.spec)),
-        address=request.template,
+        address=address,
         authority_slug=authorities.get_authority(c, template.authority_id).slug,
         template_slug=template.slug,
         issuer_id=issuer_id,

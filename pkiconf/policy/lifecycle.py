@@ -26,7 +26,6 @@ class RequestEvent(StrEnum):
     GIVE_BACK = "be given back"  # it is certain that nothing was signed
     OFFER = "be offered to be claimed"
     CLAIM = "be claimed"
-    REOPEN = "be claimed again"  # it is certain that nothing was signed for whoever claimed it
     EXPIRE = "expire"
 
 
@@ -46,7 +45,6 @@ REQUEST_MOVES: Final[Moves[RequestState, RequestEvent]] = MappingProxyType(
         (RequestState.PENDING, RequestEvent.OFFER): RequestState.AWAITING_CLAIM,
         (RequestState.AWAITING_CLAIM, RequestEvent.OFFER): RequestState.AWAITING_CLAIM,
         (RequestState.AWAITING_CLAIM, RequestEvent.CLAIM): RequestState.APPROVED,
-        (RequestState.APPROVED, RequestEvent.REOPEN): RequestState.AWAITING_CLAIM,
         (RequestState.AWAITING_CLAIM, RequestEvent.DECLINE): RequestState.DECLINED,
         (RequestState.AWAITING_CLAIM, RequestEvent.EXPIRE): RequestState.EXPIRED,
         (RequestState.EXPIRED, RequestEvent.OFFER): RequestState.AWAITING_CLAIM,

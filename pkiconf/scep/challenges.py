@@ -129,8 +129,7 @@ class Challenges:
 
     def release(self, c: Connection, template_id: int, transaction_id: str) -> None:
         """In the transaction that gives a reservation back: nothing was signed, so the challenge is good again."""
-        for grant_id in store.release(c, template_id, transaction_id):
-            grants.reopen(c, grant_id)
+        store.release(c, template_id, transaction_id)
 
     def record_try(self, challenge: Challenge) -> None:
         """It was presented with names that it is not good for."""

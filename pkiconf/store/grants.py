@@ -133,19 +133,6 @@ def claim(c: Connection, request_id: int) -> None:
     requests.move(c, request_id, row.state, target)
 
 
-def reopen(c: Connection, request_id: int) -> None:
-    """Nothing was issued to whoever claimed it: it may be claimed again. Raises Conflict in another state."""
-    row = requests.get_request(c, request_id)
-    requests.move(c, request_id, row.state, move_request(RequestState(row.state), RequestEvent.REOPEN))
-
-
-def complete(c: Connection, request_id: int, issuer_id: int, serial: bytes) -> None:
-    """Whoever claimed it has the certificate. Raises Conflict in another state."""
-    row = requests.get_request(c, request_id)
-    target = move_request(RequestState(row.state), RequestEvent.COMPLETE)
-    requests.move(c, request_id, row.state, target, issuer_id=issuer_id, serial=serial)
-
-
 def list_overdue(c: Connection, now: int, limit: int) -> list[GrantRow]:
     """Those that nobody claimed in time."""
     return _OVERDUE.all(c, {"now": now, "most": limit})

@@ -69,7 +69,6 @@ _CONSUME = Prepared(
 _RELEASE = Prepared(
     text(
         "UPDATE scep_challenge SET consumed_at = NULL, consumed_by = NULL WHERE template_id = :of AND consumed_by = :by"
-        " RETURNING grant_id"
     )
 )
 _VOID = Prepared(
@@ -118,11 +117,9 @@ def consume(c: Connection, challenge_id: int, transaction_id: str, now: int, mos
         raise Conflict("the challenge was used by another request, or has expired meanwhile", "Ask for another one")
 
 
-def release(c: Connection, template_id: int, transaction_id: str) -> list[int]:
-    """It is good again, if this transaction had used one: nothing was issued for it. The pre-approved requests that
-    it was made for."""
-    released = _RELEASE.all(c, {"of": template_id, "by": transaction_id})
-    return [grant_id for (grant_id,) in released if grant_id is not None]
+def release(c: Connection, template_id: int, transaction_id: str) -> None:
+    """It is good again, if this transaction had used one: nothing was issued for it."""
+    _RELEASE.count(c, {"of": template_id, "by": transaction_id})
 
 
 def void(c: Connection, grant_id: int, now: int) -> int:

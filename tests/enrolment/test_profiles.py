@@ -1,0 +1,313 @@
+"""Profiles for Apple's devices: judged by openssl and plistlib, fetched over their link, good for one certificate."""
+
+from __future__ import annotations
+
+import plistlib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from pkiconf.authority.purposes import PROFILE
+from pkiconf.errors import Conflict, NotFound, Refused
+from pkiconf.model.enrolment import LinkEnded
+from pkiconf.model.request import Overrides
+from pkiconf.reconciler.state import Action
+from tests.enrolment.office import Office, token_of
+from tests.tools import run_tool
+from tests.world import OPERATOR
+
+ADDRESS = "192.0.2.7"
+SUBJECT = "CN=Jane's <iPad> & Söhne,OU=a+OU=b,O=Example Corp,C=NL"
+NAMES = (
+    "email:jane@corp.example", "dns:ipad.corp.example", "dns:tablet.corp.example", "uri:urn:uuid:1",
+    "othername:1.3.6.1.4.1.311.20.2.3;UTF8:jane@corp.example",
+)  # fmt: skip
+
+
+def approved(office: Office, *sans: str, subject: str = "CN=Jane's iPad,O=Example Corp") -> str:
+    return token_of(office.preapprove(*sans, template="issuing/device", subject=subject, apple=True))
+
+
+def fetch(office: Office, token: str) -> bytes:
+    return office.world.services.enrolment.profiles.fetch(token, ADDRESS).der
+
+
+def verified(office: Office, der: bytes, folder: Path) -> dict[str, Any]:
+    """The profile as openssl gives it, after verifying it under the root alone: what is missing on the way up has to
+    lie in it."""
+    (folder / "profile").write_bytes(der)
+    (folder / "root.pem").write_bytes(x509.load_der_x509_certificate(root_of(office)).public_bytes(Encoding.PEM))
+    now = str(int(office.world.clock.now().timestamp()))
+    found = run_tool(
+        "openssl", "cms", "-verify", "-inform", "der", "-binary", "-in", folder / "profile",
+        "-CAfile", folder / "root.pem", "-no-CApath", "-attime", now,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    return dict(plistlib.loads(found.stdout, fmt=plistlib.FMT_XML))
+
+
+def root_of(office: Office) -> bytes:
+    ((der,),) = office.rows("SELECT der FROM ca_certificate WHERE role = 'self'")
+    return bytes(der)
+
+
+def payload(profile: dict[str, Any], kind: str) -> dict[str, Any]:
+    (found,) = (one for one in profile["PayloadContent"] if one["PayloadType"] == kind)
+    return dict(found)
+
+
+def scep(profile: dict[str, Any]) -> dict[str, Any]:
+    return dict(payload(profile, "com.apple.security.scep")["PayloadContent"])
+
+
+@pytest.mark.row("F127")
+def test_every_key_of_the_profile(both: Office, tmp_path: Path) -> None:
+    profile = verified(both, fetch(both, approved(both, *NAMES, subject=SUBJECT)), tmp_path)
+    assert set(profile) == {
+        "PayloadType", "PayloadVersion", "PayloadIdentifier", "PayloadUUID", "PayloadDisplayName",
+        "PayloadDescription", "PayloadOrganization", "PayloadContent",
+    }  # fmt: skip
+    assert (profile["PayloadType"], profile["PayloadVersion"]) == ("Configuration", 1)
+    assert profile["PayloadIdentifier"].startswith("example.corp.pki.issuing.device.")
+    assert profile["PayloadOrganization"] == "Example Corp"
+    kinds = [one["PayloadType"] for one in profile["PayloadContent"]]
+    assert kinds == ["com.apple.security.root", "com.apple.security.pkcs1", "com.apple.security.scep"]
+    every = [profile, *profile["PayloadContent"]]
+    assert all(UUID(one["PayloadUUID"]) and one["PayloadUUID"].isupper() for one in every)
+    assert len({one["PayloadUUID"] for one in every}) == len({one["PayloadIdentifier"] for one in every}) == len(every)
+    assert all(one["PayloadVersion"] == 1 and one["PayloadDisplayName"] for one in every)
+    root = payload(profile, "com.apple.security.root")
+    assert root["PayloadContent"] == root_of(both)
+    assert root["PayloadCertificateFileName"].endswith(".cer")
+
+
+@pytest.mark.row("F127")
+def test_every_key_of_the_scep_payload(office: Office, tmp_path: Path) -> None:
+    profile = verified(office, fetch(office, approved(office, *NAMES, subject=SUBJECT)), tmp_path)
+    wanted = scep(profile)
+    challenge = wanted.pop("Challenge")
+    issuing = x509.load_der_x509_certificate(payload(profile, "com.apple.security.pkcs1")["PayloadContent"])
+    assert wanted == {
+        "URL": "https://pki.corp.example/scep/issuing/device",
+        "Name": "issuing",
+        "Subject": [
+            [["C", "NL"]], [["O", "Example Corp"]], [["OU", "a"], ["OU", "b"]], [["CN", "Jane's <iPad> & Söhne"]],
+        ],
+        "SubjectAltName": {
+            "rfc822Name": "jane@corp.example",
+            "dNSName": ["ipad.corp.example", "tablet.corp.example"],
+            "uniformResourceIdentifier": "urn:uuid:1",
+            "ntPrincipalName": "jane@corp.example",
+        },
+        "Keysize": 2048,
+        "Key Type": "RSA",
+        "Key Usage": 5,
+        "CAFingerprint": issuing.fingerprint(hashes.SHA1()),
+        "Retries": 10,
+        "RetryDelay": 30,
+        "KeyIsExtractable": False,
+        "AllowAllAppsAccess": False,
+    }  # fmt: skip
+    assert isinstance(wanted["Keysize"], int)
+    assert isinstance(wanted["CAFingerprint"], bytes)
+    assert challenge.isascii()
+    assert challenge not in office.everything()
+
+
+def test_other_attributes_are_asked_for_by_their_oid(office: Office, tmp_path: Path) -> None:
+    token = approved(office, subject="UID=jane+CN=Jane,serialNumber=C02X,emailAddress=jane@corp.example")
+    assert scep(verified(office, fetch(office, token), tmp_path))["Subject"] == [
+        [["1.2.840.113549.1.9.1", "jane@corp.example"]], [["2.5.4.5", "C02X"]],
+        [["CN", "Jane"], ["0.9.2342.19200300.100.1.1", "jane"]],
+    ]  # fmt: skip
+
+
+def test_two_fetches_differ_in_the_challenge_alone(office: Office, tmp_path: Path) -> None:
+    """Safari fetches twice, and mail is scanned before it is read."""
+    token = approved(office, "email:jane@corp.example")
+    one, other = (verified(office, fetch(office, token), tmp_path) for _ in range(2))
+    challenges = {scep(one)["Challenge"], scep(other)["Challenge"]}
+    assert len(challenges) == 2
+    for profile in (one, other):
+        profile["PayloadContent"][-1]["PayloadContent"].pop("Challenge")
+    assert one == other
+
+
+def test_a_later_certificate_takes_the_place_of_the_one_before(office: Office, tmp_path: Path) -> None:
+    """For the same names the same identifier, which replaces, and another UUID, which enrols anew."""
+    one, other, third = (
+        verified(office, fetch(office, approved(office, name)), tmp_path)
+        for name in ("dns:a.corp.example", "dns:a.corp.example", "dns:b.corp.example")
+    )
+    assert one["PayloadIdentifier"] == other["PayloadIdentifier"] != third["PayloadIdentifier"]
+    kind = "com.apple.security.scep"
+    assert payload(one, kind)["PayloadIdentifier"] == payload(other, kind)["PayloadIdentifier"]
+    assert payload(one, kind)["PayloadUUID"] != payload(other, kind)["PayloadUUID"]
+    roots = [payload(profile, "com.apple.security.root") for profile in (one, third)]
+    assert roots[0]["PayloadUUID"] == roots[1]["PayloadUUID"]
+
+
+def test_the_signer_is_a_service_of_the_authority(office: Office, tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives.serialization import pkcs7
+
+    der = fetch(office, approved(office))
+    bag = pkcs7.load_der_pkcs7_certificates(der)
+    (signer,) = (one for one in bag if "Profile Signing" in one.subject.rfc4514_string())
+    usage = signer.extensions.get_extension_for_class(x509.KeyUsage)
+    assert usage.critical
+    assert usage.value.digital_signature
+    assert not usage.value.key_encipherment
+    with pytest.raises(x509.ExtensionNotFound):
+        signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+    fetch(office, approved(office))
+    assert office.rows(f"SELECT count(*) FROM service_certificate WHERE purpose = '{PROFILE}'") == [(1,)]
+    office.world.pass_time(timedelta(days=61))
+    office.work()
+    assert office.rows(f"SELECT count(*) FROM service_certificate WHERE purpose = '{PROFILE}'") == [(2,)]
+
+
+def test_a_changed_profile_does_not_verify(office: Office, tmp_path: Path) -> None:
+    der = fetch(office, approved(office))
+    with pytest.raises(AssertionError):
+        verified(office, der.replace(b"2048", b"1024"), tmp_path)
+
+
+@pytest.mark.row("F126")
+@pytest.mark.parametrize(
+    ("sans", "more", "said"),
+    [
+        (("ip:192.0.2.1",), {}, r"ip:192\.0\.2\.1 cannot be asked for by an Apple device"),
+        (("rid:1.2.3",), {}, "cannot be asked for"),
+        (("dirname:CN=x",), {}, "cannot be asked for"),
+        (("othername:1.2.3;UTF8:x",), {}, "cannot be asked for"),
+        (("dns:a.corp.example",), {"subject": ""}, "asks for a subject"),
+        ((), {"template": "issuing/no-scep"}, "takes no challenges over SCEP"),
+        (("dns:a.corp.example",), {"template": "issuing/ec-only"}, r"takes none of the keys.*Allow rsa-2048"),
+        ((), {"validity": Overrides(days=3)}, "has the validity of its template"),
+        (("dns:*.corp.example",), {"template": "issuing/servers"}, "takes no challenges"),
+    ],
+)
+def test_what_no_device_could_ask_for(office: Office, sans: tuple[str, ...], more: dict[str, Any], said: str) -> None:
+    wanted = {"template": "issuing/device", "subject": "CN=Jane's iPad", "apple": True, **more}
+    with pytest.raises(Refused, match=said):
+        office.preapprove(*sans, **wanted)
+    assert office.rows("SELECT * FROM request") == []
+
+
+def test_a_template_for_larger_keys(office: Office, tmp_path: Path) -> None:
+    office.change("starter: device\n    validity", "starter: device\n    allowed_keys: [rsa-4096]\n    validity")
+    assert scep(verified(office, fetch(office, approved(office)), tmp_path))["Keysize"] == 4096
+
+
+@pytest.mark.parametrize("path", ["", "A" * 43, "A" * 42, "\0" * 43, "é" * 43])
+def test_what_leads_nowhere(both: Office, path: str) -> None:
+    approved(both)
+    with pytest.raises(NotFound, match="no such link"):
+        fetch(both, path)
+
+
+def test_a_claim_link_is_no_profile(office: Office) -> None:
+    with pytest.raises(NotFound, match="no such link"):
+        fetch(office, token_of(office.preapprove("email:jane@corp.example")))
+    with pytest.raises(Conflict, match="claimed with a CSR"):
+        office.world.services.enrolment.profiles.make(1, OPERATOR)
+
+
+@pytest.mark.row("F19")
+def test_a_link_is_good_for_one_hour_from_its_first_fetch(both: Office) -> None:
+    token = approved(both)
+    both.world.pass_time(timedelta(days=3))
+    fetch(both, token)
+    both.world.pass_time(timedelta(minutes=59))
+    fetch(both, token)
+    ends = {row[0] for row in both.rows("SELECT expires_at FROM scep_challenge")}
+    assert len(ends) == 1  # the second does not last longer than the first
+    both.world.pass_time(timedelta(minutes=1))
+    with pytest.raises(LinkEnded, match="used already"):
+        fetch(both, token)
+    fetched = both.told("request.fetch-profile")
+    assert [one["details"] for one in fetched] == [{"from": ADDRESS}] * 2
+    assert fetched[0]["actor"] == "link:request-1"
+
+
+def test_a_challenge_never_outlives_the_link(office: Office) -> None:
+    token = approved(office)
+    office.world.pass_time(timedelta(days=7) - timedelta(minutes=5))
+    profile = office.world.services.enrolment.profiles.fetch(token, ADDRESS)
+    assert profile.expires_at == office.world.clock.now() + timedelta(minutes=5)
+
+
+def test_a_link_is_not_fetched_without_end(office: Office) -> None:
+    token = approved(office)
+    for _ in range(10):
+        fetch(office, token)
+    with pytest.raises(LinkEnded, match="fetched too often"):
+        fetch(office, token)
+    assert office.rows("SELECT count(*) FROM scep_challenge") == [(10,)]
+
+
+def test_an_expired_link_and_one_that_was_taken_back(office: Office) -> None:
+    first, second = approved(office), approved(office)
+    office.world.services.requests.decline(2, "lost", OPERATOR)
+    with pytest.raises(LinkEnded, match="taken back"):
+        fetch(office, second)
+    office.world.pass_time(timedelta(days=7))
+    with pytest.raises(LinkEnded, match="has expired"):
+        fetch(office, first)
+    assert office.rows("SELECT count(*) FROM scep_challenge") == [(0,)]
+
+
+def test_sending_again_ends_the_link_and_the_challenges_before(office: Office) -> None:
+    token = approved(office)
+    fetch(office, token)
+    new = token_of(office.world.services.enrolment.grants.resend(1, OPERATOR))
+    now = int(office.world.clock.now().timestamp())
+    assert office.rows("SELECT expires_at FROM scep_challenge") == [(now,)]
+    with pytest.raises(NotFound):
+        fetch(office, token)
+    fetch(office, new)
+
+
+def test_a_template_that_takes_no_challenges_any_more(office: Office) -> None:
+    token = approved(office)
+    office.change(
+        "scep: { enabled: true, challenges: true }\n  - { name: person", "scep: { enabled: false }\n  - { name: person"
+    )
+    with pytest.raises(Refused, match="takes no challenges"):
+        fetch(office, token)
+    assert office.rows("SELECT fetches FROM enrolment_grant") == [(0,)]
+
+
+def test_a_retired_template_hands_out_nothing(office: Office) -> None:
+    token = approved(office)
+    office.change("- name: device\n", "- name: device\n    state: absent\n", Action.RETIRE)
+    with pytest.raises(Refused):
+        fetch(office, token)
+    assert office.rows("SELECT fetches FROM enrolment_grant") == [(0,)]
+
+
+@pytest.mark.row("F126")
+def test_a_profile_for_the_operator_to_hand_over(office: Office, tmp_path: Path) -> None:
+    approved(office, "email:jane@corp.example")
+    profile = office.world.services.enrolment.profiles.make(1, OPERATOR)
+    assert profile.name == "device.mobileconfig"
+    assert profile.expires_at == office.world.clock.now() + timedelta(days=7)
+    assert scep(verified(office, profile.der, tmp_path))["Challenge"]
+    office.world.services.requests.decline(1, "lost", OPERATOR)
+    with pytest.raises(LinkEnded):
+        office.world.services.enrolment.profiles.make(1, OPERATOR)
+
+
+def test_a_request_that_is_not_approved_has_no_profile(office: Office) -> None:
+    from tests.enrolment.office import wish
+
+    grants = office.world.services.enrolment.grants
+    grants.propose(wish(template="issuing/device", subject="CN=x", apple=True), OPERATOR)
+    with pytest.raises(Conflict, match="not approved yet"):
+        office.world.services.enrolment.profiles.make(1, OPERATOR)
