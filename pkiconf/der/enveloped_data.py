@@ -41,6 +41,7 @@ from pkiconf.model.cms import (
     AES_256_CBC,
     CONTENT_CIPHERS,
     DES3_CBC,
+    DES_CBC,
     DIGEST_OIDS,
     PKCS1_V15,
     ContentCipher,
@@ -59,7 +60,7 @@ _PADDING: Final = padding.PKCS1v15()
 _ALGORITHMS: Final = {cipher.oid: oids.encode_oid(cipher.oid) for cipher in CONTENT_CIPHERS.values()}
 
 # What is said of an algorithm that is not here; nothing of it depends on the key or the content.
-_CIPHERS: Final = ", ".join(cipher.name for cipher in CONTENT_CIPHERS.values())
+_CIPHERS: Final = ", ".join(cipher.name for cipher in CONTENT_CIPHERS.values() if cipher is not DES_CBC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class EnvelopedData:
 def parse_enveloped_data(data: bytes) -> EnvelopedData:
     """A ContentInfo with EnvelopedData, DER or BER. Recipients that are not RSA are passed over.
 
-    Raises Malformed; UnsupportedAlgorithm for a cipher or a key transport that is not ours, single DES among them.
+    Raises Malformed; UnsupportedAlgorithm for a cipher or a key transport that is not ours. Whether single DES may be
+    opened is for the caller to say.
     """
     try:
         return _parse(data)
@@ -195,6 +197,8 @@ def encode_enveloped_data(
 ) -> bytes:
     """A DER ContentInfo with the content for the holder of an RSA certificate, by PKCS#1 v1.5, which every client
     opens. `key` and `iv` are random, of the cipher's sizes. Raises UnsupportedAlgorithm for another kind of key."""
+    if cipher is DES_CBC:
+        raise UnsupportedAlgorithm("nothing is encrypted by single DES")
     public = load_public_key(recipient.spki)
     if not isinstance(public, rsa.RSAPublicKey):
         raise UnsupportedAlgorithm("an answer can be encrypted to an RSA key only", "Use an RSA key")
@@ -211,7 +215,8 @@ def encode_enveloped_data(
 
 
 def _block_cipher(cipher: ContentCipher, key: bytes) -> BlockCipherAlgorithm:
-    return TripleDES(key) if cipher is DES3_CBC else AES(key)
+    # TripleDES with one key is DES (NIST SP 800-67 §3.1).
+    return TripleDES(key * 3 if cipher is DES_CBC else key) if cipher in (DES3_CBC, DES_CBC) else AES(key)
 
 
 LONGEST_KEY: Final = AES_256_CBC.key_size

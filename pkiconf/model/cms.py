@@ -44,9 +44,11 @@ AES_128_CBC: Final = ContentCipher("AES-128-CBC", "2.16.840.1.101.3.4.1.2", 16, 
 AES_192_CBC: Final = ContentCipher("AES-192-CBC", "2.16.840.1.101.3.4.1.22", 24, 16)
 AES_256_CBC: Final = ContentCipher("AES-256-CBC", "2.16.840.1.101.3.4.1.42", 32, 16)
 DES3_CBC: Final = ContentCipher("3DES-CBC", "1.2.840.113549.3.7", 24, 8)
+DES_CBC: Final = ContentCipher("DES-CBC", "1.3.14.3.2.7", 8, 8)
+"""Broken by anybody in a day: only ever opened, and only where that was declared."""
 
 CONTENT_CIPHERS: Final[Mapping[str, ContentCipher]] = MappingProxyType(
-    {cipher.oid: cipher for cipher in (AES_128_CBC, AES_192_CBC, AES_256_CBC, DES3_CBC)}
+    {cipher.oid: cipher for cipher in (AES_128_CBC, AES_192_CBC, AES_256_CBC, DES3_CBC, DES_CBC)}
 )
 
 

@@ -37,7 +37,7 @@ from pkiconf.der.signed_data import (
 )
 from pkiconf.entropy import Entropy
 from pkiconf.errors import Malformed, UnsupportedAlgorithm, Unverified
-from pkiconf.model.cms import DES3_CBC, ContentCipher, Digest
+from pkiconf.model.cms import DES3_CBC, DES_CBC, ContentCipher, Digest
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS
 from pkiconf.model.scep import FailInfo, PKIStatus, SCEPFailure
 from pkiconf.scep.places import Place
@@ -109,8 +109,9 @@ def _accepted_envelope(place: Place, message: PKIMessage) -> EnvelopedData:
         raise SCEPFailure(FailInfo.BAD_ALG, ex.detail, ex.hint) from None
     except Malformed as ex:
         raise SCEPFailure(FailInfo.BAD_MESSAGE_CHECK, ex.detail, ex.hint) from None
-    if enveloped.cipher is DES3_CBC and not place.spec.legacy:
-        raise SCEPFailure(FailInfo.BAD_ALG, "content encryption by 3DES is not accepted", "Use AES")
+    cipher = enveloped.cipher
+    if (cipher is DES3_CBC and not place.spec.legacy) or (cipher is DES_CBC and not place.spec.single_des):
+        raise SCEPFailure(FailInfo.BAD_ALG, f"content encryption by {cipher.name} is not accepted", "Use AES")
     return enveloped
 
 
@@ -157,8 +158,9 @@ def encode_answer(
 def seal_answer(
     opened: Opened, entropy: Entropy, certificates: tuple[bytes, ...] = (), crls: tuple[bytes, ...] = ()
 ) -> bytes:
-    """The content of a successful answer: for the requester's key, by the requester's cipher (§3.3.2.1, §3.4)."""
+    """The content of a successful answer: for the requester's key, by the requester's cipher (§3.3.2.1, §3.4). Nothing
+    is sent in single DES: who asked in it reads 3DES too."""
     bag = assemble_signed_data(oids.PKCS7_DATA, None, (), encode_certificates(certificates), encode_crls(crls))
-    cipher = opened.cipher
+    cipher = DES3_CBC if opened.cipher is DES_CBC else opened.cipher
     key, iv = entropy.token(cipher.key_size), entropy.token(cipher.block_size)
     return encode_enveloped_data(bag, opened.signer, cipher, key, iv)

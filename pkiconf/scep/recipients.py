@@ -1,26 +1,33 @@
 """The keys that SCEP messages to an authority are encrypted to, and that sign its answers.
 
-A self-signed authority with an RSA key answers itself (RFC 8894 §2.1.2). Every other has a registration authority: a
-service certificate with an RSA key (§2.2). One that was replaced opens messages until it ends, for clients that
-fetched it earlier, and so does that of the generation before.
+A self-signed authority with an RSA key answers itself where its certificate allows that: with digitalSignature and
+keyEncipherment, or with any usage (RFC 8894 §2.1.2). Clients look: certmonger, for one, refuses answers that were
+signed by a certificate for signing certificates only. Every other authority has a registration authority: a service
+certificate with an RSA key (§2.2). One that was replaced opens messages until it ends, for clients that fetched it
+earlier, and so does that of the generation before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from pkiconf.authority.purposes import SCEP_RA
-from pkiconf.der.certificate import assemble_certificate
+from pkiconf.der.certificate import Certificate, assemble_certificate, parse_certificate
 from pkiconf.der.certificate_head import CertificateHead, parse_head
+from pkiconf.der.extensions import parse_key_usage
+from pkiconf.der.oids import KEY_USAGE
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.certificate import CertificateStatus
 from pkiconf.model.cms import Digest
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS, KeyType, get_key_algorithm
+from pkiconf.model.usages import KeyUsage
 from pkiconf.signing.signer import Decrypter
 from pkiconf.store import authorities, certificates, keys, service_certificates
 from pkiconf.store.database import Connection
+
+_USAGES: Final = frozenset({KeyUsage.DIGITAL_SIGNATURE, KeyUsage.KEY_ENCIPHERMENT})
 
 
 class EnvelopeKey(Decrypter, Protocol):
@@ -61,8 +68,14 @@ def _own(c: Connection, issuer: authorities.IssuerRow) -> Iterator[Candidate]:
     if row is None or row.role != "self":
         return
     key = keys.get_key(c, issuer.key_id)
-    if get_key_algorithm(key.algorithm).type is KeyType.RSA and key.sealed is not None:
+    is_here = get_key_algorithm(key.algorithm).type is KeyType.RSA and key.sealed is not None
+    if is_here and _may_answer(parse_certificate(row.der)):
         yield Candidate(issuer.id, row.der, key, row.not_after)
+
+
+def _may_answer(certificate: Certificate) -> bool:
+    usage = certificate.extension(KEY_USAGE)
+    return usage is None or parse_key_usage(usage.value) >= _USAGES
 
 
 def _registration_authorities(c: Connection, issuer_id: int) -> Iterator[Candidate]:

@@ -242,6 +242,12 @@ class SCEPSpec(Declared):
         description="SHA-1 and 3DES, which iOS wants announced and older devices use; never MD5 or single DES",
         json_schema_extra=rfc("RFC 8894 §2.9, §3.5.2"),
     )
+    single_des: bool = Field(
+        False,
+        description="Opens requests in single DES, which the RFC forbids and anybody can break, for a client that "
+        "knows nothing else; it is neither announced nor answered with",
+        json_schema_extra=rfc("RFC 8894 §2.9"),
+    )
     renewal: RenewalSpec = Field(
         default_factory=RenewalSpec,
         description="Renewal by the presented certificate",
@@ -256,6 +262,8 @@ class SCEPSpec(Declared):
             yield Misfit(
                 ("approval", "intune"), "Intune's devices do not wait for a person", "Remove approval, or intune"
             )
+        if self.single_des and not self.legacy:
+            yield Misfit(("single_des", "legacy"), "single DES is older than what legacy allows", "Remove single_des")
         if written or not self.enabled or self.lets_in:
             return
         yield Misfit(
