@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pkiconf.cli import scep_intune
 from pkiconf.cli.context import operator, services
 from pkiconf.cli.credentials import telling_for
 from pkiconf.cli.lazy import SuggestingGroup
@@ -81,6 +82,9 @@ def challenges(template: str, as_json: bool) -> None:
         [[row[column] for column in columns] for row in rows],
         "No challenges wait to be used.",
     )
+
+
+group.add_command(scep_intune.group)
 
 
 @group.command("rotate-passphrase")
