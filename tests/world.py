@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pkiconf.authority.declared import DeclaredAuthority
 from pkiconf.authority.telling import Telling
 from pkiconf.clock import SetClock, to_epoch
+from pkiconf.egress.https import HTTPSClient
 from pkiconf.entropy import SystemEntropy
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.actor import Actor
@@ -102,7 +103,7 @@ class World:
         return outcome
 
 
-def make_world(database: Database, folder: Path) -> World:
+def make_world(database: Database, folder: Path, https: HTTPSClient | None = None) -> World:
     """`folder` gets the master key; the database holds nothing yet but its schema."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     source = FileSource(folder / "master.key")
@@ -119,7 +120,7 @@ def make_world(database: Database, folder: Path) -> World:
         database, keyring, AuditLog(Secret(bytes(32))), clock, SystemEntropy(), lambda: None, folder, timepiece
     )
     network = ScriptedNetwork()
-    return World(make_services(parts, sign, network), clock, folder, network, timepiece)
+    return World(make_services(parts, sign, network, https), clock, folder, network, timepiece)
 
 
 def make_csr(

@@ -10,10 +10,12 @@ import pytest
 
 from pkiconf.clock import SetClock
 from pkiconf.egress.https import SharedHTTPS
+from pkiconf.store.database import Database
 from tests.intune_client import Asker, make_csr
 from tests.intune_server import StandIn, running
 from tests.intune_tenant import Tenant
-from tests.world import NOW
+from tests.intune_world import IntuneWorld
+from tests.world import NOW, make_world
 
 
 @pytest.fixture
@@ -43,3 +45,12 @@ def asker(stand_in: StandIn, https: SharedHTTPS, clock: SetClock) -> Asker:
 def csr(stand_in: StandIn) -> bytes:
     """One that the tenant sent a device for."""
     return make_csr(stand_in.tenant.challenge())
+
+
+@pytest.fixture
+def world(database: Database, stand_in: StandIn, https: SharedHTTPS, clock: SetClock, tmp_path: Path) -> IntuneWorld:
+    """On both databases; its clock is the tenant's too."""
+    made = IntuneWorld(make_world(database, tmp_path / "world", https), stand_in)
+    stand_in.tenant.now = made.pki.clock.now
+    made.apply()
+    return made

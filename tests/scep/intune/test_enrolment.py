@@ -1,0 +1,371 @@
+"""The order of things, and that nobody gets a certificate that Intune does not know of."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from pkiconf.errors import Conflict, PkiconfError, Refused, Unavailable
+from pkiconf.model.actor import SYSTEM
+from pkiconf.model.request import Issued
+from pkiconf.model.revocation import RevocationReason
+from pkiconf.model.scep import NOT_PROVED, NotProved, ProofMethod, SCEPFailure
+from pkiconf.scep.intune.enrolment import SETTLE_SECONDS
+from pkiconf.store import audit, jobs
+from tests.intune_server import Fault, Said, error, reset, truncated
+from tests.intune_tenant import APPLICATION, SID
+from tests.intune_world import IntuneWorld
+
+SOON = timedelta(seconds=SETTLE_SECONDS + 1)
+
+
+def _actions(world: IntuneWorld) -> list[str]:
+    return [event.fields["action"] for event in world.pki.parts.db.read(lambda c: list(audit.list_events(c)))]
+
+
+@pytest.mark.row("F120")
+def test_intune_says_yes_then_it_is_issued_then_intune_is_told(world: IntuneWorld) -> None:
+    device = world.device()
+    proof = world.check(device)
+    assert proof.method is ProofMethod.INTUNE
+    assert proof.detail == APPLICATION
+    assert world.stand_in.acts[-1] == "validateRequest"
+    issued = world.make(device, proof)
+    assert isinstance(issued, Issued)
+    assert world.state(device) == "untold"
+    assert "successNotification" not in world.stand_in.acts
+    world.intune.enrolment.issued(device.request, issued)
+    assert world.state(device) == "told"
+    assert world.status(issued) == "good"
+    acts = [act for act in world.stand_in.acts if act not in ("token", "endpoints")]
+    assert acts == ["validateRequest", "successNotification"]
+    _check_notice(world, device.transaction, issued)
+    assert "scep.intune-told" in _actions(world)
+
+
+def _check_notice(world: IntuneWorld, transaction: str, issued: Issued) -> None:
+    """What Intune was told, compared with what a stranger reads in the certificate."""
+    validated, told = (
+        world.stand_in.of("validateRequest")[0].content,
+        world.stand_in.of("successNotification")[0].content,
+    )
+    certificate = x509.load_der_x509_certificate(issued.der)
+    assert told["transactionId"] == validated["transactionId"] == transaction
+    assert told["certificateRequest"] == validated["certificateRequest"]
+    assert told["certificateThumbprint"] == hashlib.sha1(issued.der).hexdigest().upper()
+    assert int(told["certificateSerialNumber"], 16) == certificate.serial_number
+    assert told["certificateSerialNumber"] == told["certificateSerialNumber"].upper()
+    assert told["certificateExpirationDateUtc"] == certificate.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    assert told["issuingCertificateAuthority"] == certificate.issuer.rfc4514_string()
+    assert told["caConfiguration"] == "issuing/device"
+    assert world.stand_in.tenant.judge(told["certificateRequest"]) == "Success"
+
+
+@pytest.mark.row("F121")
+def test_the_sid_is_kept_in_the_certificate(world: IntuneWorld) -> None:
+    certificate = x509.load_der_x509_certificate(world.deliver(world.device()).der)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [SID]
+    assert certificate.public_bytes(Encoding.DER)
+
+
+def test_who_asks_again_gets_the_same_and_intune_is_told_once(world: IntuneWorld) -> None:
+    device = world.device()
+    issued = world.deliver(device)
+    world.intune.enrolment.issued(device.request, issued)
+    assert world.stand_in.acts.count("successNotification") == 1
+
+
+@pytest.mark.row("F120")
+def test_what_intune_refuses_is_not_issued_and_intune_hears_why(world: IntuneWorld) -> None:
+    device = world.device(name="domain-controller")
+    with pytest.raises(NotProved) as failure:
+        world.check(device)
+    assert failure.value.detail == NOT_PROVED
+    assert "SubjectNameMismatch" in failure.value.reason
+    (told,) = world.stand_in.of("failureNotification")
+    assert told.content["transactionId"] == device.transaction
+    assert told.content["hResult"] == 0x80070005
+    assert "SubjectNameMismatch" in told.content["errorDescription"]
+    assert world.state(device) is None
+
+
+def test_that_intune_does_not_hear_of_a_refusal_changes_nothing(world: IntuneWorld) -> None:
+    world.stand_in.always["failureNotification"] = error(500)
+    with pytest.raises(NotProved, match="not authorized"):
+        world.check(world.device(name="domain-controller"))
+    world.stand_in.always.clear()
+    world.stand_in.verdicts["failureNotification"] = "Unknown"
+    with pytest.raises(NotProved, match="not authorized"):
+        world.check(world.device(name="domain-controller"))
+
+
+UNDECIDED: dict[str, Fault] = {
+    "500": error(500),
+    "403": error(403),
+    "HTML": Said(200, b"<html>", {"Content-Type": "text/html"}),
+    "no code": Said(200, {}),
+    "truncated": truncated,
+    "reset": reset,
+    "redirected": Said(302, {}, {"Location": "https://localhost/elsewhere"}),
+}
+
+
+@pytest.mark.parametrize("fault", UNDECIDED)
+def test_what_intune_does_not_decide_is_refused_and_not_told_of(world: IntuneWorld, fault: str) -> None:
+    world.stand_in.always["validateRequest"] = UNDECIDED[fault]
+    device = world.device()
+    with pytest.raises(SCEPFailure) as failure:
+        world.check(device)
+    assert failure.value.detail == NOT_PROVED
+    assert not isinstance(failure.value, NotProved), "whose try would count against the device"
+    assert "failureNotification" not in world.stand_in.acts
+    assert world.state(device) is None
+
+
+@pytest.mark.parametrize("code", ["Unknown", "success", "SomethingNew"])
+def test_only_success_lets_in(world: IntuneWorld, code: str) -> None:
+    world.stand_in.verdicts["validateRequest"] = code
+    with pytest.raises(NotProved):
+        world.check(world.device())
+
+
+def _refusing(code: str) -> Callable[[IntuneWorld], None]:
+    return lambda w: w.stand_in.verdicts.update(successNotification=code)
+
+
+UNTOLD: dict[str, Callable[[IntuneWorld], None]] = {
+    **{
+        name: lambda w, fault=fault: w.stand_in.always.update(successNotification=fault)
+        for name, fault in UNDECIDED.items()
+    },
+    "not taken": _refusing("Unknown"),
+    "not quite taken": _refusing("success"),
+}
+
+
+@pytest.mark.parametrize("fault", UNTOLD)
+def test_what_intune_was_not_told_of_is_revoked_and_not_delivered(world: IntuneWorld, fault: str) -> None:
+    device = world.device()
+    issued = world.issue(device)
+    UNTOLD[fault](world)
+    with pytest.raises(Unavailable):
+        world.intune.enrolment.issued(device.request, issued)
+    assert world.status(issued) == "revoked"
+    assert world.state(device) == "withdrawn"
+    assert "scep.intune-withdraw" in _actions(world)
+    world.stand_in.always.clear()
+    world.stand_in.verdicts.clear()
+    world.stand_in.forget()
+    with pytest.raises(Refused, match="withdrawn"):
+        world.intune.enrolment.issued(device.request, issued)
+    assert world.stand_in.acts == []
+
+
+def test_a_certificate_that_was_revoked_meanwhile_is_not_told_of(world: IntuneWorld) -> None:
+    device = world.device()
+    issued = world.issue(device)
+    world.pki.services.revocations.revoke(issued.id, RevocationReason.KEY_COMPROMISE, SYSTEM)
+    with pytest.raises(Refused):
+        world.intune.enrolment.issued(device.request, issued)
+    assert "successNotification" not in world.stand_in.acts
+    assert world.state(device) == "withdrawn"
+
+
+def test_what_intune_did_not_let_in_is_not_delivered(world: IntuneWorld) -> None:
+    device, other = world.device(), world.device()
+    issued = world.issue(device)
+    with pytest.raises(Conflict, match="not let in by Intune"):
+        world.intune.enrolment.issued(other.request, issued)
+
+
+def test_a_template_that_has_lost_its_intune_delivers_nothing(world: IntuneWorld) -> None:
+    device = world.device()
+    issued = world.issue(device)
+    text = (world.pki.folder / "pki.yaml").read_text()
+    begins = text.index("      intune:")
+    world.pki.apply(text[:begins] + "      challenges: true\n      intune: null\n")
+    with pytest.raises(Refused, match="not declared with Intune"):
+        world.intune.enrolment.issued(device.request, issued)
+    assert world.status(issued) == "revoked"
+
+
+def test_one_transaction_is_let_in_once(world: IntuneWorld) -> None:
+    """By the row, also where SCEP's own memory of transactions would not notice."""
+    device = world.device()
+    proof = world.check(device)
+    assert proof.consume is not None
+    world.pki.parts.db.write(_any_step(), proof.consume)
+    with pytest.raises(Conflict, match="let in by Intune before"):
+        world.pki.parts.db.write(_any_step(), proof.consume)
+
+
+def _any_step() -> Any:
+    from pkiconf.steps import Step
+
+    return Step.CERTIFICATE_RESERVE
+
+
+def test_a_failure_of_ours_is_told_of(world: IntuneWorld) -> None:
+    device = world.device()
+    world.check(device)
+    world.intune.enrolment.refused(device.request, "the template does not allow the name")
+    (told,) = world.stand_in.of("failureNotification")
+    assert told.content["hResult"] == 0x80004005
+    assert told.content["errorDescription"] == "the template does not allow the name"
+
+
+def test_telling_of_a_failure_never_raises(world: IntuneWorld) -> None:
+    world.stand_in.always["failureNotification"] = reset
+    world.intune.enrolment.refused(world.device().request, "it failed")
+
+
+def test_what_was_interrupted_is_withdrawn_by_the_worker(world: IntuneWorld) -> None:
+    device = world.device()
+    issued = world.issue(device)
+    world.work()
+    assert world.status(issued) == "good", "too early: it may just be told of"
+    world.pass_time(SOON)
+    world.work()
+    assert world.status(issued) == "revoked"
+    assert world.state(device) == "withdrawn"
+    (told,) = world.stand_in.of("failureNotification")
+    assert told.content["transactionId"] == device.transaction
+    with pytest.raises(Refused):
+        world.intune.enrolment.issued(device.request, issued)
+
+
+def test_the_worker_withdraws_although_intune_hears_of_nothing(world: IntuneWorld) -> None:
+    device = world.device()
+    issued = world.issue(device)
+    world.stand_in.always["failureNotification"] = error(500)
+    world.pass_time(SOON)
+    world.work()
+    assert world.status(issued) == "revoked"
+
+
+def test_the_worker_leaves_what_was_told(world: IntuneWorld) -> None:
+    device = world.device()
+    issued = world.deliver(device)
+    world.pass_time(SOON)
+    world.work()
+    assert world.status(issued) == "good"
+    assert world.intune.enrolment.settle(world.template_id, device.transaction) == ""
+    assert world.status(issued) == "good"
+    waiting = world.pki.parts.db.read(lambda c: [job.kind for job in jobs.list_jobs(c)])
+    assert "scep.intune-settle" not in waiting
+
+
+def test_a_revocation_that_was_not_reached_is_caught_up_with(
+    world: IntuneWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = world.device()
+    issued = world.issue(device)
+    world.stand_in.always["successNotification"] = error(500)
+
+    def fails(*_: object) -> None:
+        raise Unavailable("the database has gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(world.pki.services.revocations), "revoke", fails)
+        with pytest.raises(Unavailable):
+            world.intune.enrolment.issued(device.request, issued)
+    assert (world.state(device), world.status(issued)) == ("withdrawn", "good")
+    world.pass_time(SOON)
+    world.work()
+    assert world.status(issued) == "revoked"
+
+
+def test_a_withdrawal_while_intune_is_told_wins(world: IntuneWorld) -> None:
+    """The process was slow, the worker thought it dead: then nothing is delivered, although Intune was told."""
+    device = world.device()
+    issued = world.issue(device)
+
+    def meanwhile(handler: Any) -> None:
+        assert world.intune.enrolment.settle(world.template_id, device.transaction) == ""
+        handler.say(Said(200, {"code": "Success", "errorDescription": ""}))
+
+    world.stand_in.faults["successNotification"].append(meanwhile)
+    with pytest.raises(Conflict, match="withdrawn while"):
+        world.intune.enrolment.issued(device.request, issued)
+    assert world.status(issued) == "revoked"
+
+
+def test_two_that_ask_at_once_are_both_served(world: IntuneWorld) -> None:
+    device = world.device()
+    issued = world.issue(device)
+    results: list[object] = []
+
+    def ask() -> None:
+        try:
+            world.intune.enrolment.issued(device.request, issued)
+            results.append("delivered")
+        except PkiconfError as ex:
+            results.append(ex)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert results == ["delivered"] * 4
+    assert world.status(issued) == "good"
+
+
+def test_a_transaction_whose_certificate_was_withdrawn_may_begin_again(world: IntuneWorld) -> None:
+    device = world.device()
+    proof = world.check(device)
+    assert proof.consume is not None
+    world.pki.parts.db.write(_any_step(), proof.consume)
+    assert world.intune.enrolment.settle(world.template_id, device.transaction) == ""
+    assert world.state(device) == "withdrawn"
+    world.pki.parts.db.write(_any_step(), proof.consume)
+    assert world.state(device) == "untold"
+
+
+def test_the_secret_is_sealed_and_changes_with_the_declaration(
+    world: IntuneWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.check(world.device())
+    text = (world.pki.folder / "pki.yaml").read_text()
+    monkeypatch.setenv("INTUNE_SECRET", "another secret")
+    world.pki.apply(text)
+    with pytest.raises(SCEPFailure) as failure:
+        world.check(world.device())
+    assert "AADSTS7000215" in failure.value.reason
+    assert "another secret" not in failure.value.reason
+
+
+def test_beside_other_proofs_intune_is_known_by_its_form(world: IntuneWorld) -> None:
+    world.apply(challenges="true")
+    scep = world.pki.services.scep
+    challenge = scep.challenges.create(world.template_id, SYSTEM, timedelta(hours=1), None).reveal().decode()
+    world.stand_in.forget()
+    assert world.check(world.device(challenge=challenge)).method is ProofMethod.CHALLENGE
+    assert world.stand_in.acts == []
+    assert world.check(world.device()).method is ProofMethod.INTUNE
+    with pytest.raises(NotProved):
+        world.check(world.device(challenge="x" * 256))
+    assert world.stand_in.acts.count("validateRequest") == 2
+
+
+def test_alone_it_is_asked_about_everything(world: IntuneWorld) -> None:
+    with pytest.raises(NotProved, match="not authorized") as failure:
+        world.check(world.device(challenge="short"))
+    assert "ChallengeDecodingError" in failure.value.reason
+
+
+def test_without_a_challenge_nobody_is_asked(world: IntuneWorld) -> None:
+    device = world.device()
+    device.challenge = ""
+    world.stand_in.forget()
+    with pytest.raises(NotProved):
+        world.check(device)
+    assert world.stand_in.acts == []
