@@ -27,7 +27,7 @@ from pkiconf.enrolment.outbox import JOB as MAIL_JOB
 from pkiconf.errors import Conflict, NotFound, PkiconfError
 from pkiconf.model.actor import SYSTEM
 from pkiconf.revocation.revoke import CRL_JOB
-from pkiconf.scep.intune.enrolment import SETTLE_JOB
+from pkiconf.scep.intune.enrolment import SETTLE_JOB, parse_job_name
 from pkiconf.scep.intune.revocations import POLL_JOB
 from pkiconf.services import Services
 from pkiconf.steps import Step
@@ -63,8 +63,7 @@ def _send_mail(services: Services, job: JobRow) -> str:
 
 
 def _settle_intune(services: Services, job: JobRow) -> str:
-    template, _, transaction = job.dedupe.partition("/")
-    return services.scep.intune.enrolment.settle(int(template), transaction)
+    return services.scep.intune.enrolment.settle(parse_job_name(job.dedupe))
 
 
 def _poll_intune(services: Services, job: JobRow) -> str:

@@ -582,18 +582,15 @@ scep_transaction = Table(  # RFC 8894 §2.8: one answer for one transaction, how
     **_NEVER_REUSED,
 )
 
-scep_intune = Table(  # what Intune let in: it is told of the certificate before the device gets it
+scep_intune = Table(  # certificates that Intune let in: it is told of each before the device gets it
     "scep_intune",
     metadata,
-    _reference("template_id", "template.id"),
-    Column("transaction_id", Text, nullable=False),
+    Column("issuer_id", BigInteger, nullable=False),
+    Column("serial", LargeBinary, nullable=False),
+    Column("attempt_id", BigInteger, ForeignKey("scep_transaction.id"), nullable=False),
     Column("client", Text, nullable=False),  # the application that Intune was asked as
     Column("state", Text, nullable=False),  # untold | told | withdrawn
-    Column("csr", LargeBinary),  # for what is still to be told; NULL afterwards
-    Column("issuer_id", BigInteger),  # with serial: the certificate, when it is known
-    Column("serial", LargeBinary),
-    Column("created_at", BigInteger, nullable=False),
-    PrimaryKeyConstraint("template_id", "transaction_id"),
+    PrimaryKeyConstraint("issuer_id", "serial"),
     Index("ix_scep_intune_serial", "serial"),
     sqlite_with_rowid=False,
 )

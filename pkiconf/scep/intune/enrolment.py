@@ -40,9 +40,9 @@ from pkiconf.scep.intune.revocations import POLL_JOB, POLL_SECONDS
 from pkiconf.scep.terms import SCEPTerms
 from pkiconf.spec.scep import LONGEST_PASSPHRASE, SCEPSpec
 from pkiconf.steps import Step
-from pkiconf.store import certificates, intune, jobs
+from pkiconf.store import intune, jobs
 from pkiconf.store.database import Connection
-from pkiconf.store.intune import IntuneState
+from pkiconf.store.intune import IntuneRow, IntuneState
 
 FOLLOWUP: Final = "intune"
 """`Proof.after_issue`."""
@@ -76,8 +76,9 @@ class IntuneEnrolment:
             raise SCEPFailure(FailInfo.BAD_REQUEST, NOT_PROVED, reason=f"Intune could not be asked: {ex}") from None
         if not verdict.is_success:
             _log_refusal(request, verdict)
-            self._tell_failed(access, request, HResult.ACCESS_DENIED, f"Intune refused: {verdict}")
-            raise NotProved(f"Intune refused: {verdict}")
+            why = f"Intune refused: {verdict}"
+            self._send_failure(request.template_id, request.transaction_id, request.csr, HResult.ACCESS_DENIED, why)
+            raise NotProved(why)
         return Proof(
             ProofMethod.INTUNE, detail=access.client_id, consume=partial(self._begin, request, access),
             after_issue=FOLLOWUP,
@@ -88,107 +89,92 @@ class IntuneEnrolment:
 
         Raises Unavailable, Refused and Conflict when it may not; it is revoked then.
         """
-        row = self.parts.db.look(lambda c: intune.find(c, request.template_id, request.transaction_id))
+        row = self.parts.db.look(lambda c: intune.find(c, certificate.id))
         if row is None:
-            raise Conflict(f"SCEP transaction {request.transaction_id} was not let in by Intune")
+            raise Conflict(f"{_address(certificate.id)} was not let in by Intune")
         if row.state == IntuneState.TOLD:
             return
         try:
-            self._check_good(row.state, certificate.id)
-            self._tell_issued(request, certificate)
-            self._settle_told(request, certificate.id)
+            _check_good(row)
+            self._tell_issued(row, request, certificate)
+            self._settle_told(row)
         except PkiconfError as ex:
-            self._withdraw(request.template_id, request.transaction_id, certificate.id, ex.detail)
+            self._withdraw(row, ex.detail)
             raise
 
     def refused(self, request: SCEPRequest, why: str) -> None:
         """There is no certificate, although Intune said yes. Never raises."""
-        try:
-            access = self.access_of(request.template_id)
-        except PkiconfError as ex:
-            log.warning("Intune was not told of a failure: %s", ex)
-            return
-        if access is not None:
-            self._tell_failed(access, request, HResult.FAIL, why)
+        self._send_failure(request.template_id, request.transaction_id, request.csr, HResult.FAIL, why)
 
-    def settle(self, template_id: int, transaction_id: str) -> str:
+    def settle(self, certificate: CertificateID) -> str:
         """What the worker does for an enrolment that was interrupted: what was not told is withdrawn. Empty when there
         is nothing left to do, else what it waits for."""
-        row, certificate = self.parts.db.read(lambda c: _found(c, template_id, transaction_id))
+        row = self.parts.db.look(lambda c: intune.find(c, certificate))
         if row is None or row.state == IntuneState.TOLD:
             return ""
-        if certificate is not None and certificate.status == CertificateStatus.RESERVED:
+        if row.status == CertificateStatus.RESERVED:
             return "its certificate is not complete yet"
-        self._withdraw(template_id, transaction_id, certificate.id if certificate else None, "it was interrupted")
-        access = self.access_of(template_id)
-        if row.csr is not None and access is not None:
-            self._send_failure(access, transaction_id, row.csr, HResult.FAIL, "The enrolment was interrupted")
+        if self._withdraw(row, "it was interrupted") and row.state == IntuneState.UNTOLD and row.csr is not None:
+            why = "The enrolment was interrupted"
+            self._send_failure(row.template_id, row.transaction_id, row.csr, HResult.FAIL, why)
         return ""
 
     def _begin(self, request: SCEPRequest, access: IntuneAccess, c: Connection) -> None:
         """In the transaction that reserves the certificate."""
         now = to_epoch(self.parts.now())
-        intune.begin(c, request.template_id, request.transaction_id, access.client_id, request.csr, now)
-        jobs.queue(c, SETTLE_JOB, job_name(request.template_id, request.transaction_id), "{}", now + SETTLE_SECONDS)
+        certificate = intune.begin(c, request.template_id, request.transaction_id, access.client_id)
+        jobs.queue(c, SETTLE_JOB, job_name(certificate), "{}", now + SETTLE_SECONDS)
         jobs.queue_once(c, POLL_JOB, str(request.template_id), "{}", now + POLL_SECONDS)
 
-    def _check_good(self, state: str, certificate: CertificateID) -> None:
-        row = self.parts.db.look(lambda c: certificates.get_certificate(c, certificate))
-        if state != IntuneState.UNTOLD or row.status != CertificateStatus.GOOD:
-            raise Refused("the certificate was withdrawn before Intune was told of it")
-
-    def _tell_issued(self, request: SCEPRequest, certificate: Issued) -> None:
-        access = self.access_of(request.template_id)
+    def _tell_issued(self, row: IntuneRow, request: SCEPRequest, certificate: Issued) -> None:
+        access = self.access_of(row.template_id)
         if access is None:
             raise Refused("the template is not declared with Intune any more")
-        address = self.parts.db.read(lambda c: template_address(c, request.template_id))
+        address = self.parts.db.read(lambda c: template_address(c, row.template_id))
         notice = make_notice(certificate.der, address)
-        verdict = self.services.of(access).tell_issued(request.transaction_id, request.csr, notice)
+        verdict = self.services.of(access).tell_issued(row.transaction_id, request.csr, notice)
         if not verdict.is_success:
             raise Unavailable(f"Intune did not take note of the certificate: {verdict}")
 
-    def _settle_told(self, request: SCEPRequest, certificate: CertificateID) -> None:
+    def _settle_told(self, row: IntuneRow) -> None:
         """Raises Conflict if it was withdrawn meanwhile."""
-        serial = serial_bytes(certificate.serial_number)
 
         def write(c: Connection) -> None:
-            if not intune.told(c, request.template_id, request.transaction_id, certificate.issuer_id, serial):
-                row = intune.find(c, request.template_id, request.transaction_id)
-                if row is None or row.state != IntuneState.TOLD:
+            if not intune.move(c, row.id, IntuneState.TOLD):
+                found = intune.find(c, row.id)
+                if found is None or found.state != IntuneState.TOLD:
                     raise Conflict("the certificate was withdrawn while Intune was told of it")
                 return  # another request of the same transaction was first
-            jobs.cancel(c, SETTLE_JOB, job_name(request.template_id, request.transaction_id))
-            self.parts.record(c, SYSTEM, "scep.intune-told", _address(certificate), _details(request.transaction_id))
+            jobs.cancel(c, SETTLE_JOB, job_name(row.id))
+            self.parts.record(c, SYSTEM, "scep.intune-told", _address(row.id), {"transaction": row.transaction_id})
 
         self.parts.db.write(Step.INTUNE_WRITE, write)
 
-    def _withdraw(
-        self, template_id: int, transaction_id: str, certificate: CertificateID | None, why: str
-    ) -> None:  # fmt: skip
-        """Nobody gets it from now on; then it is revoked, and if that is not reached, the job does it. What was told
-        meanwhile stays."""
+    def _withdraw(self, row: IntuneRow, why: str) -> bool:
+        """Nobody gets it from now on; then it is revoked, and if that is not reached, the job does it. False for what
+        was told meanwhile: it stays."""
 
         def write(c: Connection) -> bool:
-            if intune.withdraw(c, template_id, transaction_id):
-                details = _details(transaction_id) | {"reason": why}
-                at = _address(certificate) if certificate else f"template/{template_address(c, template_id)}"
-                self.parts.record(c, SYSTEM, "scep.intune-withdraw", at, details)
+            if intune.move(c, row.id, IntuneState.WITHDRAWN):
+                details = {"transaction": row.transaction_id, "reason": why}
+                self.parts.record(c, SYSTEM, "scep.intune-withdraw", _address(row.id), details)
                 return True
-            row = intune.find(c, template_id, transaction_id)
-            return row is not None and row.state == IntuneState.WITHDRAWN
+            found = intune.find(c, row.id)
+            return found is not None and found.state == IntuneState.WITHDRAWN
 
-        if not self.parts.db.write(Step.INTUNE_WRITE, write) or certificate is None:
-            return
+        if not self.parts.db.write(Step.INTUNE_WRITE, write):
+            return False
+        log.warning("%s is withdrawn: %s", _address(row.id), why)
         with suppress(Conflict):  # it is revoked already, or was given up
-            self.revocations.revoke(certificate, RevocationReason.CESSATION_OF_OPERATION, SYSTEM)
-        log.warning("certificate %x is withdrawn: %s", certificate.serial_number, why)
+            self.revocations.revoke(row.id, RevocationReason.CESSATION_OF_OPERATION, SYSTEM)
+        return True
 
-    def _tell_failed(self, access: IntuneAccess, request: SCEPRequest, result: HResult, why: str) -> None:
-        self._send_failure(access, request.transaction_id, request.csr, result, why)
-
-    def _send_failure(self, access: IntuneAccess, transaction_id: str, csr: bytes, result: HResult, why: str) -> None:
+    def _send_failure(self, template_id: int, transaction_id: str, csr: bytes, result: HResult, why: str) -> None:
         """For the administrator's eyes: that it does not arrive changes nothing."""
         try:
+            access = self.access_of(template_id)
+            if access is None:
+                return
             verdict = self.services.of(access).tell_failed(transaction_id, csr, result, why)
         except PkiconfError as ex:
             log.warning("Intune was not told of a failure: %s", ex)
@@ -217,16 +203,18 @@ def make_notice(der: bytes, template: str) -> IssuedNotice:
     )
 
 
-def job_name(template_id: int, transaction_id: str) -> str:
-    return f"{template_id}/{transaction_id}"
+def job_name(certificate: CertificateID) -> str:
+    return f"{certificate.issuer_id}/{certificate.serial_number:x}"
 
 
-def _found(
-    c: Connection, template_id: int, transaction_id: str
-) -> tuple[intune.IntuneRow | None, certificates.CertificateRow | None]:
-    row = intune.find(c, template_id, transaction_id)
-    made = intune.find_certificate(c, template_id, transaction_id)
-    return row, certificates.find(c, *made) if made else None
+def parse_job_name(text: str) -> CertificateID:
+    issuer, _, serial = text.partition("/")
+    return CertificateID(int(issuer), int(serial, 16))
+
+
+def _check_good(row: IntuneRow) -> None:
+    if row.state != IntuneState.UNTOLD or row.status != CertificateStatus.GOOD:
+        raise Refused("the certificate was withdrawn before Intune was told of it")
 
 
 def _log_refusal(request: SCEPRequest, verdict: Verdict) -> None:
@@ -236,7 +224,3 @@ def _log_refusal(request: SCEPRequest, verdict: Verdict) -> None:
 
 def _address(certificate: CertificateID) -> str:
     return f"certificate/{certificate.issuer_id}/{serial_bytes(certificate.serial_number).hex()}"
-
-
-def _details(transaction_id: str) -> dict[str, object]:
-    return {"transaction": transaction_id}

@@ -13,7 +13,6 @@ from pkiconf.model.actor import Actor
 from pkiconf.model.certificate import CertificateID, CertificateStatus
 from pkiconf.model.intune import IntuneAccess, RevocationAnswer, RevocationRequest, RevocationResult
 from pkiconf.model.revocation import RevocationReason
-from pkiconf.policy.serials import serial_bytes
 from pkiconf.revocation.revoke import Revocations
 from pkiconf.scep.intune.access import Accesses, IntuneServices
 from pkiconf.scep.intune.service import MOST_REQUESTS
@@ -92,11 +91,8 @@ class IntuneRevocations:
         return RevocationResult.NONE, ""
 
     def _find(self, access: IntuneAccess, number: int) -> CertificateID | None:
-        rows = self.parts.db.look(lambda c: intune.list_told(c, serial_bytes(number)))
-        for row in rows:
-            if row.issuer_id is not None and self._is_of(access, row):
-                return CertificateID(row.issuer_id, number)
-        return None
+        rows = self.parts.db.look(lambda c: intune.list_told(c, number))
+        return next((row.id for row in rows if self._is_of(access, row)), None)
 
     def _is_of(self, access: IntuneAccess, row: intune.IntuneRow) -> bool:
         """Told to the same application, or to one of the same tenant by what is declared now: another tenant's Intune

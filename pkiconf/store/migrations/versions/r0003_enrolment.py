@@ -95,16 +95,13 @@ def upgrade() -> None:
     op.create_index("ix_scep_transaction_request_id", "scep_transaction", ["request_id"])
     op.create_table(
         "scep_intune",
-        sa.Column("template_id", sa.BigInteger(), nullable=False),
-        sa.Column("transaction_id", sa.Text(), nullable=False),
+        sa.Column("issuer_id", sa.BigInteger(), nullable=False),
+        sa.Column("serial", sa.LargeBinary(), nullable=False),
+        sa.Column("attempt_id", sa.BigInteger(), nullable=False),
         sa.Column("client", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("csr", sa.LargeBinary(), nullable=True),
-        sa.Column("issuer_id", sa.BigInteger(), nullable=True),
-        sa.Column("serial", sa.LargeBinary(), nullable=True),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["template_id"], ["template.id"], name=op.f("fk_scep_intune_template_id")),
-        sa.PrimaryKeyConstraint("template_id", "transaction_id", name=op.f("pk_scep_intune")),
+        sa.ForeignKeyConstraint(["attempt_id"], ["scep_transaction.id"], name=op.f("fk_scep_intune_attempt_id")),
+        sa.PrimaryKeyConstraint("issuer_id", "serial", name=op.f("pk_scep_intune")),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_scep_intune_serial", "scep_intune", ["serial"])
