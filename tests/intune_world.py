@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,13 +10,11 @@ from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import insert
+from sqlalchemy import text
 
 from pkiconf.clock import to_epoch
 from pkiconf.der.csr import parse_csr
-from pkiconf.issuance.intents import Intents
 from pkiconf.issuance.order import IssuanceOrder
-from pkiconf.issuance.pipeline import Pipeline
 from pkiconf.issuance.requests import current_issuer, find_template
 from pkiconf.model.actor import SYSTEM
 from pkiconf.model.certificate import CertificateID
@@ -23,45 +22,39 @@ from pkiconf.model.request import Issued, Outcome, Wanted
 from pkiconf.model.scep import Proof, SCEPRequest
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.scep.intune.bag import Intune
-from pkiconf.store import certificates, intune, tables
+from pkiconf.scep.origin import ORIGIN, origin_id
+from pkiconf.store import certificates, intune, scep_transactions
 from pkiconf.store.database import Connection
+from pkiconf.store.scep_transactions import NewTransaction
 from pkiconf.worker import Worker
 from tests.intune_client import make_csr
 from tests.intune_server import StandIn
 from tests.intune_tenant import SECRET
+from tests.scep_client import device_key
 from tests.world import World
 
 TEMPLATE = "issuing/device"
 
 
-def declaration(stand_in: StandIn, **scep: Any) -> str:
+def declaration(stand_in: StandIn, names: object = None, **scep: Any) -> str:
     """Of a root, an authority below it, and its template with Intune."""
     places = "\n".join(f"        {name}: {value}" for name, value in stand_in.declaration().items())
     more = "".join(f"      {name}: {value}\n" for name, value in scep.items())
+    rules = f"    names: {json.dumps(names)}\n" if names else ""
     return f"""
 authorities:
-  - name: root
-  - name: issuing
-    issuer: root
+  - {{name: root, key: {{type: ec, curve: p256}}}}
+  - {{name: issuing, issuer: root, key: {{type: ec, curve: p256}}}}
 templates:
   - name: device
     authority: issuing
     starter: device
-    scep:
+{rules}    scep:
       enabled: true
 {more}      intune:
         client_secret: !env INTUNE_SECRET
 {places}
 """
-
-
-@dataclass
-class _NoOrigin:
-    def completed(self, c: Connection, origin_id: str, certificate: CertificateID, der: bytes) -> None:
-        pass
-
-    def given_back(self, c: Connection, origin_id: str) -> None:
-        pass
 
 
 @dataclass
@@ -96,13 +89,26 @@ class IntuneWorld:
         return self.pki.parts.db.read(lambda c: find_template(c, TEMPLATE)).id
 
     def apply(self, **scep: Any) -> None:
+        """`names` are the template's, everything else is of its SCEP."""
         os.environ["INTUNE_SECRET"] = SECRET
         self.pki.apply(declaration(self.stand_in, **scep))
 
     def device(self, **asks: Any) -> Device:
         """One that the tenant sent here; `asks` is what its request says differently."""
         challenge = asks.pop("challenge", None) or self.stand_in.tenant.challenge()
-        return Device(self, make_csr(challenge, **asks), challenge)
+        return Device(self, make_csr(challenge, key=device_key(0), **asks), challenge)
+
+    def bare_device(self) -> Device:
+        """One that has no challenge, whoever sent it."""
+        return Device(self, make_csr(None, key=device_key(0)), "")
+
+    def hurry(self) -> None:
+        """From now on there is no time for what gives no answer; what is kept of the tenant is kept."""
+        for service in self.intune.enrolment.services.all():
+            service.seconds = 0.3
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        return self.pki.parts.db.read(lambda c: [tuple(row) for row in c.execute(text(sql))])
 
     def check(self, device: Device) -> Proof:
         scep = self.pki.services.scep
@@ -111,14 +117,13 @@ class IntuneWorld:
     def make(self, device: Device, proof: Proof) -> Outcome:
         """What SCEP's core does with a proof: consume it where the certificate is reserved."""
         request, template_id = device.request, self.template_id
-        pipeline = Pipeline(self.pki.parts, Intents(self.pki.parts, {"scep": _NoOrigin()}))
-        return pipeline.issue(
+        return self.pki.services.pipeline.issue(
             IssuanceOrder(
                 issuer_id=self.pki.parts.db.read(lambda c: current_issuer(c, template_id)),
                 template_id=template_id,
                 wanted=Wanted(request.subject, request.wanted.spki, request.wanted.key, request.sans),
-                origin_kind="scep",
-                origin_id=f"{template_id}/{device.transaction}",
+                origin_kind=ORIGIN,
+                origin_id=origin_id(template_id, device.transaction, 1, device.csr),
                 address="scep",
                 actor=SYSTEM,
                 reserved=lambda c, certificate: _reserved(c, request, proof, certificate),
@@ -140,9 +145,8 @@ class IntuneWorld:
     def status(self, issued: Issued) -> str:
         return self.pki.parts.db.read(lambda c: certificates.get_certificate(c, issued.id)).status
 
-    def state(self, device: Device) -> str | None:
-        template_id = self.template_id
-        row = self.pki.parts.db.read(lambda c: intune.find(c, template_id, device.transaction))
+    def state(self, issued: Issued) -> str | None:
+        row = self.pki.parts.db.read(lambda c: intune.find(c, issued.id))
         return row.state if row else None
 
     def pass_time(self, length: timedelta) -> None:
@@ -154,18 +158,21 @@ class IntuneWorld:
 
 
 def _reserved(c: Connection, request: SCEPRequest, proof: Proof, certificate: CertificateID) -> None:
-    assert proof.consume is not None
-    proof.consume(c)
-    c.execute(
-        insert(tables.scep_transaction).values(
+    scep_transactions.add(
+        c,
+        NewTransaction(
             template_id=request.template_id,
             transaction_id=request.transaction_id,
+            attempt=1,
             csr_sha256=sha256(request.csr).digest(),
-            signer_spki_sha256=b"",
-            state="issued",
+            signer_spki_sha256=sha256(request.wanted.spki).digest(),
             method=proof.method.value,
+            created_at=to_epoch(request.received_at),
             issuer_id=certificate.issuer_id,
             serial=serial_bytes(certificate.serial_number),
-            created_at=to_epoch(request.received_at),
-        )
+            after_issue=proof.after_issue,
+            csr=request.csr,
+        ),
     )
+    assert proof.consume is not None
+    proof.consume(c)

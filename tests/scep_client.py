@@ -271,7 +271,7 @@ def read_answer(der: bytes, key: rsa.RSAPrivateKey) -> Answer:
 
 
 def _text(attributes: dict[str, Any], oid: str) -> str | None:
-    return attributes[oid].contents[2:].decode() if oid in attributes else None
+    return str(core.load(attributes[oid].contents).native) if oid in attributes else None
 
 
 def _octets(attributes: dict[str, Any], oid: str) -> bytes:

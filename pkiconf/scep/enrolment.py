@@ -130,10 +130,12 @@ class Enrolment:
         return self._issue(attempt)
 
     def _prove(self, place: Place, request: SCEPRequest, presented: Presented | None) -> Proof:
-        """By the certificate where one of ours was presented; where Intune decides, its challenge comes first. Who may
-        not renew may still be let in like anybody else, but not with a message that says it is a renewal."""
+        """By the certificate where one of ours was presented; where Intune decides, its challenge comes first, and what
+        it let in it has to let in again. Who may not renew may still be let in like anybody else, but not with a
+        message that says it is a renewal."""
         asks_intune = place.spec.intune is not None and request.challenge
-        if presented is not None and (request.is_renewal or not asks_intune):
+        is_intunes = presented is not None and self._renewals.is_intunes(place, presented)
+        if presented is not None and not is_intunes and (request.is_renewal or not asks_intune):
             try:
                 return self._renewals.check(place, presented, request.wanted)
             except SCEPFailure:
@@ -153,18 +155,23 @@ class Enrolment:
         check_may(actor, Action.SCEP_ENROL, place.address)
         claimed = proof.request_id
         mine = origin_id(place.template_id, request.transaction_id, attempt.number, request.csr)
-        outcome = self._pipeline.issue(
-            IssuanceOrder(
-                issuer_id=place.issuer_id,
-                template_id=place.template_id,
-                wanted=attempt.wanted,
-                origin_kind=ORIGIN if claimed is None else REQUEST_ORIGIN,
-                origin_id=mine if claimed is None else str(claimed),
-                address=place.address,
-                actor=actor,
-                reserved=self._reservation(attempt),
-            )
+        order = IssuanceOrder(
+            issuer_id=place.issuer_id,
+            template_id=place.template_id,
+            wanted=attempt.wanted,
+            origin_kind=ORIGIN if claimed is None else REQUEST_ORIGIN,
+            origin_id=mine if claimed is None else str(claimed),
+            address=place.address,
+            actor=actor,
+            reserved=self._reservation(attempt),
         )
+        try:
+            outcome = self._pipeline.issue(order)
+        except Conflict:
+            raise
+        except PkiconfError as ex:
+            self._tell_refused(proof.after_issue, request, str(ex))
+            raise
         return self._concluded(attempt, outcome)
 
     def _concluded(self, attempt: _Attempt, outcome: Outcome) -> Issued | Waiting:
@@ -178,9 +185,12 @@ class Enrolment:
             case Pending():
                 return Waiting()
             case Rejected(reason):
-                if proof.after_issue is not None:
-                    self._followups[proof.after_issue].refused(request, reason)
+                self._tell_refused(proof.after_issue, request, reason)
                 raise SCEPFailure(FailInfo.BAD_REQUEST, reason)
+
+    def _tell_refused(self, after_issue: str | None, request: SCEPRequest, why: str) -> None:
+        if after_issue is not None:
+            self._followups[after_issue].refused(request, why)
 
     def _tell(self, after_issue: str | None, request: SCEPRequest, issued: Issued) -> None:
         if after_issue is None:

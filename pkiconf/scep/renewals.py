@@ -23,7 +23,7 @@ from pkiconf.model.scep import FailInfo, NotProved, Proof, ProofMethod, SCEPFail
 from pkiconf.policy.overrides import apply_overrides, comparable
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.scep.places import Place
-from pkiconf.store import certificates, templates
+from pkiconf.store import certificates, intune, templates
 from pkiconf.store.certificates import CertificateRow
 from pkiconf.store.database import Connection
 
@@ -48,6 +48,12 @@ class Renewals:
         if not issuer_ids or number <= 0:
             return None
         return self._parts.db.read(lambda c: _find(c, issuer_ids, serial_bytes(number), signer.der))
+
+    def is_intunes(self, place: Place, presented: Presented) -> bool:
+        """Whether Intune let it in, and still decides: a device that is no longer managed does not renew by itself."""
+        if place.spec.intune is None:
+            return False
+        return self._parts.db.look(lambda c: intune.find(c, presented.row.id)) is not None
 
     def check(self, place: Place, presented: Presented, wanted: CertificateRequest) -> Proof:
         """Raises NotProved; SCEPFailure badRequest with what the holder of a good certificate may know: that it is

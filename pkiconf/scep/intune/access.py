@@ -77,6 +77,10 @@ class IntuneServices:
                 known = self._known[access.key] = self._make(access)
             return known
 
+    def all(self) -> tuple[IntuneService, ...]:
+        with self._making:
+            return tuple(self._known.values())
+
 
 def service_maker(parts: Parts, https: HTTPSClient) -> MakeService:
     return lambda access: IntuneService(https, access, parts.now, parts.entropy)

@@ -21,7 +21,7 @@ from pkiconf.scep.intune.enrolment import SETTLE_SECONDS
 from pkiconf.store import audit, jobs
 from tests.intune_server import Fault, Said, error, reset, truncated
 from tests.intune_tenant import APPLICATION, SID
-from tests.intune_world import IntuneWorld
+from tests.intune_world import TEMPLATE, IntuneWorld
 
 SOON = timedelta(seconds=SETTLE_SECONDS + 1)
 
@@ -39,10 +39,10 @@ def test_intune_says_yes_then_it_is_issued_then_intune_is_told(world: IntuneWorl
     assert world.stand_in.acts[-1] == "validateRequest"
     issued = world.make(device, proof)
     assert isinstance(issued, Issued)
-    assert world.state(device) == "untold"
+    assert world.state(issued) == "untold"
     assert "successNotification" not in world.stand_in.acts
     world.intune.enrolment.issued(device.request, issued)
-    assert world.state(device) == "told"
+    assert world.state(issued) == "told"
     assert world.status(issued) == "good"
     acts = [act for act in world.stand_in.acts if act not in ("token", "endpoints")]
     assert acts == ["validateRequest", "successNotification"]
@@ -94,7 +94,6 @@ def test_what_intune_refuses_is_not_issued_and_intune_hears_why(world: IntuneWor
     assert told.content["transactionId"] == device.transaction
     assert told.content["hResult"] == 0x80070005
     assert "SubjectNameMismatch" in told.content["errorDescription"]
-    assert world.state(device) is None
 
 
 def test_that_intune_does_not_hear_of_a_refusal_changes_nothing(world: IntuneWorld) -> None:
@@ -127,7 +126,6 @@ def test_what_intune_does_not_decide_is_refused_and_not_told_of(world: IntuneWor
     assert failure.value.detail == NOT_PROVED
     assert not isinstance(failure.value, NotProved), "whose try would count against the device"
     assert "failureNotification" not in world.stand_in.acts
-    assert world.state(device) is None
 
 
 @pytest.mark.parametrize("code", ["Unknown", "success", "SomethingNew"])
@@ -137,15 +135,22 @@ def test_only_success_lets_in(world: IntuneWorld, code: str) -> None:
         world.check(world.device())
 
 
+def _failing(fault: Fault) -> Callable[[IntuneWorld], None]:
+    def act(world: IntuneWorld) -> None:
+        world.stand_in.always["successNotification"] = fault
+
+    return act
+
+
 def _refusing(code: str) -> Callable[[IntuneWorld], None]:
-    return lambda w: w.stand_in.verdicts.update(successNotification=code)
+    def act(world: IntuneWorld) -> None:
+        world.stand_in.verdicts["successNotification"] = code
+
+    return act
 
 
 UNTOLD: dict[str, Callable[[IntuneWorld], None]] = {
-    **{
-        name: lambda w, fault=fault: w.stand_in.always.update(successNotification=fault)
-        for name, fault in UNDECIDED.items()
-    },
+    **{name: _failing(fault) for name, fault in UNDECIDED.items()},
     "not taken": _refusing("Unknown"),
     "not quite taken": _refusing("success"),
 }
@@ -159,7 +164,7 @@ def test_what_intune_was_not_told_of_is_revoked_and_not_delivered(world: IntuneW
     with pytest.raises(Unavailable):
         world.intune.enrolment.issued(device.request, issued)
     assert world.status(issued) == "revoked"
-    assert world.state(device) == "withdrawn"
+    assert world.state(issued) == "withdrawn"
     assert "scep.intune-withdraw" in _actions(world)
     world.stand_in.always.clear()
     world.stand_in.verdicts.clear()
@@ -176,14 +181,13 @@ def test_a_certificate_that_was_revoked_meanwhile_is_not_told_of(world: IntuneWo
     with pytest.raises(Refused):
         world.intune.enrolment.issued(device.request, issued)
     assert "successNotification" not in world.stand_in.acts
-    assert world.state(device) == "withdrawn"
+    assert world.state(issued) == "withdrawn"
 
 
 def test_what_intune_did_not_let_in_is_not_delivered(world: IntuneWorld) -> None:
-    device, other = world.device(), world.device()
-    issued = world.issue(device)
+    issued = world.pki.issued(TEMPLATE, world.device().csr)
     with pytest.raises(Conflict, match="not let in by Intune"):
-        world.intune.enrolment.issued(other.request, issued)
+        world.intune.enrolment.issued(world.device().request, issued)
 
 
 def test_a_template_that_has_lost_its_intune_delivers_nothing(world: IntuneWorld) -> None:
@@ -195,22 +199,6 @@ def test_a_template_that_has_lost_its_intune_delivers_nothing(world: IntuneWorld
     with pytest.raises(Refused, match="not declared with Intune"):
         world.intune.enrolment.issued(device.request, issued)
     assert world.status(issued) == "revoked"
-
-
-def test_one_transaction_is_let_in_once(world: IntuneWorld) -> None:
-    """By the row, also where SCEP's own memory of transactions would not notice."""
-    device = world.device()
-    proof = world.check(device)
-    assert proof.consume is not None
-    world.pki.parts.db.write(_any_step(), proof.consume)
-    with pytest.raises(Conflict, match="let in by Intune before"):
-        world.pki.parts.db.write(_any_step(), proof.consume)
-
-
-def _any_step() -> Any:
-    from pkiconf.steps import Step
-
-    return Step.CERTIFICATE_RESERVE
 
 
 def test_a_failure_of_ours_is_told_of(world: IntuneWorld) -> None:
@@ -235,7 +223,7 @@ def test_what_was_interrupted_is_withdrawn_by_the_worker(world: IntuneWorld) -> 
     world.pass_time(SOON)
     world.work()
     assert world.status(issued) == "revoked"
-    assert world.state(device) == "withdrawn"
+    assert world.state(issued) == "withdrawn"
     (told,) = world.stand_in.of("failureNotification")
     assert told.content["transactionId"] == device.transaction
     with pytest.raises(Refused):
@@ -257,7 +245,7 @@ def test_the_worker_leaves_what_was_told(world: IntuneWorld) -> None:
     world.pass_time(SOON)
     world.work()
     assert world.status(issued) == "good"
-    assert world.intune.enrolment.settle(world.template_id, device.transaction) == ""
+    assert world.intune.enrolment.settle(issued.id) == ""
     assert world.status(issued) == "good"
     waiting = world.pki.parts.db.read(lambda c: [job.kind for job in jobs.list_jobs(c)])
     assert "scep.intune-settle" not in waiting
@@ -277,7 +265,7 @@ def test_a_revocation_that_was_not_reached_is_caught_up_with(
         patched.setattr(type(world.pki.services.revocations), "revoke", fails)
         with pytest.raises(Unavailable):
             world.intune.enrolment.issued(device.request, issued)
-    assert (world.state(device), world.status(issued)) == ("withdrawn", "good")
+    assert (world.state(issued), world.status(issued)) == ("withdrawn", "good")
     world.pass_time(SOON)
     world.work()
     assert world.status(issued) == "revoked"
@@ -289,7 +277,7 @@ def test_a_withdrawal_while_intune_is_told_wins(world: IntuneWorld) -> None:
     issued = world.issue(device)
 
     def meanwhile(handler: Any) -> None:
-        assert world.intune.enrolment.settle(world.template_id, device.transaction) == ""
+        assert world.intune.enrolment.settle(issued.id) == ""
         handler.say(Said(200, {"code": "Success", "errorDescription": ""}))
 
     world.stand_in.faults["successNotification"].append(meanwhile)
@@ -317,17 +305,6 @@ def test_two_that_ask_at_once_are_both_served(world: IntuneWorld) -> None:
         thread.join(60)
     assert results == ["delivered"] * 4
     assert world.status(issued) == "good"
-
-
-def test_a_transaction_whose_certificate_was_withdrawn_may_begin_again(world: IntuneWorld) -> None:
-    device = world.device()
-    proof = world.check(device)
-    assert proof.consume is not None
-    world.pki.parts.db.write(_any_step(), proof.consume)
-    assert world.intune.enrolment.settle(world.template_id, device.transaction) == ""
-    assert world.state(device) == "withdrawn"
-    world.pki.parts.db.write(_any_step(), proof.consume)
-    assert world.state(device) == "untold"
 
 
 def test_the_secret_is_sealed_and_changes_with_the_declaration(
