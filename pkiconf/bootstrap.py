@@ -11,6 +11,7 @@ from uuid import UUID
 
 from pkiconf.clock import SystemClock
 from pkiconf.der.verify import verify_signature
+from pkiconf.egress.https import SharedHTTPS
 from pkiconf.egress.network import SystemNetwork
 from pkiconf.entropy import SystemEntropy
 from pkiconf.errors import Unavailable
@@ -38,7 +39,7 @@ from pkiconf.wake import wake_worker
 
 
 class OpenServices(AbstractContextManager[Services]):
-    """Services whose database is closed at the end of a `with` block."""
+    """Services whose database and connections are closed at the end of a `with` block."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
@@ -53,6 +54,7 @@ class OpenServices(AbstractContextManager[Services]):
 
     def close(self) -> None:
         self.services.timestamps.close()
+        self.services.https.close()
         self.services.parts.db.close()
 
 
@@ -82,9 +84,8 @@ def open_services(settings: ProcessSettings, *, create: bool = False) -> OpenSer
         raise
     wake = functools.partial(wake_worker, state)
     parts = Parts(db, keyring, audit, SystemClock(), SystemEntropy(), wake, state)
-    return OpenServices(
-        make_services(parts, functools.partial(_sign_checkpoint, checkpoint), SystemNetwork(parts.entropy))
-    )
+    sign = functools.partial(_sign_checkpoint, checkpoint)
+    return OpenServices(make_services(parts, sign, SystemNetwork(parts.entropy), SharedHTTPS()))
 
 
 def make_state_folder(state: Path) -> None:

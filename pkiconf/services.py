@@ -23,6 +23,7 @@ from pkiconf.authority.template_lookup import TemplateLookup
 from pkiconf.authority.templates import Templates
 from pkiconf.egress.https import HTTPSClient, SharedHTTPS
 from pkiconf.egress.network import Network
+from pkiconf.egress.transparency import HTTPSLogs
 from pkiconf.enrolment.bag import Enrolment, make_enrolment
 from pkiconf.issuance.certificates import Certificates
 from pkiconf.issuance.intents import Intents
@@ -31,6 +32,7 @@ from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.pipeline import Pipeline
 from pkiconf.issuance.requests import ORIGIN as REQUEST_ORIGIN
 from pkiconf.issuance.requests import RequestOrigin, Requests
+from pkiconf.issuance.transparency import Transparency
 from pkiconf.revocation.crl import CRLs
 from pkiconf.revocation.ocsp import OCSPResponder
 from pkiconf.revocation.revoke import Revocations
@@ -69,6 +71,7 @@ class Services:
     scep: SCEP
     timestamps: Timestamps
     enrolment: Enrolment
+    https: HTTPSClient
 
 
 def make_services(
@@ -87,7 +90,7 @@ def make_services(
         ACME_ORIGIN: OrderOrigin(),
         SCEP_ORIGIN: TransactionOrigin(),
     }
-    intents = Intents(parts, origins)
+    intents = Intents(parts, origins, Transparency(parts, HTTPSLogs(https)))
     pipeline = Pipeline(parts, intents)
     service_certificates = ServiceCertificates(parts, pipeline)
     revocations = Revocations(parts)
@@ -119,4 +122,5 @@ def make_services(
         acme=make_acme(parts, pipeline, revocations, network),
         scep=scep,
         enrolment=make_enrolment(parts, pipeline, scep.challenges, service_certificates),
+        https=https,
     )

@@ -21,6 +21,8 @@ class Step(StrEnum):
     REQUEST_SUBMIT = "request.submit"
     REQUEST_DECIDE = "request.decide"
     CERTIFICATE_RESERVE = "certificate.reserve"
+    PRECERTIFICATE_SIGN = "certificate.precertify"
+    CERTIFICATE_DISCLOSE = "certificate.disclose"
     CERTIFICATE_COMPLETE = "certificate.complete"
     CERTIFICATE_ABANDON = "certificate.abandon"
     # revocation

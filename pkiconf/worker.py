@@ -92,15 +92,19 @@ class Worker:
     def run(self, alarm: Alarm, stopping: Callable[[], bool]) -> None:
         """Work until told to stop; woken by the alarm, and by the clock."""
         pool = ValidationPool(self.services.acme.validations, self.name, alarm.ring)
-        chores = _Chores(self.run_chores)
-        chores.start()
+        # Logs are strangers, so what they have to see waits apart: nothing else stands still while one is silent.
+        threads = (_Chores(self.run_chores, "chores"), _Chores(self.run_disclosures, "disclosures"))
+        for chores in threads:
+            chores.start()
         while not stopping():
-            chores.wake()
+            for chores in threads:
+                chores.wake()
             self._attempt("starting validations", pool.start_due)
             alarm.wait(self._seconds_to_next(pool))
         stop_at = time.monotonic() + STOP_SECONDS
         pool.stop(STOP_SECONDS)
-        chores.stop(max(0.0, stop_at - time.monotonic()))
+        for chores in threads:
+            chores.stop(max(0.0, stop_at - time.monotonic()))
 
     def run_once(self) -> int:
         """Everything that is due now, validations to the end of their attempts; how many things were done. What fails
@@ -110,7 +114,11 @@ class Worker:
         while started := self._attempt("starting validations", pool.start_due):
             pool.wait_for_all()
             done += started
-        return done + self.run_chores()
+        return done + self.run_disclosures() + self.run_chores()
+
+    def run_disclosures(self) -> int:
+        """Certificates that wait for logs of certificate transparency."""
+        return self._attempt("showing precertificates to logs", self.services.intents.sweep_precertificates)
 
     def run_chores(self) -> int:
         """Everything that is due now, but for validations."""
@@ -208,11 +216,11 @@ class Worker:
 class _Chores:
     """Runs them in a thread: when woken, but not again before a second has passed, and at every poll."""
 
-    def __init__(self, run: Callable[[], object]) -> None:
+    def __init__(self, run: Callable[[], object], name: str) -> None:
         self._run = run
         self._woken = threading.Event()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="chores", daemon=True)
+        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()

@@ -30,8 +30,10 @@ from pkiconf.store import keys
 from pkiconf.store.audit_verify import AuditReport, verify
 from pkiconf.store.database import Connection
 from pkiconf.worker import Worker
+from tests.ct_log import POISON, without
 
 Serial = tuple[int, int]  # issuer id, serial number
+_ANY = SIGNATURE_ALGORITHMS["Ed25519"]  # which one does not matter where only the rest is looked at
 _REVOKED = ("revoked", "held", "abandoned")
 _STATUS = {
     ocsp.OCSPCertStatus.GOOD: ("good", "reserved"),
@@ -118,6 +120,7 @@ def check_whole(services: Services) -> None:
     wrong = [
         *(str(finding) for finding in audit_report(services).findings),
         *_wrong_certificates(services),
+        *_wrong_precertificates(services),
         *_wrong_requests(services),
         *_wrong_keys(services),
         *_wrong_orders(services),
@@ -155,6 +158,23 @@ def _wrong_certificates(services: Services) -> Iterator[str]:
     for name, count in Counter(rows(services, "SELECT issuer_id, der FROM ca_certificate")).items():
         if count > 1:
             yield f"issuer {name[0]} has the same certificate {count} times"
+
+
+def _wrong_precertificates(services: Services) -> Iterator[str]:
+    """What logs saw is what was certified, but for what they promised; and nothing was shown to them unrecorded."""
+    certified = stored_certificates(services)
+    for issuer, serial, tbs, signature in rows(
+        services, "SELECT issuer_id, serial, tbs, signature FROM precertificate"
+    ):
+        der = certified.get((issuer, int.from_bytes(serial)))
+        if der is None:
+            continue
+        shown = without(assemble_certificate(tbs, _ANY, signature or b""), POISON)
+        if signature is None or x509.load_der_x509_certificate(der).tbs_precertificate_bytes != shown:
+            yield f"certificate {serial.hex()} is another one than the one that logs saw"
+    lost = "SELECT count(*) FROM certificate_timestamp t LEFT JOIN precertificate p"
+    if rows(services, f"{lost} ON p.issuer_id = t.issuer_id AND p.serial = t.serial WHERE p.serial IS NULL") != [(0,)]:
+        yield "logs promised for what is no precertificate"
 
 
 def _own_certificate(services: Services, issuer_id: int) -> bytes:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pkiconf.authority.declared import DeclaredAuthority
 from pkiconf.authority.telling import Telling
 from pkiconf.clock import SetClock, to_epoch
-from pkiconf.egress.https import HTTPSClient
+from pkiconf.egress.https import HTTPSClient, SharedHTTPS
 from pkiconf.entropy import SystemEntropy
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.actor import Actor
@@ -67,6 +67,8 @@ class World:
     folder: Path
     network: ScriptedNetwork
     timepiece: FollowingTimepiece
+    https: SharedHTTPS
+    """Connects to whatever a test lets it `trust`; a test that has it connect closes it."""
 
     @property
     def parts(self) -> Parts:
@@ -120,7 +122,9 @@ def make_world(database: Database, folder: Path, https: HTTPSClient | None = Non
         database, keyring, AuditLog(Secret(bytes(32))), clock, SystemEntropy(), lambda: None, folder, timepiece
     )
     network = ScriptedNetwork()
-    return World(make_services(parts, sign, network, https), clock, folder, network, timepiece)
+    shared = SharedHTTPS()
+    services = make_services(parts, sign, network, https or shared)
+    return World(services, clock, folder, network, timepiece, shared)
 
 
 def make_csr(

@@ -18,8 +18,8 @@ ORIGIN: Final = "acme"
 _GIVEN_UP: Final = problem_text(
     Problem(
         ProblemType.SERVER_INTERNAL,
-        "the certificate was given up, because its key gave no signature or the public key became known to be "
-        "compromised; make a new order",
+        "the certificate was given up, because its key gave no signature, too few certificate transparency logs "
+        "promised to include it, or the public key became known to be compromised; make a new order",
     )
 )
 

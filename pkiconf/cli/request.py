@@ -212,8 +212,9 @@ def _report(s: Services, number: int, outcome: Outcome, out: Path | None) -> int
         case Rejected(reason):
             click.echo(f"refused: request {number}: {reason}", err=True)
             return ExitCode.REFUSED
-        case Pending():
-            click.echo(f"Request {number} is approved; its authority's key has not answered yet.", err=True)
+        case Pending(reason=reason):
+            waits = reason or "its authority's key has not answered yet"
+            click.echo(f"Request {number} is approved; {waits}.", err=True)
             return ExitCode.WAITING
         case Issued():
             serial = serial_text(outcome.id.serial_number)

@@ -16,8 +16,10 @@ from typing import Final
 
 from pkiconf.clock import to_epoch
 from pkiconf.der.certificate import encode_tbs_certificate
+from pkiconf.der.transparency import POISON
 from pkiconf.errors import Conflict, PkiconfError, Refused
-from pkiconf.issuance.intents import SIGNING_TIME, Intent, Intents, Signed, details, names_of
+from pkiconf.issuance.audited import details
+from pkiconf.issuance.intents import SIGNING_TIME, Intent, Intents, Signed, names_of
 from pkiconf.issuance.issuer import IssuingContext, IssuingContexts
 from pkiconf.issuance.order import IssuanceOrder
 from pkiconf.issuance.parts import Parts
@@ -27,6 +29,7 @@ from pkiconf.policy.keys import check_not_compromised, check_public_key
 from pkiconf.policy.lints import LintContext, check_lints
 from pkiconf.policy.serials import bucket_of, make_serial, serial_bytes
 from pkiconf.policy.template import evaluate
+from pkiconf.policy.transparency import logs_for
 from pkiconf.signing.signer import Signer
 from pkiconf.steps import Step
 from pkiconf.store import authorities, certificates, compromised_keys, keys, templates
@@ -50,7 +53,12 @@ class Draft:
     def intent(self) -> Intent:
         identity = CertificateID(self.order.issuer_id, self.tbs.serial_number)
         origin = (self.order.origin_kind, self.order.origin_id)
-        return Intent(identity, self.encoded, self.tbs.signature, *origin, names_of(self.tbs))
+        return Intent(identity, self.encoded, self.tbs.signature, *origin, names_of(self.tbs), self.is_precertificate)
+
+    @property
+    def is_precertificate(self) -> bool:
+        """Whether logs have to see it first; then there is poison in `tbs`."""
+        return self.context.template.spec.ct is not None
 
 
 class DeclarationMoved(Conflict):
@@ -86,6 +94,7 @@ class Pipeline:
 
     def issue_many(self, orders: Sequence[IssuanceOrder]) -> list[Outcome | PkiconfError]:
         """Like `issue` for each, in the order given, with two durable commits for a batch instead of two for each.
+        Those that logs have to see are issued one by one.
 
         One that fails does not stop the others: its error stands in its place.
         """
@@ -107,7 +116,11 @@ class Pipeline:
         drafts: dict[int, Draft] = {}
         for number, order in enumerate(orders):
             try:
-                drafts[number] = self._draft(order)
+                draft = self._draft(order)
+                if draft.is_precertificate:
+                    results[number] = self.issue(order)
+                else:
+                    drafts[number] = draft
             except Refused as ex:
                 results[number] = Rejected(str(ex))
             except PkiconfError as ex:
@@ -179,7 +192,7 @@ class Pipeline:
             _check_in_service(context)
         signer = self.intents.signer(context.key)
         check_public_key(order.wanted.spki, order.wanted.key)
-        tbs = self._evaluate(order, context)
+        tbs = _poisoned(context, self._evaluate(order, context))
         encoded = encode_tbs_certificate(tbs)
         check_lints(encoded, LintContext(issuer=context.facts, self_issued=context.own_certificate))
         return Draft(order, context, signer, tbs, encoded)
@@ -216,6 +229,7 @@ class Pipeline:
             lease_until=to_epoch(now + SIGNING_TIME),
             algorithm=tbs.signature.name,
             tbs=draft.encoded,
+            is_precertificate=draft.is_precertificate,
         )
 
         def write(c: Connection) -> None:
@@ -225,9 +239,19 @@ class Pipeline:
             check_not_compromised(order.wanted.spki, compromised_keys.known(c, order.wanted.spki))
             certificates.reserve(c, row)
             order.reserved(c, identity)
-            self._parts.record(c, order.actor, "certificate.reserve", order.address, details(identity, order.origin_id))
+            told = details(identity) | {"origin": order.origin_id}
+            self._parts.record(c, order.actor, "certificate.reserve", order.address, told)
 
         return write
+
+
+def _poisoned(context: IssuingContext, tbs: TBSCertificate) -> TBSCertificate:
+    """What logs are to see, where the template has any. Raises Refused where too few take such a certificate."""
+    terms = context.template.spec.ct
+    if terms is None:
+        return tbs
+    logs_for(terms, tbs.not_after)
+    return replace(tbs, extensions=(*tbs.extensions, POISON))
 
 
 def _check_in_service(context: IssuingContext) -> None:

@@ -71,7 +71,7 @@ class RequestOrigin:
         row = requests.get_request(c, int(origin_id))
         requests.move(
             c, row.id, row.state, move_request(RequestState(row.state), RequestEvent.REJECT),
-            reason="its certificate was given up before it was signed",
+            reason="its certificate was given up before it was complete",
         )  # fmt: skip
 
 

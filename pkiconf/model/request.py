@@ -99,10 +99,11 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Ask again after `retry_after` seconds."""
+    """Ask again after `retry_after` seconds. `reason` says what it waits for; empty for a key."""
 
     reference: str
     retry_after: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

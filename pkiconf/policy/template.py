@@ -30,6 +30,7 @@ from pkiconf.policy.key_rules import check_allowed_key
 from pkiconf.policy.name_rules import NamePolicy, check_names, compile_names
 from pkiconf.policy.overrides import unique_names
 from pkiconf.policy.subjects import decide_subject
+from pkiconf.policy.transparency import check_transparency
 from pkiconf.policy.validity import decide_validity
 from pkiconf.policy.wishes import Granted, check_wishes
 from pkiconf.spec.template import TemplateSpec
@@ -59,6 +60,7 @@ def compile_template(spec: TemplateSpec) -> CompiledTemplate:
     """Raises Refused (or Malformed) for a template that could issue nothing sound, saying which field is to blame."""
     _check_roles(spec)
     made.check_policies(spec.extensions)
+    check_transparency(spec)
     usages = made.usage_oids(spec)
     tail = made.tail(spec)
     return CompiledTemplate(

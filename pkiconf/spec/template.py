@@ -25,6 +25,7 @@ from pkiconf.spec.patterns import (
 )
 from pkiconf.spec.scep import SCEPSpec
 from pkiconf.spec.subject import SubjectSpec
+from pkiconf.spec.transparency import CTSpec
 from pkiconf.spec.values import (
     DurationField,
     ExtendedKeyUsageName,
@@ -213,6 +214,11 @@ class TemplateSpec(Declared):
         None, description="For certificates of authorities only", json_schema_extra=rfc("RFC 5280 §4.2.1.10")
     )
     extensions: ExtensionsSpec = Field(default_factory=ExtensionsSpec, description="What else stands in a certificate")
+    ct: CTSpec | None = Field(
+        None,
+        description="Logs that see each certificate before anybody else. Default: none",
+        json_schema_extra=rfc("RFC 6962"),
+    )
     scep: SCEPSpec | None = Field(
         None, description="Enrolment of devices over SCEP. Default: off", json_schema_extra=rfc("RFC 8894")
     )

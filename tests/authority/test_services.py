@@ -200,11 +200,12 @@ def test_under_a_wrong_master_key_nothing_is_signed_or_changed(sqlite_world: Wor
     create_master_key_file(source.path, SystemEntropy())
     parts = replace(sqlite_world.parts, keyring=Keyring(load_master_keys(source), lambda: load_master_keys(source)))
     wrong = World(
-        make_services(parts, lambda message: b"", sqlite_world.network),
+        make_services(parts, lambda message: b"", sqlite_world.network, sqlite_world.https),
         sqlite_world.clock,
         sqlite_world.folder,
         sqlite_world.network,
         sqlite_world.timepiece,
+        sqlite_world.https,
     )
     leaf = sqlite_world.issued("ca/web-server", make_csr())
     before = everything(sqlite_world)

@@ -8,6 +8,7 @@ from pkiconf.services import Services
 from pkiconf.steps import Step
 from tests.crash.acme_client import WORD
 from tests.crash.child import Place
+from tests.crash.ct_scenarios import CT_SCENARIOS
 from tests.crash.scenarios import PKI_SCENARIOS, Command, Scenario
 from tests.wholeness import rows
 
@@ -59,6 +60,7 @@ def _client(step: Step, what: str, check: object, *before: str, about: str = "",
 _PROVED = ("respond", "worker")
 SCENARIOS = (
     *PKI_SCENARIOS,
+    *CT_SCENARIOS,
     _client(Step.ACME_ACCOUNT_WRITE, "register", registered),
     _client(Step.ACME_ORDER_CREATE, "order", ordered),
     replace(_client(Step.ACME_ORDER_WRITE, "deactivate", deactivated, "order"), finish=()),

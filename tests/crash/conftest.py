@@ -13,12 +13,19 @@ from pkiconf.egress.network import SystemNetwork
 from tests.crash.acme_client import find_everything
 from tests.crash.child import Place
 from tests.crash.prepared import make_empty, make_running, make_saved
+from tests.ct_log import trusted_file
 
 
 @pytest.fixture(autouse=True)
 def every_proof_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is validated in this process, by a worker that goes on after a kill."""
     monkeypatch.setattr(SystemNetwork, "find", find_everything)
+
+
+@pytest.fixture(autouse=True)
+def logs_are_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By this process and by those that it starts."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted_file()))
 
 
 NAMES = ("empty", "running", "saved")

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.crash.child import Place
+from tests.ct_log import standing
 from tests.world import make_csr
 
 _AUTHORITIES = """
@@ -67,6 +68,19 @@ acme_policies:
     external_account_bindings: [{ name: ci, write_to: ci.env }]
 """
 )
+
+
+def transparent() -> str:
+    """What stands, with templates whose certificates logs see: ones that promise, and one that never does."""
+    first, second, never = standing()
+    web = f"ct: {{ logs: [{first.declared}, {second.declared}] }}"
+    unwanted = f"ct: {{ logs: [{never.declared}], required_scts: 1 }}"
+    return (
+        STANDING.replace("{ name: web, authority: issuing }", f"{{ name: web, authority: issuing, {web} }}")
+        + f"  - {{ name: unwanted, authority: issuing, {unwanted} }}\n"
+    )
+
+
 IMPORTED = """
 authorities:
   - name: legacy
@@ -89,6 +103,7 @@ def make_empty(place: Place) -> None:
         "changed": CHANGED,
         "retired": RETIRED,
         "acme": ACME,
+        "transparent": transparent(),
     }.items():
         (place.folder / f"{name}.yaml").write_text(text)
     _write_legacy(place.folder)
