@@ -36,6 +36,7 @@ EXAMPLES = {
     "ML-DSA": "ml-dsa.yaml",
     "import": "import",
     "ACME": "acme.yaml",
+    "certificate transparency": "transparency.yaml",
 }
 
 

@@ -91,9 +91,7 @@ class LogSpec(Declared):
 class CTSpec(Declared):
     """Certificates carry the timestamps of logs, which saw their precertificates first."""
 
-    logs: tuple[Annotated[LogSpec, BeforeValidator(_log)], ...] = Field(
-        min_length=1, description="Whom to ask, all at once"
-    )
+    logs: tuple[Annotated[LogSpec, BeforeValidator(_log)], ...] = Field((), description="Whom to ask, all at once")
     required_scts: int = Field(
         2,
         ge=1,
@@ -121,8 +119,10 @@ class CTSpec(Declared):
             if len(set(values)) != len(values):
                 said = f"two logs have the same {field}"
                 yield Misfit(("logs",), said, "A log counts once; keep one of them")
-        if self.required_scts > len(self.logs):
-            said = f"required_scts is {self.required_scts}, and {len(self.logs)} logs are declared"
+        if not self.logs:
+            yield Misfit(("logs",), "ct names no log", "Name one, or remove ct")
+        elif self.required_scts > len(self.logs):
+            said = f"required_scts is {self.required_scts}, and logs names {len(self.logs)}"
             yield Misfit(("required_scts", "logs"), said, "Declare more logs, or lower required_scts")
         if written and self.wrote("give_up_after") and self.wrote("on_failure") and self.on_failure != "pending":
             said = "give_up_after goes with on_failure: pending"

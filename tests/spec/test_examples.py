@@ -17,6 +17,7 @@ def test_no_example_is_forgotten() -> None:
     kept = {path.name for path in EXAMPLES.iterdir()}
     assert kept == {
         "quickstart.yaml", "corporate", "external-intermediate.yaml", "ml-dsa.yaml", "import", "acme.yaml",
+        "transparency.yaml",
         "pkiconf.schema.json",
     }  # fmt: skip
 
@@ -30,6 +31,7 @@ def test_no_example_is_forgotten() -> None:
         ("ml-dsa.yaml", ["pq-root", "pq-issuing"]),
         ("import", ["old-corp-ca"]),
         ("acme.yaml", ["corp-root", "corp-issuing"]),
+        ("transparency.yaml", ["corp-root", "corp-issuing"]),
     ],
 )
 def test_examples_load(name: str, authorities: list[str]) -> None:
