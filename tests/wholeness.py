@@ -131,9 +131,10 @@ def check_whole(services: Services) -> None:
 
 
 def _undone_jobs(services: Services) -> Iterator[str]:
-    """An authority that waits for a stranger, or was retired before it had a certificate, keeps its job."""
+    """An authority that waits for a stranger, or was retired before it had a certificate, keeps its job; Intune is
+    asked again and again."""
     waiting = {str(id) for (id,) in rows(services, "SELECT id FROM authority WHERE lifecycle <> 'active'")}
-    for kind, thing in rows(services, "SELECT kind, dedupe FROM job"):
+    for kind, thing in rows(services, "SELECT kind, dedupe FROM job WHERE kind <> 'scep.intune-revocations'"):
         if kind != "authority.establish" or thing not in waiting:
             yield f"{kind} {thing} is still to be done"
 

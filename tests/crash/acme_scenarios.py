@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from pkiconf.services import Services
 from pkiconf.steps import Step
+from tests.crash import intune_client
 from tests.crash.acme_client import WORD
 from tests.crash.child import Place
 from tests.crash.ct_scenarios import CT_SCENARIOS
@@ -57,6 +58,37 @@ def _client(step: Step, what: str, check: object, *before: str, about: str = "",
     return Scenario(step, (WORD, what), check, prepare=prepare, about=about, shared=shared)  # type: ignore[arg-type]
 
 
+def intune_knows(services: Services, place: Place, side: str) -> None:
+    """The device has what it asked for again; Intune was told of it, and the job that would withdraw it is gone."""
+    assert rows(services, "SELECT state FROM scep_intune") == [("told",)]
+    assert rows(services, "SELECT status FROM certificate WHERE origin_kind = 'scep'") == [("good",)]
+    assert (place.folder / "laptop.der").exists()
+
+
+def withdrawn_unless_told(services: Services, place: Place, side: str) -> None:
+    """The device does not come again: what Intune was not told of is revoked."""
+    states = rows(
+        services,
+        "SELECT i.state, c.status FROM scep_intune i"
+        " JOIN certificate c ON c.issuer_id = i.issuer_id AND c.serial = i.serial",
+    )
+    told = side == "after" and not rows(services, "SELECT 1 FROM audit_event WHERE body LIKE '%intune-withdraw%'")
+    assert states in ([("told", "good")] if told else [("withdrawn", "revoked")], [])
+    assert not (place.folder / "laptop.der").exists()
+
+
+def _device(step: Step, about: str = "of-intune", *, comes_again: bool = True) -> Scenario:
+    return Scenario(
+        step,
+        (intune_client.WORD, "enrol"),
+        intune_knows if comes_again else withdrawn_unless_told,
+        prepare=(("apply", "{folder}/intune.yaml"),),
+        finish=None if comes_again else (),
+        about=about,
+        shared=True,
+    )
+
+
 _PROVED = ("respond", "worker")
 SCENARIOS = (
     *PKI_SCENARIOS,
@@ -70,4 +102,8 @@ SCENARIOS = (
     _client(Step.ACME_VALIDATED, "worker", validated_once, "respond"),
     _client(Step.CERTIFICATE_RESERVE, "finalize", issued_once, *_PROVED, about="of-an-order"),
     _client(Step.CERTIFICATE_COMPLETE, "finalize", issued_once, *_PROVED, about="of-an-order"),
+    _device(Step.CERTIFICATE_COMPLETE),
+    _device(Step.CERTIFICATE_COMPLETE, "of-intune-for-nobody", comes_again=False),
+    _device(Step.INTUNE_WRITE),
+    _device(Step.INTUNE_WRITE, "for-nobody", comes_again=False),
 )

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pkiconf.egress.https import SharedHTTPS
 from pkiconf.egress.network import SystemNetwork
+from tests.crash import intune_client
 from tests.crash.acme_client import find_everything
 from tests.crash.child import Place
 from tests.crash.prepared import make_empty, make_running, make_saved
@@ -26,6 +28,12 @@ def every_proof_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def logs_are_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     """By this process and by those that it starts."""
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted_file()))
+
+
+@pytest.fixture(autouse=True)
+def intune_is_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SharedHTTPS, "request", SharedHTTPS.request)  # what is put there goes with the test
+    intune_client.put_in_place()
 
 
 NAMES = ("empty", "running", "saved")

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.crash.child import Place
+from tests.crash.intune_client import TEMPLATE, write_secret
 from tests.ct_log import standing
 from tests.world import make_csr
 
@@ -104,9 +105,11 @@ def make_empty(place: Place) -> None:
         "retired": RETIRED,
         "acme": ACME,
         "transparent": transparent(),
+        "intune": STANDING + TEMPLATE,
     }.items():
         (place.folder / f"{name}.yaml").write_text(text)
     _write_legacy(place.folder)
+    write_secret(place.folder)
     for number in range(1, 6):
         name = f"web{number}.corp.example"
         (place.folder / f"{number}.csr").write_bytes(make_csr(name, (name,)))

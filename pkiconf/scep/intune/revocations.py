@@ -109,7 +109,7 @@ class IntuneRevocations:
 
 def parse_serial(text: str) -> int | None:
     """Hexadecimal in any case, with leading zeros, or in groups; None for what is no serial number."""
-    digits = text.strip().replace(":", "").replace(" ", "").replace("-", "")
+    digits = text.strip().replace(":", "").replace(" ", "")
     try:
         number = int(digits, 16) if digits.isalnum() and digits.isascii() and len(digits) <= 64 else 0
     except ValueError:
