@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from pkiconf.errors import Conflict
+from pkiconf.errors import Conflict, PkiconfError
 from pkiconf.model.certificate import CertificateID
 from pkiconf.model.request import Issued, Overrides
 from pkiconf.model.revocation import RevocationReason
@@ -118,5 +118,25 @@ def make_crls(state: Path, url: str | None, issuer_id: int, rounds: int, log: Lo
             for _ in range(rounds):
                 made = services.crls.make(issuer_id)
                 log.say("made", made.number, made.covers_epoch)
+
+        in_threads(work, 2)
+
+
+def issue_and_revoke_whatever_happens(state: Path, url: str | None, csr: bytes, log: Log, number: int) -> None:
+    """For ever, also while the database is away: certificates, every second of them revoked after a moment. A line
+    says when a revocation was acknowledged, by the monotonic clock that all processes share."""
+    with opened(state, url) as services:
+
+        def work(thread: int) -> None:
+            while True:
+                try:
+                    issued = issue(services, csr)
+                    log.say("issued", issued.id.issuer_id, issued.id.serial_number, issued.der.hex())
+                    time.sleep(random.uniform(0, 0.1))
+                    if random.random() < 0.5:
+                        services.revocations.revoke(issued.id, RevocationReason.SUPERSEDED, OPERATOR)
+                        log.say("revoked", time.monotonic_ns(), issued.id.serial_number)
+                except PkiconfError:
+                    time.sleep(0.1)
 
         in_threads(work, 2)

