@@ -11,13 +11,14 @@ import pytest
 from pkiconf.spec.loader import load_files
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+ENVIRONMENT = {"NDES_PASSWORD": "known to everybody"}
 
 
 def test_no_example_is_forgotten() -> None:
     kept = {path.name for path in EXAMPLES.iterdir()}
     assert kept == {
         "quickstart.yaml", "corporate", "external-intermediate.yaml", "ml-dsa.yaml", "import", "acme.yaml",
-        "transparency.yaml",
+        "transparency.yaml", "scep.yaml",
         "pkiconf.schema.json",
     }  # fmt: skip
 
@@ -32,10 +33,11 @@ def test_no_example_is_forgotten() -> None:
         ("import", ["old-corp-ca"]),
         ("acme.yaml", ["corp-root", "corp-issuing"]),
         ("transparency.yaml", ["corp-root", "corp-issuing"]),
+        ("scep.yaml", ["corp-root", "corp-devices"]),
     ],
 )
 def test_examples_load(name: str, authorities: list[str]) -> None:
-    document = load_files([EXAMPLES / name], environment={})
+    document = load_files([EXAMPLES / name], environment=ENVIRONMENT)
     assert [declaration.spec.name for declaration in document.authorities] == authorities
     assert document.templates
     assert document.settings is not None

@@ -13,11 +13,17 @@ from typing import Final
 
 import falcon
 
-from pkiconf.endpoints.scep.pages import cache_full_page, challenge_page, encoded, no_permission_page
+from pkiconf.endpoints.scep.pages import (
+    cache_full_page,
+    challenge_page,
+    encoded,
+    information_page,
+    no_permission_page,
+)
 from pkiconf.endpoints.wsgi import App
 from pkiconf.errors import NotFound, Refused, Unavailable
 from pkiconf.model.actor import Actor
-from pkiconf.model.scep_urls import ADMIN_PAGE, NDES
+from pkiconf.model.scep_urls import ADMIN_PAGE, NDES, SCEPURLs
 from pkiconf.policy.scep import find_address
 from pkiconf.scep.access import check_may_fetch
 from pkiconf.scep.challenges import CacheFull
@@ -101,6 +107,13 @@ class ChallengePageResource:
         if found is None:
             raise Unavailable(f"{terms.place.authority} has no certificate yet")
         return hashlib.md5(found.der, usedforsecurity=False).hexdigest()
+
+
+def answer_information(resp: falcon.Response, terms: SCEPTerms) -> None:
+    """For whoever opens the URL of devices in a browser."""
+    place = SCEPURLs("", terms.place.authority_slug, terms.place.slug)
+    page = information_page(place.admin_page if terms.spec.ndes.enabled else None)
+    resp.data, resp.content_type = encoded(page, terms.spec.ndes.encoding)
 
 
 def _check_secure(req: falcon.Request) -> None:

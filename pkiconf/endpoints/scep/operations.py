@@ -11,9 +11,11 @@ import falcon
 
 from pkiconf.der.scep import MAX_MESSAGE_SIZE
 from pkiconf.endpoints.body import read_body
+from pkiconf.endpoints.scep.ndes import answer_information
 from pkiconf.endpoints.scep.query import decode_message, read_query
 from pkiconf.endpoints.wsgi import App
 from pkiconf.errors import Malformed
+from pkiconf.model.scep_urls import MSCEP, NDES
 from pkiconf.scep.access import check_may_enrol
 from pkiconf.scep.places import Place
 from pkiconf.services import Services
@@ -48,6 +50,8 @@ class OperationResource:
                 resp.content_type = NEXT_CA_CERT
             case "pkioperation":
                 self._answer(req, resp, place, decode_message(message))
+            case "" if req.path.startswith(NDES):
+                answer_information(resp, place.terms)
             case _:
                 raise Malformed(
                     f"operation {operation[:40]!r} is not known" if operation else "the URL names no operation",
@@ -84,7 +88,8 @@ def mount(app: App, services: Services) -> None:
         "/scep/{authority}/{template}/",
         "/scep/{authority}/{template}/pkiclient.exe",
         "/scep/{authority}/{template}/cgi-bin/pkiclient.exe",
-        "/certsrv/{authority}/{template}/mscep/mscep.dll",
-        "/certsrv/{authority}/{template}/mscep/mscep.dll/pkiclient.exe",
+        "/certsrv/{authority}/{template}/mscep/",
+        MSCEP,
+        f"{MSCEP}/pkiclient.exe",
     ):
         app.add_route(path, resource)

@@ -52,12 +52,14 @@ def no_permission_page() -> str:
     return _page(f"<P> {_NO_PERMISSION} </P>")
 
 
-def information_page(admin_url: str) -> str:
-    """What a browser sees at the URL that devices use."""
-    return _page(
-        "<P> This URL is for devices that speak SCEP. Whoever sets them up finds what they need at"
-        f' <A HREF="{escape(admin_url)}">{escape(admin_url)}</A>. </P>'
-    )
+def information_page(admin_page: str | None) -> str:
+    """What a browser sees at the URL that devices use; `admin_page` is where challenges are to be had, if anywhere."""
+    there = ""
+    if admin_page is not None:
+        there = (
+            f' Whoever sets them up finds what they need at <A HREF="{escape(admin_page)}">{escape(admin_page)}</A>.'
+        )
+    return _page(f"<P> This URL is for devices that speak SCEP.{there} </P>")
 
 
 def encoded(page: str, encoding: Encoding) -> tuple[bytes, str]:

@@ -94,8 +94,9 @@ def scep_findings(after: Spec, view: View) -> Iterator[str]:
     if spec.static_passphrase is not None:
         yield "scep.static_passphrase lets in whoever learns it, from any device; prefer ndes, intune or challenges"
     if spec.unproved == "issue":
-        where = "from its ip_acl" if spec.ip_acl.allow is not None and spec.ip_acl.applies_to != "ndes" else "anywhere"
-        yield f"scep.unproved is issue: whoever reaches its URL {where} gets a certificate without proof"
+        listed = spec.ip_acl.allow is not None and spec.ip_acl.applies_to != "ndes"
+        where = " from a network of its ip_acl" if listed else ""
+        yield f"scep.unproved is issue: whoever reaches its URL{where} gets a certificate without proof"
     if spec.ndes.enabled and _is_in_the_clear(view):
         yield "scep.ndes: the base of enrolment URLs is plain http, over which its page is not given; use https"
 

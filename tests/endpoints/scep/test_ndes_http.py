@@ -274,3 +274,13 @@ def test_who_fetched_is_in_the_audit_log_and_the_challenge_is_not(sqlite_world: 
     assert event.fields["address"] == "template/issuing/device"
     assert event.fields["proved_by"] == "basic-authentication"
     assert challenge not in event.body
+
+
+def test_the_url_of_devices_tells_a_browser_where_to_go(sqlite_world: World) -> None:
+    page = Page(sqlite_world)
+    answer = page.ask("/certsrv/issuing/device/mscep/mscep.dll", authorization=None)
+    assert answer.status == 200
+    assert PATH in by_mark(answer.body)
+    assert fleet(answer.body) == ""
+    assert page.ask("/scep/issuing/device", authorization=None).status == 400
+    assert page.challenges() == 0

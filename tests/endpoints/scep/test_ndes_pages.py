@@ -89,7 +89,15 @@ def test_every_extractor_finds_the_challenge(extract: Callable[[bytes], str]) ->
 
 
 @pytest.mark.parametrize("extract", EXTRACTORS)
-@pytest.mark.parametrize("page", [cache_full_page(5, 60), no_permission_page(), information_page("https://pki/x")])
+@pytest.mark.parametrize(
+    "page",
+    [
+        cache_full_page(5, 60),
+        no_permission_page(),
+        information_page("/certsrv/x/y/mscep_admin/"),
+        information_page(None),
+    ],
+)
 def test_no_extractor_finds_one_where_there_is_none(extract: Callable[[bytes], str], page: str) -> None:
     assert extract(encoded(page, "utf-16")[0]) == ""
 
