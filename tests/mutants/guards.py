@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tests.mutants.acme import ACME
 from tests.mutants.guard import Guard, guards
+from tests.mutants.intune import INTUNE
 
 __all__ = ["GUARDS", "Guard"]
 
@@ -546,4 +547,5 @@ GUARDS: tuple[Guard, ...] = (
         ),
     ),
     *ACME,
+    *INTUNE,
 )
