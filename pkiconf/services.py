@@ -41,7 +41,9 @@ from pkiconf.scep.bag import SCEP, make_scep
 from pkiconf.scep.origin import ORIGIN as SCEP_ORIGIN
 from pkiconf.scep.origin import TransactionOrigin
 from pkiconf.store.sealer import Sealer
-from pkiconf.timestamps.bag import make_timestamps
+from pkiconf.timestamps.bag import asking, make_timestamps
+from pkiconf.timestamps.clock_inquiry import ClockInquiry
+from pkiconf.timestamps.records import TimestampRecords
 from pkiconf.timestamps.service import Timestamps
 
 
@@ -70,6 +72,8 @@ class Services:
     acme: ACME
     scep: SCEP
     timestamps: Timestamps
+    timestamp_records: TimestampRecords
+    clock_inquiry: ClockInquiry
     enrolment: Enrolment
     https: HTTPSClient
 
@@ -119,6 +123,8 @@ def make_services(
         whereabouts=WhereaboutsLookup(parts),
         sealer=Sealer(parts.db, parts.audit, sign_checkpoint, parts.state),
         timestamps=make_timestamps(parts, service_certificates, network),
+        timestamp_records=TimestampRecords(parts),
+        clock_inquiry=ClockInquiry(parts, asking(parts, network)),
         acme=make_acme(parts, pipeline, revocations, network),
         scep=scep,
         enrolment=make_enrolment(parts, pipeline, scep.challenges, service_certificates),

@@ -33,6 +33,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "scep": Entry("scep", "group", "Challenges and passphrases that devices enrol with"),
     "crl": Entry("crl", "group", "Fetch and look at CRLs"),
     "ocsp": Entry("ocsp", "group", "Ask the OCSP responder about a certificate"),
+    "timestamp": Entry("timestamp", "group", "Make timestamps, list and count them, look at the clock"),
     "key": Entry("key", "group", "Make private keys and look at them, offline"),
     "csr": Entry("csr", "group", "Make certificate requests and look at them, offline"),
     "serve": Entry("serving", "serve", "Answer OCSP, CRL and other requests over HTTP"),

@@ -196,4 +196,5 @@ def _urls(view: AuthorityView) -> dict[str, Any]:
         "certificate": view.urls.aia,
         "chain": view.urls.chain,
         "cps": view.urls.cps,
+        **({"timestamps": view.urls.tsa} if view.spec.timestamp.enabled else {}),
     }

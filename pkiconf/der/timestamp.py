@@ -111,6 +111,16 @@ def parse_timestamp_request(der: bytes) -> TimestampRequest:
     return TimestampRequest(digest, hashed, members[1].der, policy, nonce, cert_req)
 
 
+def encode_timestamp_request(digest: str, hashed: bytes, nonce: bytes) -> bytes:
+    """A TimeStampReq with a positive nonce, for a token with its certificates. Raises ValueError for a digest that has
+    no name here."""
+    oid = next((oid for oid, name, _ in _HASHES if name == digest), None)
+    if oid is None:
+        raise ValueError(f"{digest!r} is no digest")
+    imprint = encode_sequence((encode_sequence((oids.encode_oid(oid),)), encode_tlv(OCTET_STRING, hashed)))
+    return encode_sequence((_VERSION_1, imprint, asn1.encode_der(int.from_bytes(nonce)), b"\x01\x01\xff"))
+
+
 def _read_imprint(imprint: Element) -> tuple[str, bytes]:
     members = read_elements(imprint.content, "messageImprint")
     if imprint.tag != SEQUENCE or len(members) != 2 or (members[0].tag, members[1].tag) != (SEQUENCE, OCTET_STRING):

@@ -9,6 +9,7 @@ from typing import Final
 from pkiconf.clock import from_epoch, to_epoch
 from pkiconf.diagnosis.acme import check_acme
 from pkiconf.diagnosis.finding import Finding, error, ok, warning
+from pkiconf.diagnosis.timestamps import check_timestamps
 from pkiconf.store import authorities, crls, health, jobs, service_certificates
 from pkiconf.store.authorities import AuthorityRow, IssuerRow
 from pkiconf.store.database import Connection
@@ -148,5 +149,6 @@ CHECKS: Final[tuple[tuple[str, Callable[[Connection, datetime], Iterator[Finding
     ("CRLs", check_crls),
     ("jobs", check_jobs),
     ("ACME", check_acme),
+    ("timestamps", check_timestamps),
     ("audit log", check_audit),
 )

@@ -27,13 +27,14 @@ _NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class AuthorityURLs:
-    """Where relying parties find what belongs to one issuer; baked into certificates."""
+    """Where relying parties find what belongs to one issuer; all but `tsa` are baked into certificates."""
 
     aia: str
     ocsp: str
     crl: str
     cps: str
     chain: str
+    tsa: str
 
 
 def authority_urls(pki: Settings, spec: AuthoritySpec, slug: str, generation: int) -> AuthorityURLs:
@@ -44,6 +45,7 @@ def authority_urls(pki: Settings, spec: AuthoritySpec, slug: str, generation: in
         crl=spec.urls.crl or f"{base}/crl/{slug}/{generation}.crl",
         cps=spec.urls.cps or f"{base}/cps/{slug}",
         chain=f"{base}/ca/{slug}/chain.p7c",
+        tsa=f"{base}/tsa/{slug}",
     )
 
 

@@ -19,11 +19,8 @@ def bound(answers: Sequence[TimeAnswer], servers: int) -> int | None:
     return found[needed - 1] if len(found) >= needed else None
 
 
-def described(answers: Sequence[TimeAnswer]) -> str:
-    """For the log: what each of them said."""
-    return "; ".join(
-        f"{one.server}: {one.offset / 1e6:+.3f} s ± {one.error / 1e6:.3f} s"
-        if isinstance(one, TimeSample)
-        else f"{one.server}: {one.why}"
-        for one in answers
-    )
+def describe(answer: TimeAnswer) -> str:
+    """In one line, for people."""
+    if isinstance(answer, TimeSample):
+        return f"{answer.server}: {answer.offset / 1e6:+.3f} s ± {answer.error / 1e6:.3f} s"
+    return f"{answer.server}: {answer.why}"

@@ -16,7 +16,7 @@ from typing import Final
 from pkiconf.clock import Timepiece
 from pkiconf.errors import Unavailable
 from pkiconf.model.time_source import TimeAnswer
-from pkiconf.policy.time_source import bound, described
+from pkiconf.policy.time_source import bound, describe
 from pkiconf.spec.timestamp import ClockSettings
 
 AskServers = Callable[[Sequence[str], int], list[TimeAnswer]]
@@ -118,7 +118,7 @@ class ClockWatch:
         return _Verdict(
             settings.ntp,
             bound(answers, len(settings.ntp)),
-            described(answers),
+            "; ".join(map(describe, answers)),
             steady,
             self._timepiece.wall() - steady,
         )

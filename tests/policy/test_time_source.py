@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pkiconf.model.time_source import TimeAnswer, TimeSample, TimeSilence
-from pkiconf.policy.time_source import bound, described, majority
+from pkiconf.policy.time_source import bound, describe, majority
 
 
 def sample(offset: int, error: int = 0) -> TimeAnswer:
@@ -39,5 +39,5 @@ def test_what_most_can_vouch_for(answers: list[TimeAnswer], servers: int, expect
 
 
 def test_what_they_said_can_be_read() -> None:
-    said = described([TimeSample("a", -1_500_000, 2_000), TimeSilence("b", "no answer in time")])
-    assert said == "a: -1.500 s ± 0.002 s; b: no answer in time"
+    assert describe(TimeSample("a", -1_500_000, 2_000)) == "a: -1.500 s ± 0.002 s"
+    assert describe(TimeSilence("b", "no answer in time")) == "b: no answer in time"
