@@ -1,6 +1,6 @@
 #!/bin/sh
 # Programs that only tests need: judges of what we make (openssl, GnuTLS's certtool) and strangers that we serve (curl,
-# the ACME client lego; certbot, Caddy and Traefik come with pip). Installs what is missing where it can (Debian and its
+# the ACME client lego, osslsigncode; certbot, Caddy and Traefik come with pip). Installs what is missing where it can (Debian and its
 # kin, as root), and says plainly what it could not do.
 set -u
 
@@ -12,6 +12,7 @@ openssl openssl
 certtool gnutls-bin
 curl curl
 lego lego
+osslsigncode osslsigncode
 END
 }
 

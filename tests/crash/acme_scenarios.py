@@ -11,6 +11,7 @@ from tests.crash.acme_client import WORD
 from tests.crash.child import Place
 from tests.crash.ct_scenarios import CT_SCENARIOS
 from tests.crash.scenarios import PKI_SCENARIOS, Command, Scenario
+from tests.crash.timestamp_scenarios import TIMESTAMP_SCENARIOS
 from tests.wholeness import rows
 
 _APPLY = ("apply", "{folder}/acme.yaml")
@@ -93,6 +94,7 @@ _PROVED = ("respond", "worker")
 SCENARIOS = (
     *PKI_SCENARIOS,
     *CT_SCENARIOS,
+    *TIMESTAMP_SCENARIOS,
     _client(Step.ACME_ACCOUNT_WRITE, "register", registered),
     _client(Step.ACME_ORDER_CREATE, "order", ordered),
     replace(_client(Step.ACME_ORDER_WRITE, "deactivate", deactivated, "order"), finish=()),

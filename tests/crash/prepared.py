@@ -82,6 +82,7 @@ def transparent() -> str:
     )
 
 
+STAMPING = STANDING.replace("issuer: root,", "issuer: root, timestamp: { enabled: true },")
 IMPORTED = """
 authorities:
   - name: legacy
@@ -106,6 +107,8 @@ def make_empty(place: Place) -> None:
         "acme": ACME,
         "transparent": transparent(),
         "intune": STANDING + TEMPLATE,
+        "stamping": STAMPING,
+        "counting": STAMPING.replace("enabled: true", "enabled: true, record: count"),
     }.items():
         (place.folder / f"{name}.yaml").write_text(text)
     _write_legacy(place.folder)
