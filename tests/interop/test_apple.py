@@ -64,7 +64,7 @@ class Office:
         return self.installation.folder
 
 
-@pytest.fixture(params=["rsa", "ec"])
+@pytest.fixture
 def office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Office]:
     port = free_port()
     installation = Installation(tmp_path)
@@ -156,6 +156,7 @@ class Device:
         return result.returncode, result.stderr.decode(errors="replace"), out
 
 
+@pytest.mark.parametrize("office", ["rsa", "ec"], indirect=True)
 @pytest.mark.row("F126")
 @pytest.mark.row("F127")
 def test_a_profile_enrols_exactly_the_approved_names_once(office: Office) -> None:
@@ -192,6 +193,7 @@ def test_a_profile_enrols_exactly_the_approved_names_once(office: Office) -> Non
     assert (status, b"used already" in body) == (410, True)
 
 
+@pytest.mark.parametrize("office", ["ec"], indirect=True)
 def test_of_two_profiles_of_one_link_one_enrols(office: Office) -> None:
     link = office.preapprove()
     one, other = (Device(fetched(office, link), office.folder / name) for name in ("one", "other"))
