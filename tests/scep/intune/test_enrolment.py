@@ -30,6 +30,7 @@ def _actions(world: IntuneWorld) -> list[str]:
     return [event.fields["action"] for event in world.pki.parts.db.read(lambda c: list(audit.list_events(c)))]
 
 
+@pytest.mark.row("F80")
 @pytest.mark.row("F120")
 def test_intune_says_yes_then_it_is_issued_then_intune_is_told(world: IntuneWorld) -> None:
     device = world.device()
@@ -307,6 +308,7 @@ def test_two_that_ask_at_once_are_both_served(world: IntuneWorld) -> None:
     assert world.status(issued) == "good"
 
 
+@pytest.mark.row("F119")
 def test_the_secret_is_sealed_and_changes_with_the_declaration(
     world: IntuneWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
