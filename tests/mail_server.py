@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -120,3 +122,11 @@ def trusted_context(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str = "
     file.write_bytes(made[0].public_bytes(Encoding.PEM))
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     return context_with(made)
+
+
+@cache
+def standing_mail() -> MailServer:
+    """One that runs as long as this process."""
+    running = ExitStack()
+    atexit.register(running.close)
+    return running.enter_context(mail_server())

@@ -195,9 +195,12 @@ def _wrong_requests(services: Services) -> Iterator[str]:
         )
     }
     decided = Counter(number for (number,) in rows(services, "SELECT request_id FROM approval"))
+    offers = rows(services, "SELECT request_id FROM enrolment_grant WHERE token_sha256 IS NOT NULL")
+    offered = {number for (number,) in offers}
     for number, state, issuer, serial in rows(services, "SELECT id, state, issuer_id, serial FROM request"):
         issued = origins.pop(number, None)
-        if state not in ("pending", "issued", "declined", "rejected"):
+        waits = state == "awaiting_claim" and number in offered
+        if not waits and state not in ("pending", "issued", "declined", "rejected"):
             yield f"request {number} is {state}"
         if (state == "issued") != (issued is not None and issued[2] in ("good", "held", "revoked")):
             yield f"request {number} is {state}, its certificate {issued}"

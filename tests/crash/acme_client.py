@@ -24,7 +24,7 @@ from pkiconf.der.pem import pem_decode_all
 from pkiconf.egress.network import SystemNetwork
 from pkiconf.model.acme import Account, AccountKey, ChallengeType, Identifier, IdentifierType, Order, OrderWish
 from pkiconf.services import Services
-from tests.crash import intune_client
+from tests.crash import intune_client, link_client
 from tests.world import make_csr
 
 WORD = "acme-client"
@@ -92,6 +92,7 @@ def order(services: Services) -> None:
 
 ACTS: dict[str, Any] = {
     "register": register, "order": order, "respond": respond, "deactivate": deactivate, "finalize": finalize,
+    "fetch": link_client.fetch,
 }  # fmt: skip
 
 

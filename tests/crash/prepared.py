@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.crash.child import Place
 from tests.crash.intune_client import TEMPLATE, write_secret
 from tests.ct_log import standing
+from tests.mail_server import standing_mail
 from tests.world import make_csr
 
 _AUTHORITIES = """
@@ -83,6 +84,17 @@ def transparent() -> str:
 
 
 STAMPING = STANDING.replace("issuer: root,", "issuer: root, timestamp: { enabled: true },")
+
+
+def mailing() -> str:
+    """What stands, with a mail server and a template for Apple's devices."""
+    mail = f"mail: {{ server: 127.0.0.1, port: {standing_mail().port}, security: none, from: pki@corp.example }}"
+    return (
+        STANDING.replace('{ base_url: "http://pki.example" }', f'{{ base_url: "http://pki.example", {mail} }}')
+        + "  - { name: tablet, authority: issuing, starter: device, scep: { enabled: true, challenges: true } }\n"
+    )
+
+
 IMPORTED = """
 authorities:
   - name: legacy
@@ -109,6 +121,7 @@ def make_empty(place: Place) -> None:
         "intune": STANDING + TEMPLATE,
         "stamping": STAMPING,
         "counting": STAMPING.replace("enabled: true", "enabled: true, record: count"),
+        "mail": mailing(),
     }.items():
         (place.folder / f"{name}.yaml").write_text(text)
     _write_legacy(place.folder)
