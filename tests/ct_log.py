@@ -103,7 +103,7 @@ class Log:
         timestamp, index = self.entries.setdefault(entry, (int(self.clock() * 1000), len(self.entries)))
         timestamp += {"stale": -3_600_000, "future": 3_600_000}.get(fault, 0)
         extensions = b"\x00\x00\x05" + index.to_bytes(5) if self.static else b""  # C2SP static-ct-api: leaf_index
-        signed = _to_be_signed(
+        signed = to_be_signed(
             timestamp,
             issuer_key_hash if fault != "wrong issuer" else bytes(32),
             entry if fault != "wrong hash" else entry[:-1] + bytes((entry[-1] ^ 1,)),
@@ -115,7 +115,7 @@ class Log:
             "id": base64.b64encode(self.id).decode(),
             "timestamp": timestamp,
             "extensions": base64.b64encode(extensions).decode(),
-            "signature": base64.b64encode(_sign(key, signed)).decode(),
+            "signature": base64.b64encode(sign_as_log(key, signed)).decode(),
         }
         return _spoilt(answer, fault)
 
@@ -150,13 +150,13 @@ def without(der: bytes, oid: str) -> bytes:
     return bytes(tbs.dump(force=True))
 
 
-def _to_be_signed(timestamp: int, issuer_key_hash: bytes, entry: bytes, extensions: bytes) -> bytes:
+def to_be_signed(timestamp: int, issuer_key_hash: bytes, entry: bytes, extensions: bytes) -> bytes:
     """RFC 6962 §3.2."""
     head = b"\x00\x00" + timestamp.to_bytes(8) + b"\x00\x01" + issuer_key_hash
     return head + len(entry).to_bytes(3) + entry + len(extensions).to_bytes(2) + extensions
 
 
-def _sign(key: LogPrivateKey, message: bytes) -> bytes:
+def sign_as_log(key: LogPrivateKey, message: bytes) -> bytes:
     if isinstance(key, rsa.RSAPrivateKey):
         signature, marks = key.sign(message, padding.PKCS1v15(), hashes.SHA256()), b"\x04\x01"
     else:
@@ -291,7 +291,7 @@ def check_timestamps(leaf_der: bytes, issuer_der: bytes, logs: Sequence[Log]) ->
         assert sct.version is x509.certificate_transparency.Version.v1
         assert sct.entry_type is x509.certificate_transparency.LogEntryType.PRE_CERTIFICATE
         milliseconds, _ = log.entries[leaf.tbs_precertificate_bytes]
-        message = _to_be_signed(
+        message = to_be_signed(
             milliseconds, hashlib.sha256(issuer_key).digest(), leaf.tbs_precertificate_bytes, sct.extension_bytes
         )
         public = log.key.public_key()

@@ -158,12 +158,16 @@ def encode_final_tbs(precertificate: bytes, scts: Sequence[SCT]) -> bytes:
 
 
 def check_same_but_for_timestamps(precertificate: bytes, final: bytes) -> None:
-    """Raise Unverified unless two TBSCertificates are the same, octet for octet, but for the poison of the one and the
-    list of timestamps of the other."""
+    """Raise Unverified (or Malformed) unless two TBSCertificates are the same, octet for octet, but for the poison of
+    the one and the list of timestamps of the other."""
     if _count(precertificate, oids.CT_POISON) != 1 or _count(precertificate, oids.CT_TIMESTAMPS):
         raise Unverified("a precertificate holds its poison once, and no timestamps")
     if _count(final, oids.CT_TIMESTAMPS) != 1 or _count(final, oids.CT_POISON):
         raise Unverified("a certificate holds its timestamps once, and no poison")
+    (listed,) = (one for one in _split(final)[1] if _kind(one) == oids.CT_TIMESTAMPS)
+    value = read_elements(read_element(listed, "an extension", SEQUENCE).content, "an extension")[-1].content
+    if listed != encode_extension(timestamp_list(parse_timestamp_list(value))):
+        raise Unverified("the timestamps of a certificate are not written as RFC 6962 §3.3 has it")
     if without_extension(precertificate, oids.CT_POISON) != without_extension(final, oids.CT_TIMESTAMPS):
         raise Unverified("certificate and precertificate differ in more than the timestamps (RFC 6962 §3.1)")
 
