@@ -226,8 +226,8 @@ GUARDS: tuple[Guard, ...] = (
         ),
         (
             "an intent under lease is left alone",
-            ', certificate.c.lease_until <= bindparam("before"))',
-            ', certificate.c.lease_until > -bindparam("before"))',
+            '        certificate.c.lease_until <= bindparam("before"),',
+            '        certificate.c.lease_until > -bindparam("before"),',
         ),
     ),
     *guards(

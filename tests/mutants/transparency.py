@@ -20,10 +20,14 @@ TRANSPARENCY: tuple[Guard, ...] = (
             "",
         ),
         ("a log has a key that logs may have", "    if not _is_a_logs(facts):"),
-        ("a precertificate holds its poison and no timestamps", "    if _count(precertificate, oids.CT_POISON) != 1 or"
-         " _count(precertificate, oids.CT_TIMESTAMPS):"),
-        ("a certificate holds its timestamps and no poison", "    if _count(final, oids.CT_TIMESTAMPS) != 1 or"
-         " _count(final, oids.CT_POISON):"),
+        (
+            "a precertificate holds its poison and no timestamps",
+            "    if _count(precertificate, oids.CT_POISON) != 1 or _count(precertificate, oids.CT_TIMESTAMPS):",
+        ),
+        (
+            "a certificate holds its timestamps and no poison",
+            "    if _count(final, oids.CT_TIMESTAMPS) != 1 or _count(final, oids.CT_POISON):",
+        ),
         (
             "a certificate is what logs saw, octet for octet",
             "    if without_extension(precertificate, oids.CT_POISON) != without_extension(final, oids.CT_TIMESTAMPS):",
@@ -42,11 +46,21 @@ TRANSPARENCY: tuple[Guard, ...] = (
             "a timestamp is neither from before its precertificate nor from the future",
             "            if is_stale(sct.timestamp, found.reserved_at, to_epoch(self._parts.now())):",
         ),
-        ("what was recorded to be signed is what is signed", "        if recorded is not None:\n            return recorded\n"
-         "        found =", "        found ="),
-        ("a precertificate is signed once", "found.row.signature or self._sign(id, found, sign)",
-         "self._sign(id, found, sign)"),
-        ("enough logs have to promise", "        enough = len(scts) >= found.terms.required_scts", "        enough = True"),
+        (
+            "what was recorded to be signed is what is signed",
+            "        if recorded is not None:\n            return recorded\n        found =",
+            "        found =",
+        ),
+        (
+            "a precertificate is signed once",
+            "found.row.signature or self._sign(id, found, sign)",
+            "self._sign(id, found, sign)",
+        ),
+        (
+            "enough logs have to promise",
+            "        enough = len(scts) >= found.terms.required_scts",
+            "        enough = True",
+        ),
     ),
     *guards(
         "pkiconf/store/precertificates.py",
@@ -67,8 +81,11 @@ TRANSPARENCY: tuple[Guard, ...] = (
         "pkiconf/egress/transparency.py",
         _EGRESS,
         ("a log has so many threads and no more", "            elif self._threads < WORKERS:", "            else:"),
-        ("a log is not waited for longer than anybody waits", "                if attempt == _ATTEMPTS or question.over or"
-         " question.deadline.part(wait).at >= question.deadline.at:",
-         "                if attempt == _ATTEMPTS or question.over:"),
+        (
+            "a log is not waited for longer than anybody waits",
+            "                if attempt == _ATTEMPTS or question.over or"
+            " question.deadline.part(wait).at >= question.deadline.at:",
+            "                if attempt == _ATTEMPTS or question.over:",
+        ),
     ),
-)  # fmt: skip
+)
