@@ -34,7 +34,7 @@ HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha512": hashes.SHA512(),
     "md5": hashes.MD5(),
 }
-CIPHERS = {"aes128_cbc": 16, "aes192_cbc": 24, "aes256_cbc": 32, "tripledes_3key": 24}
+CIPHERS = {"aes128_cbc": 16, "aes192_cbc": 24, "aes256_cbc": 32, "tripledes_3key": 24, "des": 8}
 
 
 @cache
@@ -50,7 +50,7 @@ class Device:
     certificate: bytes
 
     @classmethod
-    def fresh(cls, number: int = 0, name: str = "SCEP Protocol Certificate", digest: str = "sha256") -> Device:
+    def fresh(cls, number: int = 0, name: str = "SCEP Protocol Certificate", *, sha1: bool = False) -> Device:
         key = device_key(number)
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         now = datetime.now(UTC)
@@ -58,9 +58,10 @@ class Device:
             x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
             .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + timedelta(days=9))
-            .sign(key, HASHES[digest])  # type: ignore[arg-type]
+            .sign(key, hashes.SHA256())
         )
-        return cls(key, made.public_bytes(Encoding.DER))
+        der = made.public_bytes(Encoding.DER)
+        return cls(key, _signed_with_sha1(asn1_x509.Certificate.load(der), "tbs_certificate", key) if sha1 else der)
 
     def holding(self, certificate: bytes) -> Device:
         """The same key, with what it was issued."""
@@ -91,7 +92,7 @@ def make_request(
     dns: Sequence[str] = ("device-1.corp.example",),
     challenge: str | None = "secret-passphrase",
     *,
-    digest: str = "sha256",
+    sha1: bool = False,
     challenge_tag: _ASN1Type = _ASN1Type.PrintableString,
     extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
 ) -> bytes:
@@ -105,16 +106,31 @@ def make_request(
     if challenge is not None:
         tag = x509.oid.AttributeOID.CHALLENGE_PASSWORD
         builder = builder.add_attribute(tag, challenge.encode(), _tag=challenge_tag)
-    return builder.sign(key, HASHES[digest]).public_bytes(Encoding.DER)  # type: ignore[arg-type]
+    der = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+    if not sha1:
+        return der
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return _signed_with_sha1(csr.CertificationRequest.load(der), "certification_request_info", key)
+
+
+def _signed_with_sha1(made: Any, body: str, key: rsa.RSAPrivateKey) -> bytes:
+    """As `cryptography` will not do it any more."""
+    if body == "tbs_certificate":
+        made[body]["signature"] = {"algorithm": "sha1_rsa"}
+    made["signature_algorithm"] = {"algorithm": "sha1_rsa"}
+    made["signature" if body != "tbs_certificate" else "signature_value"] = key.sign(
+        made[body].dump(), padding.PKCS1v15(), hashes.SHA1()
+    )
+    return bytes(made.dump())
 
 
 def sealed(content: bytes, recipient: bytes, wish: Wish) -> bytes:
     """An EnvelopedData for the holder of a DER certificate."""
     size = CIPHERS[wish.cipher]
-    key, iv = os.urandom(size), os.urandom(8 if wish.cipher.startswith("triple") else 16)
+    key, iv = os.urandom(size), os.urandom(16 if wish.cipher.startswith("aes") else 8)
     block = len(iv)
     count = block - len(content) % block
-    algorithm = TripleDES(key) if block == 8 else AES(key)
+    algorithm = TripleDES(key * (24 // size)) if block == 8 else AES(key)
     encryptor = Cipher(algorithm, modes.CBC(iv)).encryptor()
     ciphertext = encryptor.update(content + bytes([count]) * count) + encryptor.finalize()
     certificate = asn1_x509.Certificate.load(recipient)

@@ -11,6 +11,7 @@ from pkiconf.clock import to_epoch
 from pkiconf.der import oids
 from pkiconf.der.certificate_head import parse_head
 from pkiconf.der.cms import verify_rsa
+from pkiconf.der.pkcs7 import encode_certs_only
 from pkiconf.der.scep import encode_bag
 from pkiconf.der.signed_data import (
     SHA256,
@@ -83,7 +84,7 @@ class AuthorityCertificates:
         previous = place.previous
         signer = self._signer_of(place, previous)
         path = self._parts.db.read(lambda c: path_to_root(c, place.issuer_id))
-        content = encode_bag((place.presented(self._parts.now()).head.der, *path))
+        content = encode_certs_only((place.presented(self._parts.now()).head.der, *path))
         attributes = (
             content_type(oids.PKCS7_DATA),
             message_digest(SHA256.digest(content)),
