@@ -1,0 +1,125 @@
+"""Certificates approved in advance, from the command line."""
+
+from __future__ import annotations
+
+import plistlib
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import CommandLine, run
+from tests.tools import run_tool
+
+DECLARED = """
+settings: { base_url: http://pki.corp.example, urls: { enrolment: https://pki.corp.example } }
+authorities: [{ name: ca, default_templates: [web-server] }]
+templates:
+  - { name: device, authority: ca, starter: device, scep: { enabled: true, challenges: true } }
+"""
+JANE = ("--subject", "CN=Jane Doe,O=Example Corp", "--san", "email:jane@corp.example")
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> CommandLine:
+    made = CommandLine(tmp_path / "state", tmp_path)
+    (tmp_path / "pki.yaml").write_text(DECLARED)
+    made.ok("apply", tmp_path / "pki.yaml")
+    return made
+
+
+@pytest.mark.row("F17")
+def test_the_link_is_printed_where_nobody_is_mailed(pki: CommandLine) -> None:
+    done = pki.ok("request", "preapprove", "-t", "ca/device", *JANE, "--days", "30", "--expires", "2d")
+    assert re.fullmatch(r"https://pki\.corp\.example/claim/[\w-]{43}\n", done.out)
+    assert done.err.startswith("Request 1 is approved. Whoever has this link gets the certificate, until ")
+    assert "warning" not in done.err
+    (row,) = pki.ok("request", "list", "--state", "awaiting_claim", "--json").json
+    assert (row["number"], row["key"], row["names"]) == (1, None, ["email:jane@corp.example"])
+    shown = pki.ok("request", "show", "1", "--json").json
+    assert (shown["state"], shown["delivered_as"], shown["email"], shown["mail"]) == (
+        "awaiting_claim",
+        "claim",
+        None,
+        [],
+    )
+    token = done.out.strip().rpartition("/")[2]
+    assert token not in pki.ok("request", "show", "1").out + str(shown) + pki.ok("audit", "list").out
+    assert pki("request", "show", "1", "--csr").code != 0
+
+
+@pytest.mark.row("F126")
+def test_a_profile_goes_to_a_file(pki: CommandLine) -> None:
+    out = pki.folder / "ipad.mobileconfig"
+    said = pki.ok("request", "preapprove", "-t", "device", "--subject", "CN=Jane's iPad", "--apple", "--out", out)
+    assert "Its profile is in" in said.out
+    root = pki.folder / "ca.pem"
+    pki.ok("authority", "export", "ca", "--out", root)
+    verified = run_tool("openssl", "cms", "-verify", "-inform", "der", "-binary", "-in", out, "-CAfile", root)
+    assert verified.returncode == 0, verified.stderr
+    first = plistlib.loads(verified.stdout)
+    assert first["PayloadContent"][-1]["PayloadContent"]["Subject"] == [[["CN", "Jane's iPad"]]]
+    again = pki.ok("request", "profile", "1", "--out", "-")
+    assert b"PayloadContent" in again.raw
+    assert "good until" in again.err
+
+
+@pytest.mark.row("F23")
+def test_proposed_approved_sent_again_and_declined(pki: CommandLine) -> None:
+    said = pki.ok("request", "submit", "-t", "ca/device", *JANE).out
+    assert said == ("Request 1 is pending (it brings no key).\nApprove it with: pkiconf request approve 1\n")
+    assert "approve it" in pki("request", "sign", "1").err.lower()
+    link = pki.ok("request", "approve", "1", "--set", "subject.CN=Jane Roe", "--add-san", "dns:a.corp.example").out
+    again = pki.ok("request", "resend", "1").out
+    assert link != again
+    assert pki.ok("request", "show", "1", "--json").json["names"] == ["email:jane@corp.example", "dns:a.corp.example"]
+    assert pki("request", "approve", "1").code == 4
+    pki.ok("request", "decline", "1", "--reason", "she has left")
+    assert "declined" in pki("request", "resend", "1").err
+
+
+def test_a_link_in_the_clear_is_warned_of(tmp_path: Path) -> None:
+    made = CommandLine(tmp_path / "state", tmp_path)
+    (tmp_path / "pki.yaml").write_text("authorities: [{ name: ca }]")
+    made.ok("apply", tmp_path / "pki.yaml")
+    done = made.ok("request", "preapprove", "-t", "web-server", "--san", "dns:a.example")
+    assert "warning: the link begins with http://" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("preapprove", "-t", "device"), 64, "say what the certificate names"),
+        (("preapprove", "-t", "device", *JANE, "--out", "x"), 64, "--out goes with --apple"),
+        (
+            ("preapprove", "-t", "device", *JANE, "--apple", "--email", "a@b.example", "--out", "x"),
+            64,
+            "--out goes with",
+        ),
+        (("preapprove", "-t", "device", *JANE, "--expires", "soon"), 64, "is not a duration"),
+        (("preapprove", "-t", "device", *JANE, "--expires", "91d"), 4, "at most 90d"),
+        (("preapprove", "-t", "device", *JANE, "--days", "3", "--not-after", "2031-01-01"), 64, "not both"),
+        (("preapprove", "-t", "device", "--subject", "/CN=x"), 64, "openssl's way"),
+        (("preapprove", "-t", "device", "--san", "jane"), 64, "is not KIND:VALUE"),
+        (("preapprove", "-t", "nothing", *JANE), 1, "there is no template"),
+        (("preapprove", "-t", "device", *JANE, "--email", "jane@corp.example"), 4, "no mail server is declared"),
+        (("preapprove", "-t", "web-server", *JANE, "--apple"), 4, "takes no challenges over SCEP"),
+        (("preapprove", "-t", "device", *JANE, "--apple", "--san", "ip:192.0.2.1"), 4, "cannot be asked for"),
+        (("submit", "-t", "device"), 64, "say what the certificate names"),
+        (("submit", "-t", "device", *JANE, "--approve"), 64, "--approve goes with a CSR"),
+        (("submit", "x.csr", "-t", "device", *JANE), 64, "the CSR says what is wanted"),
+        (("approve", "7"), 1, "there is no request 7"),
+        (("resend", "7"), 1, "there is no request 7"),
+        (("profile", "7", "--out", "x"), 1, "there is no request 7"),
+    ],
+)
+def test_what_is_refused_leaves_nothing(pki: CommandLine, words: tuple[str, ...], code: int, said: str) -> None:
+    done = pki("request", *words)
+    assert (done.code, said in done.err) == (code, True), done.err
+    assert pki.ok("request", "list", "--all", "--json").json == []
+    assert not (pki.folder / "x").exists()
+
+
+def test_help_names_them() -> None:
+    said = run("request", "--help").out
+    assert all(word in said for word in ("preapprove", "approve", "resend", "profile"))
