@@ -24,7 +24,7 @@ from pkiconf.der.pem import pem_decode_all
 from pkiconf.egress.network import SystemNetwork
 from pkiconf.model.acme import Account, AccountKey, ChallengeType, Identifier, IdentifierType, Order, OrderWish
 from pkiconf.services import Services
-from tests.crash import intune_client, link_client
+from tests.crash import intune_client, link_client, scep_device
 from tests.world import make_csr
 
 WORD = "acme-client"
@@ -98,11 +98,15 @@ ACTS: dict[str, Any] = {
 
 def perform(arguments: list[str]) -> int:
     """A command line; with `acme-client` where its command stands, what a client does, or a worker that finds every
-    proof; with `intune-device`, what a device does."""
+    proof; with `intune-device` or `scep-device`, what a device does."""
     if intune_client.WORD in arguments:
         intune_client.put_in_place()
         with open_services(process_settings(state=Path(arguments[1]))) as services:
             intune_client.enrol(services, Path(arguments[1]).parent)
+        return 0
+    if scep_device.WORD in arguments:
+        with open_services(process_settings(state=Path(arguments[1]))) as services:
+            scep_device.perform(services, Path(arguments[1]).parent, arguments[-1])
         return 0
     if WORD not in arguments:
         return main(arguments)

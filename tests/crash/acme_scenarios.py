@@ -12,6 +12,7 @@ from tests.crash.child import Place
 from tests.crash.ct_scenarios import CT_SCENARIOS
 from tests.crash.mail_scenarios import MAIL_SCENARIOS
 from tests.crash.scenarios import PKI_SCENARIOS, Command, Scenario
+from tests.crash.scep_scenarios import SCEP_SCENARIOS
 from tests.crash.timestamp_scenarios import TIMESTAMP_SCENARIOS
 from tests.wholeness import rows
 
@@ -97,6 +98,7 @@ SCENARIOS = (
     *CT_SCENARIOS,
     *TIMESTAMP_SCENARIOS,
     *MAIL_SCENARIOS,
+    *SCEP_SCENARIOS,
     _client(Step.ACME_ACCOUNT_WRITE, "register", registered),
     _client(Step.ACME_ORDER_CREATE, "order", ordered),
     replace(_client(Step.ACME_ORDER_WRITE, "deactivate", deactivated, "order"), finish=()),

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.crash import scep_device
 from tests.crash.child import Place
 from tests.crash.intune_client import TEMPLATE, write_secret
 from tests.ct_log import standing
@@ -122,6 +123,7 @@ def make_empty(place: Place) -> None:
         "stamping": STAMPING,
         "counting": STAMPING.replace("enabled: true", "enabled: true, record: count"),
         "mail": mailing(),
+        "scep": STANDING + scep_device.TEMPLATE,
     }.items():
         (place.folder / f"{name}.yaml").write_text(text)
     _write_legacy(place.folder)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from tests.mutants.acme import ACME
 from tests.mutants.guard import Guard, guards
 from tests.mutants.intune import INTUNE
+from tests.mutants.scep import SCEP
 from tests.mutants.transparency import TRANSPARENCY
 
 __all__ = ["GUARDS", "Guard"]
@@ -548,6 +549,7 @@ GUARDS: tuple[Guard, ...] = (
         ),
     ),
     *ACME,
+    *SCEP,
     *INTUNE,
     *TRANSPARENCY,
 )
