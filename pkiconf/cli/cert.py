@@ -55,7 +55,8 @@ def search(name: str, limit: int, as_json: bool) -> None:
 def show(serial: str, authority: str | None, as_json: bool) -> None:
     """Show one certificate and its status."""
     with services() as s:
-        summary = _summary(s.certificates.get(serial, authority))
+        found = s.certificates.get(serial, authority)
+        summary = _summary(found) | {"timestamps": _timestamps(found)}
     (print_json if as_json else print_fields)(summary)
 
 
@@ -134,6 +135,19 @@ def _serial(found: Found) -> str:
     from pkiconf.policy.serials import serial_text
 
     return serial_text(found.id.serial_number)
+
+
+def _timestamps(found: Found) -> list[str]:
+    """Of certificate transparency logs: each with the id of its log, as lists of logs have it, and its time."""
+    from base64 import b64encode
+
+    from pkiconf.clock import from_epoch
+    from pkiconf.der.oids import CT_TIMESTAMPS
+    from pkiconf.der.transparency import parse_timestamp_list
+
+    extension = found.certificate.extension(CT_TIMESTAMPS) if found.certificate else None
+    scts = parse_timestamp_list(extension.value) if extension is not None else ()
+    return [f"{b64encode(sct.log_id).decode()} {from_epoch(sct.timestamp // 1000).isoformat()}" for sct in scts]
 
 
 def _summary(found: Found) -> dict[str, Any]:

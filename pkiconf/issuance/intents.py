@@ -172,6 +172,7 @@ class Intents:
         silent |= found.silent
         if found.gives_up:
             return self._give_up(intent.id, found.reason)
+        log.warning("certificate %s waits: %s", address_of(intent.id), found.reason)
         pause = pause_before_next(found.age)
         until = to_epoch(self._parts.now()) + pause
         self._parts.db.write(
