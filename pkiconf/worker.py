@@ -26,7 +26,7 @@ from pkiconf.clock import to_epoch
 from pkiconf.enrolment.outbox import JOB as MAIL_JOB
 from pkiconf.errors import Conflict, NotFound, PkiconfError
 from pkiconf.model.actor import SYSTEM
-from pkiconf.revocation.revoke import CRL_JOB
+from pkiconf.revocation.revoke import CRL_JOB, crl_job, crl_of_job
 from pkiconf.scep.intune.enrolment import SETTLE_JOB, parse_job_name
 from pkiconf.scep.intune.revocations import POLL_JOB
 from pkiconf.services import Services
@@ -39,6 +39,8 @@ from pkiconf.wake import Alarm
 LEASE_SECONDS: Final = 120
 POLL_SECONDS: Final = 15.0
 CHORE_SECONDS: Final = 1.0
+LONGEST_PAUSE: Final = 60
+"""Seconds until a CRL that could not be made is tried again, and there is none that could be served."""
 STOP_SECONDS: Final = 7.0
 """How long attempts and chores that run may take to end when the worker is told to stop."""
 
@@ -54,7 +56,7 @@ def _establish(services: Services, job: JobRow) -> str:
 
 def _make_crl(services: Services, job: JobRow) -> str:
     with suppress(NotFound):  # an issuer that was destroyed, or never signed, has no CRL
-        services.crls.current(int(job.dedupe))
+        services.crls.refresh(*crl_of_job(job.dedupe))
     return ""
 
 
@@ -123,9 +125,9 @@ class Worker:
     def run_chores(self) -> int:
         """Everything that is due now, but for validations."""
         done = self._attempt("resuming interrupted certificates", self.services.intents.sweep)
+        self._attempt("looking for CRLs to renew", self._queue_crls)
         done += self._attempt("running jobs", self._run_jobs)
         done += self._attempt("renewing service certificates", self.services.service_certificates.renew_due)
-        done += self._attempt("renewing CRLs", self._renew_crls)
         done += self._attempt("ending old generations", self._end_issuers)
         done += self._attempt("ending links that nobody used", self.services.enrolment.grants.expire_overdue)
         done += self._attempt("sealing the audit log", lambda: self.services.sealer.seal(self.services.parts.now()))
@@ -181,20 +183,28 @@ class Worker:
 
         def end(c: Connection) -> None:
             if unfinished:
-                jobs.fail(c, job, unfinished, now)
+                # A key that is to be had again must not wait long until there is a CRL again.
+                pause = min(jobs.pause(job.attempts), LONGEST_PAUSE) if job.kind == CRL_JOB else None
+                jobs.fail(c, job, unfinished, now, pause)
             else:
                 jobs.finish(c, job)
 
         with suppress(Conflict):  # the handler ended it itself, or it took so long that another worker has it now
             db.write(Step.JOB_FINISH, end)
 
-    def _renew_crls(self) -> int:
-        def renew(issuer_id: int) -> int:
-            self.services.crls.current(issuer_id)
-            return 1
+    def _queue_crls(self) -> int:
+        """Whoever is free makes them, one worker each."""
+        due = {(issuer_id, part.shard) for issuer_id, part in self.services.crls.due()}
+        now = to_epoch(self.services.parts.now())
 
-        due = self.services.crls.due()
-        return sum(self._attempt(f"renewing the CRL of issuer {number}", partial(renew, number)) for number in due)
+        def queue(c: Connection) -> None:
+            for place in sorted(due):
+                if jobs.find_job(c, CRL_JOB, crl_job(*place)) is None:  # one that failed waits for its time
+                    jobs.queue(c, CRL_JOB, crl_job(*place), "{}", now)
+
+        if due:
+            self.services.parts.db.write(Step.JOB_CLAIM, queue)
+        return len(due)
 
     def _end_issuers(self) -> int:
         """An old generation whose last certificate has ended needs no CRL and no OCSP any more."""

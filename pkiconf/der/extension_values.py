@@ -126,6 +126,11 @@ def parse_crl_distribution_points(value: bytes) -> tuple[str, ...]:
     return tuple(url for point in points for url in _point_urls(point))
 
 
+def parse_issuing_distribution_point(value: bytes) -> tuple[str, ...]:
+    """§5.2.5: the URLs of the distribution point that a CRL is for. Raises Malformed."""
+    return tuple(_point_urls(read_element(value, "an issuing distribution point")))
+
+
 def _point_urls(point: Element) -> list[str]:
     urls = []
     for field in read_sequence(point.der, "a distribution point"):

@@ -43,7 +43,9 @@ __all__ = [
     "certificate_policies",
     "crl_distribution_points",
     "custom",
+    "distribution_point_name",
     "extended_key_usage",
+    "freshest_crl",
     "key_usage",
     "name_constraints",
     "ocsp_nocheck",
@@ -131,11 +133,25 @@ def authority_information_access(ocsp_urls: Sequence[str], issuer_urls: Sequence
 
 def crl_distribution_points(urls: Sequence[str]) -> Extension:
     """§4.2.1.13: one point; its URLs are ways to the same CRL. Raises Refused for no URL at all."""
-    if not urls:
-        raise Refused("a CRL distribution points extension needs a URL", "Leave the extension out")
+    return Extension(oids.CRL_DISTRIBUTION_POINTS, False, _one_point(urls, "CRL distribution points"))
+
+
+def freshest_crl(urls: Sequence[str]) -> Extension:
+    """§4.2.1.15 and §5.2.6: where the delta CRL is. Raises Refused for no URL at all."""
+    return Extension(oids.FRESHEST_CRL, False, _one_point(urls, "freshest CRL"))
+
+
+def distribution_point_name(urls: Sequence[str]) -> bytes:
+    """A DistributionPointName with a fullName, in its tag: alike in a certificate and in the issuing distribution
+    point of the CRL that it leads to."""
     full_name = encode_tlv(CONTEXT | CONSTRUCTED, b"".join(map(encode_uri, urls)))
-    point = encode_sequence([encode_tlv(CONTEXT | CONSTRUCTED, full_name)])
-    return Extension(oids.CRL_DISTRIBUTION_POINTS, False, encode_sequence([point]))
+    return encode_tlv(CONTEXT | CONSTRUCTED, full_name)
+
+
+def _one_point(urls: Sequence[str], what: str) -> bytes:
+    if not urls:
+        raise Refused(f"a {what} extension needs a URL", "Leave the extension out")
+    return encode_sequence([encode_sequence([distribution_point_name(urls)])])
 
 
 def certificate_policies(policies: Sequence[PolicyInformation], critical: bool = False) -> Extension:

@@ -68,10 +68,13 @@ def parse_bit_string(element: Element, what: str) -> bytes:
 
 def iterate_elements(content: bytes, what: str) -> Iterator[bytes]:
     """Each element of `content` as its octets, made only when asked for: for lists of a million. Raises Malformed."""
-    at = 0
-    while at < len(content):
-        _, end = read_header(content, at, what)
-        if end > len(content):
+    at, size = 0, len(content)
+    while at < size:
+        if at + 1 < size and content[at + 1] < 0x80 and content[at] & 0x1F != 0x1F:
+            end = at + 2 + content[at + 1]  # as in `read_elements`
+        else:
+            _, end = read_header(content, at, what)
+        if end > size:
             raise Malformed(f"{what} ends in the middle of an element")
         yield content[at:end]
         at = end

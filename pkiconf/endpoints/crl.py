@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import falcon
 
 from pkiconf.der.pem import pem_encode
@@ -10,20 +12,33 @@ from pkiconf.endpoints.whereabouts import find_issuer, split_name
 from pkiconf.endpoints.wsgi import App
 from pkiconf.errors import NotFound
 from pkiconf.services import Services
+from pkiconf.store.crls import FULL, FULL_LIST, Part
+
+_MEDIA_TYPES: Final = {"crl": "application/pkix-crl", "pem": "application/x-pem-file"}
+_DELTA: Final = "delta"
 
 
 class CRLResource:
+    """`<generation>.crl` is the full list, `<generation>/<part>.crl` a part of it, and `<generation>/delta.crl` or
+    `<generation>/<part>-delta.crl` what has changed since."""
+
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def on_get(self, req: falcon.Request, resp: falcon.Response, authority: str, name: str) -> None:
-        generation, form = split_name(name)
-        if form not in ("crl", "pem"):
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, authority: str, name: str, generation: str = ""
+    ) -> None:
+        if generation:
+            number, _ = split_name(f"{generation}.crl")
+            part, form = _part(name)
+        else:
+            part, (number, form) = FULL_LIST, split_name(name)
+        if form not in _MEDIA_TYPES:
             raise NotFound("there is no such CRL", "Ask for <generation>.crl or <generation>.pem")
         parts = self._services.parts
-        issuer = parts.db.read(lambda c: find_issuer(c, authority, generation))
-        crl = self._services.crls.current(issuer.id)
-        resp.content_type = "application/pkix-crl" if form == "crl" else "application/x-pem-file"
+        issuer = parts.db.read(lambda c: find_issuer(c, authority, number))
+        crl = self._services.crls.current(issuer.id, part)
+        resp.content_type = _MEDIA_TYPES[form]
         body = crl.der if form == "crl" else pem_encode("X509 CRL", crl.der).encode()
         digest = crl.digest if form == "crl" else f"{crl.digest}-pem"
         answer_cacheable(req, resp, body, parts.now(), ends=crl.next_update, version=crl.this_update, digest=digest)
@@ -31,5 +46,17 @@ class CRLResource:
     on_head = on_get
 
 
+def _part(name: str) -> tuple[Part, str]:
+    stem, _, form = name.partition(".")
+    if stem == _DELTA:
+        return Part(FULL, delta=True), form
+    shard, dash, rest = stem.partition("-")
+    if dash and rest != _DELTA:
+        raise NotFound("there is no such CRL")
+    return Part(split_name(f"{shard}.{form}")[0], bool(dash)), form
+
+
 def mount(app: App, services: Services) -> None:
-    app.add_route("/crl/{authority}/{name}", CRLResource(services))
+    resource = CRLResource(services)
+    app.add_route("/crl/{authority}/{name}", resource)
+    app.add_route("/crl/{authority}/{generation}/{name}", resource)

@@ -126,6 +126,8 @@ def load_issuer_facts(c: Connection, issuer_id: int, *, own_certificate: bool = 
         ocsp_url=urls.ocsp,
         crl_url=urls.crl,
         cps_url=urls.cps,
+        crl_partitions=spec.crl.partitions,
+        delta_crls=spec.crl.delta is not None,
     )
 
 

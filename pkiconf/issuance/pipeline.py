@@ -25,14 +25,15 @@ from pkiconf.issuance.order import IssuanceOrder
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.certificate import CertificateID, TBSCertificate
 from pkiconf.model.request import Issued, Outcome, Rejected
+from pkiconf.policy.crl_parts import part_of, part_url
 from pkiconf.policy.keys import check_not_compromised, check_public_key
 from pkiconf.policy.lints import LintContext, check_lints
-from pkiconf.policy.serials import bucket_of, make_serial, serial_bytes
+from pkiconf.policy.serials import bucket_of, draw_serial, serial_bytes, serial_ending
 from pkiconf.policy.template import evaluate
 from pkiconf.policy.transparency import logs_for
 from pkiconf.signing.signer import Signer
 from pkiconf.steps import Step
-from pkiconf.store import authorities, certificates, compromised_keys, keys, templates
+from pkiconf.store import authorities, certificates, compromised_keys, crls, keys, templates
 from pkiconf.store.database import Connection
 
 BATCH: Final = 64
@@ -207,8 +208,9 @@ class Pipeline:
         return self._parts.db.read(lambda c: keys.get_key(c, authorities.get_issuer(c, issuer_id).key_id)).spki
 
     def _evaluate(self, order: IssuanceOrder, context: IssuingContext) -> TBSCertificate:
-        draft = evaluate(context.template, order.wanted, context.facts, 0, self._parts.now())
-        return replace(draft, serial_number=make_serial(self._parts.entropy, draft.not_after))
+        drawn = draw_serial(self._parts.entropy)  # the URL of a part of the CRL follows from it
+        draft = evaluate(context.template, order.wanted, context.facts, drawn, self._parts.now())
+        return replace(draft, serial_number=serial_ending(drawn, draft.not_after))
 
     def _reservation(self, draft: Draft) -> Callable[[Connection], None]:
         """Transaction 1. It raises DeclarationMoved, OriginTaken, Refused for a compromised key, or what the origin
@@ -230,6 +232,7 @@ class Pipeline:
             algorithm=tbs.signature.name,
             tbs=draft.encoded,
             is_precertificate=draft.is_precertificate,
+            crl_shard=part_of(tbs.serial_number, context.facts.crl_partitions),
         )
 
         def write(c: Connection) -> None:
@@ -237,6 +240,8 @@ class Pipeline:
                 raise DeclarationMoved(f"{order.address} changed meanwhile")
             # Here and not before: a key that is reported while its certificate is being made is refused too.
             check_not_compromised(order.wanted.spki, compromised_keys.known(c, order.wanted.spki))
+            if row.crl_shard:
+                crls.locate(c, order.issuer_id, row.crl_shard, part_url(context.facts.crl_url, row.crl_shard))
             certificates.reserve(c, row)
             order.reserved(c, identity)
             told = details(identity) | {"origin": order.origin_id}

@@ -40,7 +40,8 @@ class IssuerFacts:
     `subject` is the DER Name; `ski` the subject key identifier as its CA certificate has it. `path_length`
     is the tightest along its chain (None: unlimited); `constraints` holds the name constraints of every
     certificate of the chain. `authority` and `generation` name it for people and in URLs (`slug`).
-    A root's facts before its own certificate exists carry the validity it is about to get.
+    A root's facts before its own certificate exists carry the validity it is about to get. `crl_partitions` is into how
+    many parts its CRL is divided (0: not at all).
     """
 
     issuer_id: int
@@ -60,6 +61,8 @@ class IssuerFacts:
     ocsp_url: str
     crl_url: str
     cps_url: str
+    crl_partitions: int = 0
+    delta_crls: bool = False
 
 
 class CertificateStatus(StrEnum):

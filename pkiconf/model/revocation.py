@@ -42,9 +42,10 @@ class RevocationReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RevokedEntry:
-    """One line of a CRL."""
+    """One line of a CRL. `removed`, on delta CRLs: it is no longer on the list (removeFromCRL)."""
 
     serial_number: int
     revoked_at: datetime
     reason: RevocationReason = RevocationReason.UNSPECIFIED
     invalidity_date: datetime | None = None
+    removed: bool = False

@@ -63,6 +63,7 @@ class Action(StrEnum):
 
     CRL_READ = "crl.read"
     CRL_MAKE = "crl.make"
+    CRL_OVERRIDE = "crl.override"
 
     ACME_READ = "acme.read"
     ACME_POLICY_CREATE = "acme-policy.create"
@@ -116,6 +117,7 @@ _NEEDS_A_PERSON: Final = frozenset(
         Action.PROFILE_FETCH,
         Action.CERTIFICATE_HOLD,
         Action.CERTIFICATE_RELEASE,
+        Action.CRL_OVERRIDE,
         Action.KEYSTORE_REKEY,
         Action.RESTORE,
     }

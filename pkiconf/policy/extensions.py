@@ -17,6 +17,7 @@ from pkiconf.model.certificate import Extension, IssuerFacts
 from pkiconf.model.keys import KeyType
 from pkiconf.model.names import NameConstraints, NameType
 from pkiconf.model.usages import EXTENDED_KEY_USAGES
+from pkiconf.policy.crl_parts import delta_url, part_of, part_url
 from pkiconf.policy.key_rules import usable
 from pkiconf.spec.authority import NameConstraintsSpec
 from pkiconf.spec.extensions import ExtensionsSpec
@@ -70,7 +71,9 @@ def constraints_of(spec: NameConstraintsSpec) -> NameConstraints:
     return NameConstraints(permitted, excluded, spec.critical)
 
 
-def pointers(spec: ExtensionsSpec, issuer: IssuerFacts, *, self_signed: bool) -> tuple[Extension, ...]:
+def pointers(
+    spec: ExtensionsSpec, issuer: IssuerFacts, serial_number: int, *, self_signed: bool
+) -> tuple[Extension, ...]:
     """Policies, AIA and CRL distribution point. A self-signed root points nowhere: nobody above it knows better."""
     rows = _policy_rows(spec)
     policies = (_policies(rows, issuer.cps_url),) if rows else ()
@@ -79,8 +82,13 @@ def pointers(spec: ExtensionsSpec, issuer: IssuerFacts, *, self_signed: bool) ->
     ocsp = (issuer.ocsp_url,) if spec.ocsp else ()
     aia = (spec.aia_url or issuer.aia_url,) if spec.aia else ()
     access = (_access(ocsp, aia),) if ocsp or aia else ()
-    points = (_points((issuer.crl_url,)),) if spec.crl else ()
+    points = _crl_pointers(issuer, part_of(serial_number, issuer.crl_partitions)) if spec.crl else ()
     return (*policies, *access, *points)
+
+
+def _crl_pointers(issuer: IssuerFacts, part: int) -> tuple[Extension, ...]:
+    points = (_points((part_url(issuer.crl_url, part),)),)
+    return (*points, _freshest((delta_url(issuer.crl_url, part),))) if issuer.delta_crls else points
 
 
 PolicyRow = tuple[str, bool, str | None]
@@ -102,7 +110,8 @@ def _policies(rows: tuple[PolicyRow, ...], cps_url: str) -> Extension:
 
 _key_usage = lru_cache(maxsize=256)(encode.key_usage)
 _access = lru_cache(maxsize=256)(encode.authority_information_access)
-_points = lru_cache(maxsize=256)(encode.crl_distribution_points)
+_points = lru_cache(maxsize=8192)(encode.crl_distribution_points)
+_freshest = lru_cache(maxsize=8192)(encode.freshest_crl)
 authority_key_identifier = lru_cache(maxsize=256)(encode.authority_key_identifier)
 
 

@@ -33,8 +33,17 @@ _HEX: Final = re.compile(r"(?:0x)?([0-9a-f]+)")
 
 def make_serial(entropy: Entropy, not_after: datetime) -> int:
     """A new serial number for a certificate that ends at `not_after` (aware)."""
-    head = _MARK | max(to_epoch(not_after) // _DAY, 0)
-    return head << _RANDOM_BITS | int.from_bytes(entropy.token(_RANDOM_BITS // 8))
+    return serial_ending(draw_serial(entropy), not_after)
+
+
+def draw_serial(entropy: Entropy) -> int:
+    """The random end of a serial number, for who has to know it before the certificate's own end is decided."""
+    return int.from_bytes(entropy.token(_RANDOM_BITS // 8))
+
+
+def serial_ending(drawn: int, not_after: datetime) -> int:
+    """The serial number that ends as `drawn`, for a certificate that ends at `not_after` (aware)."""
+    return (_MARK | max(to_epoch(not_after) // _DAY, 0)) << _RANDOM_BITS | drawn
 
 
 def bucket_of(serial_number: int) -> int:

@@ -134,7 +134,7 @@ def evaluate(
         not_after=not_after,
         subject=subject_der,
         spki=wanted.spki,
-        extensions=_extensions(compiled, wanted, issuer, subject, sans, self_signed),
+        extensions=_extensions(compiled, wanted, issuer, serial_number, subject, sans, self_signed),
     )
 
 
@@ -187,6 +187,7 @@ def _extensions(
     compiled: CompiledTemplate,
     wanted: Wanted,
     issuer: IssuerFacts,
+    serial_number: int,
     subject: Name,
     sans: tuple[GeneralName, ...],
     self_signed: bool,
@@ -204,7 +205,7 @@ def _extensions(
         *compiled.extended_key_usage,
         # RFC 5280 §4.1.2.6: critical where the subject is empty, since nothing else names the holder then.
         *((subject_alternative_names(sans, critical=not subject.rdns),) if sans else ()),
-        *made.pointers(compiled.spec.extensions, issuer, self_signed=self_signed),
+        *made.pointers(compiled.spec.extensions, issuer, serial_number, self_signed=self_signed),
         *compiled.tail,
     )
 

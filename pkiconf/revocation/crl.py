@@ -1,11 +1,13 @@
-"""The full CRL of an issuer: made on demand and ahead of time, never going back."""
+"""The CRLs of an issuer, full, in parts and deltas: made on demand and ahead of time, never going back."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import threading
+import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -13,31 +15,49 @@ from typing import Final
 from uuid import UUID
 
 from pkiconf.clock import from_epoch, to_epoch
-from pkiconf.der.crl import assemble_crl, encode_crl_entry, encode_tbs_crl
+from pkiconf.der.crl import assemble_crl, encode_tbs_crl
 from pkiconf.der.verify import verify_signature
 from pkiconf.errors import Conflict, NotFound, PkiconfError, SigningUnavailable, Unavailable
 from pkiconf.issuance.intents import SIGNING_TIME
 from pkiconf.issuance.issuer import authority_spec, signature_algorithm
 from pkiconf.issuance.parts import Parts
-from pkiconf.model.revocation import RevocationReason
+from pkiconf.model.actor import SYSTEM, Actor
+from pkiconf.model.durations import Duration
+from pkiconf.policy.authorization import Action, check_may
+from pkiconf.revocation.crl_comparison import Withheld
+from pkiconf.revocation.crl_contents import Contents, collect
 from pkiconf.signing.signer import Kind, Signer, SigningOrder
+from pkiconf.spec.authority import CRLSpec
 from pkiconf.steps import Step
-from pkiconf.store import authorities, crls, inventory, keys
+from pkiconf.store import authorities, crls, keys, leases
+from pkiconf.store.crls import FULL, FULL_LIST, Part
 from pkiconf.store.database import Connection
 
 KEPT: Final = 3
-"""How many past CRLs of an issuer stay in the database."""
+"""How many past CRLs of each part stay in the database."""
 
 SKEW: Final = timedelta(minutes=5)
 """thisUpdate lies this much in the past, for clients whose clocks are slow."""
 
 PATIENCE: Final = 5.0
-"""Seconds to wait for another thread that is making the CRL, while there is an older one that is still valid."""
+"""Seconds to wait for another thread or process that is making the CRL, while there is an older one that is valid."""
+
+LOOK: Final = 0.05
+"""Seconds between two looks at what another process is making."""
+
+LEASE: Final = timedelta(seconds=60)
+"""For so long nobody else makes a CRL that somebody is making; whoever was killed over it is followed then."""
 
 PAUSE: Final = timedelta(seconds=10)
 """After a CRL could not be made it is not tried again for so long: meanwhile each download would try."""
 
+WITHHELD: Final = timedelta(minutes=1)
+"""The same for one that contradicts the one before it: finding that out means reading all of it."""
+
 log = logging.getLogger(__name__)
+
+_SERVING: Final = ("active", "retiring")
+_Place = tuple[int, Part]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,85 +72,196 @@ class PublishedCRL:
     covers_epoch: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What there is of one CRL. `complete` is the head of the complete list, also for a delta."""
+
+    head: crls.CRLHead | None
+    complete: crls.CRLHead | None
+    spec: CRLSpec
+
+
 class CRLs:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._making: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
-        self._latest: dict[int, PublishedCRL] = {}
-        self._failed: dict[int, tuple[datetime, PkiconfError]] = {}
+        self._making: defaultdict[_Place, threading.Lock] = defaultdict(threading.Lock)
+        self._latest: dict[_Place, PublishedCRL] = {}
+        self._failed: dict[_Place, tuple[datetime, PkiconfError]] = {}
+        self._specs: dict[int, tuple[int, CRLSpec]] = {}
+        self._name = parts.entropy.token(8).hex()
 
-    def current(self, issuer_id: int) -> PublishedCRL:
-        """The CRL to serve now: one that covers every acknowledged revocation and is not past half its life.
+    def current(self, issuer_id: int, part: Part = FULL_LIST) -> PublishedCRL:
+        """The CRL to serve now: one that covers every acknowledged revocation and is not past half its life. Where
+        there are delta CRLs, that is the delta's task, and the complete list is only kept young.
 
-        When it cannot be made now (the key or the disk is not to be had, or another thread takes long over it), the
-        last one that is still valid. Raises NotFound for an issuer that never signed, SigningUnavailable or
-        Unavailable when there is no valid CRL at all.
+        When it cannot be made now (the key or the disk is not to be had, the list contradicts the one before, or
+        another thread or process takes long over it), the last one that is still valid. Raises NotFound for an issuer
+        that never signed, a part that no certificate names and a delta that is not declared; Withheld,
+        SigningUnavailable or Unavailable when there is no valid CRL at all.
         """
-        known, due = self._look(issuer_id)
+        known, due = self._look(issuer_id, part)
         if known is not None and not due:
             return known
         valid = known if known is not None and self._parts.now() < known.next_update else None
-        making = self._making[issuer_id]  # single flight: those behind the first one find its work done
+        making = self._making[issuer_id, part]  # single flight: those behind the first one find its work done
         if not making.acquire(timeout=PATIENCE if valid else -1):
             assert valid is not None
             return valid
         try:
-            known, due = self._look(issuer_id)
-            return known if known is not None and not due else self._make_or(valid, issuer_id)
+            known, due = self._look(issuer_id, part)
+            return known if known is not None and not due else self._make_or(valid, issuer_id, part)
         finally:
             making.release()
 
-    def make(self, issuer_id: int) -> PublishedCRL:
+    def make(self, issuer_id: int, part: Part = FULL_LIST, *, compare: bool = True) -> PublishedCRL:
         """Sign and publish a new CRL of everything revoked by now.
 
         The number is taken in a transaction of its own, so two processes never sign different lists under one; a
         list that would go back behind a published one is not published. Raises SigningUnavailable, Unavailable,
-        NotFound.
+        NotFound; Withheld unless it is not to be compared with the one before.
         """
         signer = self._signer(issuer_id)  # before a number is spent
         number = self._parts.db.write(Step.CRL_NUMBER, lambda c: crls.next_number(c, issuer_id).number)
-        row = self._sign(issuer_id, signer, number)
-        with contextlib.suppress(Conflict):  # another process published a newer list meanwhile: that one is served
-            self._parts.db.write(Step.CRL_PUBLISH, lambda c: _publish(c, row))
-        return self._load(issuer_id)
+        return self._finish(issuer_id, part, signer, number, compare)
 
-    def due(self) -> tuple[int, ...]:
-        """Issuers whose CRL should be made again: past half its life, or behind a revocation."""
-        heads = self._parts.db.read(
-            lambda c: [(row.id, crls.head(c, row.id)) for row in authorities.list_issuers(c) if row.state in _SERVING]
-        )
-        return tuple(issuer_id for issuer_id, head in heads if head is None or self._is_due(head))
+    def make_as_it_is(self, issuer_id: int, part: Part, actor: Actor) -> PublishedCRL:
+        """`make` without comparing, by somebody who knows why certificates are no longer on the list."""
+        check_may(actor, Action.CRL_OVERRIDE, _address(issuer_id, part))
+        made = self.make(issuer_id, part, compare=False)
 
-    def _look(self, issuer_id: int) -> tuple[PublishedCRL | None, bool]:
-        """The latest CRL, and whether another one is due."""
-        head = self._parts.db.look(lambda c: crls.head(c, issuer_id))
-        if head is None:
+        def record(c: Connection) -> None:
+            self._parts.record(c, actor, "crl.override", _address(issuer_id, part), {"number": made.number})
+
+        self._parts.db.write(Step.CRL_PUBLISH, record)
+        return made
+
+    def parts_of(self, issuer_id: int) -> tuple[Part, ...]:
+        """Every CRL that relying parties may ask an issuer for."""
+
+        def read(c: Connection) -> tuple[Part, ...]:
+            issuer = authorities.get_issuer(c, issuer_id)
+            deltas = (False, True) if self._spec(c, issuer.authority_id).delta is not None else (False,)
+            return tuple(Part(shard, delta) for shard in (FULL, *crls.parts(c, issuer_id)) for delta in deltas)
+
+        return self._parts.db.read(read)
+
+    def due(self) -> tuple[_Place, ...]:
+        """What should be made again: past half its life, or behind a revocation. The full list of an issuer whose
+        certificates name parts is only kept young; it is made anew when somebody fetches it."""
+        rows = self._parts.db.read(authorities.list_issuers)
+        places = [(row.id, part) for row in rows if row.state in _SERVING for part in self.parts_of(row.id)]
+        divided = {issuer_id for issuer_id, part in places if part.shard != FULL}
+
+        def is_due(issuer_id: int, part: Part) -> bool:
+            keep_young = part.shard == FULL and issuer_id in divided
+            return self._is_due(self._standing(issuer_id, part), part, keep_young=keep_young)
+
+        return tuple(place for place in places if is_due(*place))
+
+    def refresh(self, issuer_id: int, shard: int) -> None:
+        """Make whatever is due of one part or of the full list, the complete one before its delta.
+
+        Raises NotFound, Withheld, SigningUnavailable, Unavailable.
+        """
+        for part in self.parts_of(issuer_id):
+            if part.shard == shard:
+                self.current(issuer_id, part)
+
+    def _look(self, issuer_id: int, part: Part) -> tuple[PublishedCRL | None, bool]:
+        """The latest CRL, and whether another one is due. Raises NotFound."""
+        standing = self._standing(issuer_id, part)
+        if part.delta and standing.spec.delta is None:
+            raise NotFound("this authority has no delta CRLs")
+        if standing.head is None:
+            self.check_named(issuer_id, part)
             return None, True
-        known = self._latest.get(issuer_id)
-        if known is None or known.number != head.number:
-            known = self._load(issuer_id)
-        return known, self._is_due(head)
+        known = self._latest.get((issuer_id, part))
+        if known is None or known.number != standing.head.number:
+            known = self._load(issuer_id, part)
+        return known, self._is_due(standing, part)
 
-    def _is_due(self, head: crls.CRLHead) -> bool:
+    def _standing(self, issuer_id: int, part: Part) -> _Standing:
+        def read(c: Connection) -> _Standing:
+            spec = self._spec(c, authorities.get_issuer(c, issuer_id).authority_id)
+            complete = crls.head(c, issuer_id, part.shard)
+            head = crls.head(c, issuer_id, part.shard, delta=True) if part.delta else complete
+            return _Standing(head, complete, spec)
+
+        return self._parts.db.read(read)
+
+    def _spec(self, c: Connection, authority_id: int) -> CRLSpec:
+        generation = authorities.get_generation(c, authority_id)
+        known = self._specs.get(authority_id)
+        if known is None or known[0] != generation:
+            spec = authority_spec(authorities.get_authority(c, authority_id)).crl
+            known = self._specs[authority_id] = (generation, spec)
+        return known[1]
+
+    def _is_due(self, standing: _Standing, part: Part, *, keep_young: bool = False) -> bool:
+        head, complete = standing.head, standing.complete
+        if head is None:
+            return True
         half = head.this_update + (head.next_update - head.this_update) // 2
-        return head.covers_epoch < head.status_epoch or to_epoch(self._parts.now()) >= half
+        if to_epoch(self._parts.now()) >= half or head.covers_epoch < head.located_epoch:
+            return True
+        if part.delta:  # RFC 5280 §6.3.3 (c): a delta goes with complete lists that are older than itself
+            behind_complete = complete is None or head.number < complete.number
+            return behind_complete or head.covers_epoch < head.status_epoch
+        return standing.spec.delta is None and not keep_young and head.covers_epoch < head.status_epoch
 
-    def _make_or(self, valid: PublishedCRL | None, issuer_id: int) -> PublishedCRL:
+    def _make_or(self, valid: PublishedCRL | None, issuer_id: int, part: Part) -> PublishedCRL:
         now = self._parts.now()
-        failed_at, failure = self._failed.get(issuer_id, (None, None))
+        failed_at, failure = self._failed.get((issuer_id, part), (None, None))
         try:
-            if failure is not None and failed_at is not None and failed_at <= now < failed_at + PAUSE:
+            pause = WITHHELD if isinstance(failure, Withheld) else PAUSE
+            if failure is not None and failed_at is not None and failed_at <= now < failed_at + pause:
                 raise failure
-            made = self.make(issuer_id)
-        except (SigningUnavailable, Unavailable) as ex:
+            made = self._make_alone(issuer_id, part, valid)
+        except (SigningUnavailable, Unavailable, Withheld) as ex:
             if ex is not failure:
-                self._failed[issuer_id] = (now, ex)
-                log.error("the CRL of issuer %d cannot be made: %s", issuer_id, ex)
+                self._failed[issuer_id, part] = (now, ex)
+                log.error("the CRL (%s) of issuer %d cannot be made: %s", part, issuer_id, ex)
             if valid is None:
                 raise
             return valid
-        self._failed.pop(issuer_id, None)
+        self._failed.pop((issuer_id, part), None)
         return made
+
+    def _make_alone(self, issuer_id: int, part: Part, valid: PublishedCRL | None) -> PublishedCRL:
+        """Let nobody else make the same one meanwhile, on any host; or wait until somebody else has made it."""
+        if part.delta:
+            self.current(issuer_id, part.complete)  # there has to be one to begin from
+        waiting_until = time.monotonic() + PATIENCE
+        while True:
+            with self._lease(issuer_id, part) as free:
+                if free:
+                    return self.make(issuer_id, part)
+            time.sleep(LOOK)
+            known, due = self._look(issuer_id, part)
+            if known is not None and not due:
+                return known
+            if time.monotonic() >= waiting_until:
+                return valid or self.make(issuer_id, part)
+
+    @contextlib.contextmanager
+    def _lease(self, issuer_id: int, part: Part) -> Iterator[bool]:
+        """Whether it was free, and is ours now."""
+        name, now = _address(issuer_id, part), self._parts.now()
+        fencing = self._parts.db.write(
+            Step.CRL_NUMBER,
+            lambda c: leases.acquire(c, name, self._name, to_epoch(now), to_epoch(now + LEASE)),
+            durable=False,
+        )
+        try:
+            yield fencing is not None
+        finally:
+            if fencing is not None:
+                self._parts.db.write(Step.CRL_NUMBER, lambda c: leases.release(c, name, fencing), durable=False)
+
+    def check_named(self, issuer_id: int, part: Part) -> None:
+        """Before a number is spent: anybody may ask for any part. Raises NotFound."""
+        if part.shard != FULL and not self._parts.db.read(lambda c: crls.locations(c, issuer_id, part.shard)):
+            raise NotFound("no certificate names such a part of this CRL")
 
     def _signer(self, issuer_id: int) -> Signer:
         def find(c: Connection) -> keys.KeyRow:
@@ -142,71 +273,77 @@ class CRLs:
         key = self._parts.db.read(find)
         return self._parts.keyring.open(key.id, key.spki_sha256, key.algorithm, key.sealed, key.wrapping_key_id)
 
-    def _sign(self, issuer_id: int, signer: Signer, number: int) -> crls.CRLRow:
+    def _finish(self, issuer_id: int, part: Part, signer: Signer, number: int, compare: bool) -> PublishedCRL:
+        try:
+            row = self._sign(issuer_id, part, signer, number, compare)
+        except Withheld as ex:
+            self._withhold(issuer_id, part, str(ex))
+            raise
+        try:
+            self._parts.db.write(Step.CRL_PUBLISH, lambda c: _publish(c, row, part))
+        except Conflict:  # another process published a newer list meanwhile: that one is served
+            return self._load(issuer_id, part)
+        return self._keep(row, part)
+
+    def _sign(self, issuer_id: int, part: Part, signer: Signer, number: int, compare: bool) -> crls.CRLRow:
         now = self._parts.now()
-        found = self._parts.db.read(lambda c: _collect(c, issuer_id))
-        spec = authority_spec(found.authority)
+        found = self._parts.db.read(lambda c: collect(c, issuer_id, part, now, compare=compare))
         # Never the same twice, and nothing was known before the issuer existed.
         earliest = max(found.issuer.created_at, found.last_update + 1)
         this_update = min(now, max(now - SKEW, from_epoch(earliest)))
-        next_update = spec.crl.validity.after(now)
-        algorithm = signature_algorithm(spec, found.key)
+        next_update = _validity(found, part).after(now)
+        algorithm = signature_algorithm(found.spec, found.key)
         tbs = encode_tbs_crl(
-            found.issuer.subject, algorithm, this_update, next_update, number, found.issuer.ski, found.entries
-        )
+            found.issuer.subject, algorithm, this_update, next_update, number, found.issuer.ski, found.entries,
+            found.extensions,
+        )  # fmt: skip
         order_id = UUID(bytes=self._parts.entropy.token(16), version=4)
         signature = signer.sign(SigningOrder(order_id, Kind.CRL, tbs, algorithm, now + SIGNING_TIME))
         verify_signature(found.key.spki, algorithm, tbs, signature)
         return crls.CRLRow(
-            issuer_id=issuer_id, shard=crls.FULL, number=number, covers_epoch=found.issuer.status_epoch,
+            issuer_id=issuer_id, shard=part.shard, number=number, covers_epoch=found.issuer.status_epoch,
             this_update=to_epoch(this_update), next_update=to_epoch(next_update),
-            der=assemble_crl(tbs, algorithm, signature),
+            der=assemble_crl(tbs, algorithm, signature), base_number=found.base_number,
         )  # fmt: skip
 
-    def _load(self, issuer_id: int) -> PublishedCRL:
-        row = self._parts.db.read(lambda c: crls.current(c, issuer_id))
+    def _withhold(self, issuer_id: int, part: Part, reason: str) -> None:
+        at = to_epoch(self._parts.now())
+
+        def write(c: Connection) -> None:
+            if crls.withhold(c, issuer_id, part.shard, at, reason):
+                self._parts.record(c, SYSTEM, "crl.withhold", _address(issuer_id, part), {"reason": reason})
+
+        self._parts.db.write(Step.CRL_PUBLISH, write)
+
+    def _load(self, issuer_id: int, part: Part) -> PublishedCRL:
+        row = self._parts.db.read(lambda c: crls.current(c, issuer_id, part.shard, part.delta))
         if row is None:
             raise NotFound("there is no such CRL")
-        found = PublishedCRL(
+        return self._keep(row, part)
+
+    def _keep(self, row: crls.CRLRow, part: Part) -> PublishedCRL:
+        found = self._latest[row.issuer_id, part] = PublishedCRL(
             row.der, sha256(row.der).hexdigest(), row.number,
             from_epoch(row.this_update), from_epoch(row.next_update), row.covers_epoch,
         )  # fmt: skip
-        self._latest[issuer_id] = found
         return found
 
 
-_SERVING: Final = ("active", "retiring")
-_REASONS: Final = {reason.code: reason for reason in RevocationReason} | {None: RevocationReason.UNSPECIFIED}
+def _validity(found: Contents, part: Part) -> Duration:
+    if not part.delta:
+        return found.spec.crl.validity
+    if found.spec.crl.delta is None:
+        raise NotFound("this authority has no delta CRLs")
+    return found.spec.crl.delta
 
 
-@dataclass(frozen=True, slots=True)
-class _Collected:
-    """What goes into a CRL, from one view of the database: the epoch of `issuer` is the one `entries` belong to.
-    `last_update` is the thisUpdate of the CRL before, 0 if there is none."""
-
-    issuer: authorities.IssuerRow
-    key: keys.KeyRow
-    authority: authorities.AuthorityRow
-    last_update: int
-    entries: bytes
-
-
-def _collect(c: Connection, issuer_id: int) -> _Collected:
-    """RFC 5280 §3.3: an expired certificate is left out only after it stood on one CRL issued beyond its end."""
-    issuer = authorities.get_issuer(c, issuer_id)
-    latest = crls.head(c, issuer_id)
-    last_update = latest.this_update if latest else 0
-    entries = b"".join(
-        encode_crl_entry(
-            row.serial, row.revoked_at, _REASONS[row.reason],
-            from_epoch(row.invalidity_at) if row.invalidity_at is not None else None,
-        )
-        for row in inventory.revoked(c, issuer_id, last_update)
-    )  # fmt: skip
-    authority = authorities.get_authority(c, issuer.authority_id)
-    return _Collected(issuer, keys.get_key(c, issuer.key_id), authority, last_update, entries)
-
-
-def _publish(c: Connection, row: crls.CRLRow) -> None:
+def _publish(c: Connection, row: crls.CRLRow, part: Part) -> None:
     crls.publish(c, row)
-    crls.prune(c, row.issuer_id, KEPT)
+    crls.prune(c, row.issuer_id, KEPT, row.shard, part.delta)
+    if not part.delta:
+        crls.clear_withheld(c, row.issuer_id, row.shard)
+
+
+def _address(issuer_id: int, part: Part) -> str:
+    shard = "full" if part.shard == FULL else str(part.shard)
+    return f"crl/{issuer_id}/{shard}" + ("/delta" if part.delta else "")

@@ -19,9 +19,22 @@ from pkiconf.policy.serials import serial_bytes
 from pkiconf.steps import Step
 from pkiconf.store import authorities, certificates, compromised_keys, jobs
 from pkiconf.store.certificates import CertificateRow
+from pkiconf.store.crls import FULL
 from pkiconf.store.database import Connection
 
 CRL_JOB: Final = "crl.make"
+
+
+def crl_job(issuer_id: int, shard: int) -> str:
+    """What the job of making one part of an issuer's CRL, complete and delta, is queued under."""
+    return str(issuer_id) if shard == FULL else f"{issuer_id}/{shard}"
+
+
+def crl_of_job(dedupe: str) -> tuple[int, int]:
+    """The issuer and the part that `crl_job` was given."""
+    issuer_id, slash, shard = dedupe.partition("/")
+    return int(issuer_id), int(shard) if slash else FULL
+
 
 _COMPROMISED: Final = (RevocationReason.KEY_COMPROMISE, RevocationReason.CA_COMPROMISE)
 
@@ -95,7 +108,7 @@ class Revocations:
                 _remember_key(c, row, now)
             self.parts.record(c, actor, action, _address(certificate), details)
             # The next CRL is made soon, even if nobody fetches it.
-            jobs.queue(c, CRL_JOB, str(row.issuer_id), "{}", now)
+            jobs.queue(c, CRL_JOB, crl_job(row.issuer_id, row.crl_shard or FULL), "{}", now)
             return after
 
         after = self.parts.db.write(step, write)

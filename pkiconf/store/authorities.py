@@ -49,6 +49,7 @@ __all__ = [
     "find_issuer_by_ski",
     "get_authority",
     "get_authority_by_name",
+    "get_generation",
     "get_issuer",
     "is_ca_certificate",
     "list_authorities",
@@ -88,7 +89,11 @@ _GET = Prepared(select(authority).where(authority.c.id == bindparam("wanted")), 
 _FIND = Prepared(select(authority).where(authority.c.name == bindparam("wanted")), AuthorityRow)
 _BY_SLUG = Prepared(select(authority).where(authority.c.slug == bindparam("wanted")), AuthorityRow)
 _LIST = Prepared(select(authority).order_by(authority.c.name), AuthorityRow)
+_GENERATION = Prepared(select(authority.c.generation).where(authority.c.id == bindparam("wanted")))
 _DELETE = (
+    "DELETE FROM ocsp_answer WHERE issuer_id IN (SELECT id FROM issuer WHERE authority_id = :id)",
+    "DELETE FROM crl_withheld WHERE issuer_id IN (SELECT id FROM issuer WHERE authority_id = :id)",
+    "DELETE FROM crl_partition WHERE issuer_id IN (SELECT id FROM issuer WHERE authority_id = :id)",
     "DELETE FROM crl WHERE issuer_id IN (SELECT id FROM issuer WHERE authority_id = :id)",
     "DELETE FROM service_certificate WHERE issuer_id IN (SELECT id FROM issuer WHERE authority_id = :id)",
     "DELETE FROM ca_certificate WHERE issuer_id IN (SELECT id FROM issuer WHERE authority_id = :id)",
@@ -161,6 +166,14 @@ def get_authority(c: Connection, authority_id: int) -> AuthorityRow:
     if found is None:
         raise NotFound(f"there is no authority {authority_id}")
     return found
+
+
+def get_generation(c: Connection, authority_id: int) -> int:
+    """How often its row was written: whether what is known of its declaration still stands. Raises NotFound."""
+    found = _GENERATION.scalar(c, {"wanted": authority_id})
+    if found is None:
+        raise NotFound(f"there is no authority {authority_id}")
+    return int(found)
 
 
 def get_authority_by_name(c: Connection, name: str) -> AuthorityRow:

@@ -46,6 +46,8 @@ class CertificateRow:
     origin_id: str
     reserved_at: int
     lease_until: int
+    changed_epoch: int = 0
+    """The issuer's status epoch when the status last changed; 0 for one that is as it was issued."""
 
     @property
     def id(self) -> CertificateID:
@@ -128,7 +130,8 @@ _EPOCH = Prepared(text("UPDATE issuer SET status_epoch = status_epoch + 1 WHERE 
 _SET_STATUS = Prepared(
     text(
         "UPDATE certificate SET status = :new, reason = :reason, revoked_at = :revoked_at,"
-        " invalidity_at = :invalidity_at WHERE issuer_id = :issuer_id AND serial = :serial AND status = :old"
+        " invalidity_at = :invalidity_at, changed_epoch = :epoch"
+        " WHERE issuer_id = :issuer_id AND serial = :serial AND status = :old"
     )
 )
 _KEY = (certificate.c.issuer_id == bindparam("of"), certificate.c.serial == bindparam("number"))
@@ -315,6 +318,7 @@ def _move(
         "reason": reason,
         "revoked_at": revoked_at,
         "invalidity_at": invalidity_at,
+        "epoch": epoch,
     }
     if row.status not in allowed or _SET_STATUS.count(c, values) == 0:
         raise wrong(f"certificate {serial.hex()} is {row.status}, so it cannot become {status}")

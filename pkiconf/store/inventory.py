@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -20,10 +20,23 @@ REVOKED = ("revoked", "held", "abandoned")
 
 
 class RevokedRow(NamedTuple):
+    """A line of a CRL. `reason` is a CRLReason code."""
+
     serial: bytes
     revoked_at: int
     reason: int | None
     invalidity_at: int | None
+
+
+class ChangedRow(NamedTuple):
+    """What has become of a certificate whose status changed."""
+
+    serial: bytes
+    status: str
+    revoked_at: int | None
+    reason: int | None
+    invalidity_at: int | None
+    not_after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +56,38 @@ class Wish:
     """Leaves out what was made from templates of this owner."""
 
 
-_REVOKED_SQL: Final = (
-    "SELECT serial, revoked_at, reason, invalidity_at FROM certificate {hint} WHERE issuer_id = :of"
-    # No parameters: only then may a database use the index of exactly these rows.
-    " AND crl_shard = :shard AND status IN ('revoked', 'held', 'abandoned')"
-    " AND (not_after >= :ended_after OR revoked_at >= :ended_after) ORDER BY serial"
+# Numbers and names in place of parameters: only then may a database use the index of exactly these rows.
+_LISTED: Final = (
+    "FROM certificate {hint} WHERE issuer_id = :of{shard} AND status IN ('revoked', 'held', 'abandoned')"
+    " AND (not_after >= :ended_after OR revoked_at >= :ended_after)"
 )
-_REVOKED = Prepared(
-    text(_REVOKED_SQL.format(hint="")),
-    RevokedRow,
-    # Left alone, SQLite walks through all certificates of the issuer, because they lie in the wanted order.
-    sqlite=text(_REVOKED_SQL.format(hint="INDEXED BY ix_certificate_revoked")),
+_REVOKED_SQL: Final = "SELECT serial, revoked_at, reason, invalidity_at " + _LISTED + " ORDER BY crl_shard, serial"
+_COUNT_SQL: Final = "SELECT count(*) " + _LISTED
+_SHARD: Final = " AND crl_shard = :shard"
+# Left alone, SQLite walks through all certificates of the issuer, because they lie in the wanted order.
+_HINT: Final = "INDEXED BY ix_certificate_revoked"
+_REVOKED = {
+    of_shard: Prepared(
+        text(_REVOKED_SQL.format(hint="", shard=_SHARD if of_shard else "")),
+        sqlite=text(_REVOKED_SQL.format(hint=_HINT, shard=_SHARD if of_shard else "")),
+    )
+    for of_shard in (False, True)
+}
+_COUNT = {
+    of_shard: Prepared(
+        text(_COUNT_SQL.format(hint="", shard=_SHARD if of_shard else "")),
+        sqlite=text(_COUNT_SQL.format(hint=_HINT, shard=_SHARD if of_shard else "")),
+    )
+    for of_shard in (False, True)
+}
+_CHANGED_SQL: Final = (
+    "SELECT serial, status, revoked_at, reason, invalidity_at, not_after FROM certificate"
+    " WHERE issuer_id = :of{shard} AND changed_epoch > 0 AND changed_epoch > :since ORDER BY crl_shard, serial"
 )
+_CHANGED = {
+    of_shard: Prepared(text(_CHANGED_SQL.format(shard=_SHARD if of_shard else "")), ChangedRow)
+    for of_shard in (False, True)
+}
 _SELF: Final = cast(certificate.c.issuer_id, Text).concat(":self:%")
 _LAST_END = Prepared(
     select(func.max(certificate.c.not_after)).where(
@@ -126,10 +159,20 @@ def _named(name: str, kind: str | None) -> Any:  # noqa: ANN401
     return tuple_(certificate.c.issuer_id, certificate.c.serial).in_(found)
 
 
-def revoked(c: Connection, issuer_id: int, ended_after: int, shard: int = 0) -> list[RevokedRow]:
-    """The lines of a CRL, by serial: revoked, held and given up, without those that ended before `ended_after` and
-    were revoked before it too."""
-    return _REVOKED.all(c, {"of": issuer_id, "shard": shard, "ended_after": ended_after})
+def revoked(c: Connection, issuer_id: int, ended_after: int, shard: int | None = None) -> Iterator[tuple[Any, ...]]:
+    """The lines of a CRL, as the columns of RevokedRow, by shard and serial, of one shard or of all: revoked, held
+    and given up, without those that ended before `ended_after` and were revoked before it too."""
+    return _REVOKED[shard is not None].each(c, {"of": issuer_id, "shard": shard, "ended_after": ended_after})
+
+
+def count_revoked(c: Connection, issuer_id: int, ended_after: int, shard: int | None = None) -> int:
+    """How many `revoked` yields."""
+    return int(_COUNT[shard is not None].scalar(c, {"of": issuer_id, "shard": shard, "ended_after": ended_after}))
+
+
+def changed(c: Connection, issuer_id: int, since: int, shard: int | None = None) -> list[ChangedRow]:
+    """Certificates whose status changed after the status epoch `since`."""
+    return _CHANGED[shard is not None].all(c, {"of": issuer_id, "shard": shard, "since": since})
 
 
 def last_end(c: Connection, issuer_id: int) -> int | None:

@@ -6,7 +6,7 @@ it compiles to. A `Prepared` compiles once for each dialect and then hands text 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import starmap
 from operator import itemgetter
 from typing import Any, Final, Generic, TypeVar, overload
@@ -20,6 +20,7 @@ from sqlalchemy.sql.expression import Executable
 R = TypeVar("R")
 
 _NOTHING: Final[Mapping[str, Any]] = {}
+_FEW: Final = 5000
 
 
 class Prepared(Generic[R]):
@@ -76,6 +77,16 @@ class Prepared(Generic[R]):
         rows = cursor.fetchall()
         cursor.close()
         return list(starmap(self._row, rows))
+
+    def each(self, c: Connection, parameters: Mapping[str, Any] = _NOTHING) -> Iterator[tuple[Any, ...]]:
+        """Rows as the driver gives them, a few at a time: of a million of them no million objects are made at once.
+        To be read to the end before the connection is used for anything else."""
+        cursor = self._run(c, parameters)
+        try:
+            while rows := cursor.fetchmany(_FEW):
+                yield from rows
+        finally:
+            cursor.close()
 
     def scalar(self, c: Connection, parameters: Mapping[str, Any] = _NOTHING) -> Any:  # noqa: ANN401
         """The first column of the first row, or None."""

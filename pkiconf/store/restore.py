@@ -30,7 +30,7 @@ from pkiconf.store.database import Connection, Database
 from pkiconf.store.merkle import leaf_hash
 from pkiconf.store.portable import check_empty, copy_tables, count_rows, open_portable, read_counters, set_counters
 from pkiconf.store.sealer import RESTORED
-from pkiconf.store.tables import audit_event, audit_leaf, issuer, job, lease
+from pkiconf.store.tables import audit_event, audit_leaf, crl_partition, issuer, job, lease
 from pkiconf.store.wrapping import SealedRow
 
 _MARGIN: Final = 1_000_000
@@ -168,6 +168,7 @@ def _advance_issuers(c: Connection) -> None:
     )
     for number, crl_number, epoch in c.execute(select(issuer.c.id, issuer.c.crl_number, issuer.c.status_epoch)).all():
         c.execute(change, {"which": number, "number": past(crl_number), "epoch": past(epoch)})
+        c.execute(update(crl_partition).where(crl_partition.c.issuer_id == number).values(added_epoch=past(epoch)))
 
 
 def _record(c: Connection, manifest: Manifest, audit: AuditLog, actor: Actor, now: datetime) -> int:

@@ -218,12 +218,15 @@ certificate = Table(  # narrow and updated
     Column("origin_id", Text, nullable=False),
     Column("reserved_at", BigInteger, nullable=False),
     Column("lease_until", BigInteger, nullable=False),  # a reserved intent is resumed by others after this
+    Column("changed_epoch", BigInteger, nullable=False, server_default="0"),  # the status epoch its status dates from
     PrimaryKeyConstraint("issuer_id", "serial"),
     UniqueConstraint("origin_kind", "origin_id"),  # one certificate for one order, transaction or claim
     CheckConstraint("length(serial) between 1 and 20", name="serial_length"),
     _partial("ix_certificate_revoked", "issuer_id", "crl_shard", "serial",
              where=Column("status", Text).in_(["revoked", "held", "abandoned"])),
     _partial("ix_certificate_reserved", "lease_until", where=Column("status", Text) == "reserved"),
+    _partial("ix_certificate_changed", "issuer_id", "crl_shard", "changed_epoch",
+             where=Column("changed_epoch", BigInteger) > 0),
     Index("ix_certificate_version", "template_version_id", "not_after"),
     sqlite_with_rowid=False,
 )  # fmt: skip
@@ -349,7 +352,46 @@ crl = Table(
     Column("this_update", BigInteger, nullable=False),
     Column("next_update", BigInteger, nullable=False),
     Column("der", LargeBinary, nullable=False),
+    Column("base_number", BigInteger),  # of a delta CRL; NULL for a complete one
     PrimaryKeyConstraint("issuer_id", "shard", "number"),
+)
+
+crl_partition = Table(  # insert-only: the URLs under which certificates look for each part of an issuer's CRL
+    "crl_partition",
+    metadata,
+    _reference("issuer_id", "issuer.id"),
+    Column("shard", Integer, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("added_epoch", BigInteger, nullable=False),  # its CRLs say so only from this status epoch on
+    PrimaryKeyConstraint("issuer_id", "shard", "url"),
+)
+
+crl_withheld = Table(  # CRLs that are not published because the one before lists more; gone when one is published
+    "crl_withheld",
+    metadata,
+    _reference("issuer_id", "issuer.id"),
+    Column("shard", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    PrimaryKeyConstraint("issuer_id", "shard"),
+)
+
+ocsp_answer = Table(  # signed ahead of time, as long as nothing has happened to the certificate since
+    "ocsp_answer",
+    metadata,
+    Column("issuer_id", BigInteger, nullable=False),
+    Column("serial", LargeBinary, nullable=False),
+    Column("hash_algorithm", Text, nullable=False),  # of the CertID
+    Column("changed_epoch", BigInteger, nullable=False),  # the certificate's, when this was signed
+    Column("responder_serial", LargeBinary, nullable=False),
+    Column("produced_at", BigInteger, nullable=False),
+    Column("next_update", BigInteger, nullable=False),
+    Column("response_data", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("issuer_id", "serial", "hash_algorithm"),
+    ForeignKeyConstraint(["issuer_id", "serial"], ["certificate.issuer_id", "certificate.serial"]),
+    Index("ix_ocsp_answer_produced_at", "issuer_id", "produced_at"),
+    sqlite_with_rowid=False,
 )
 
 job = Table(

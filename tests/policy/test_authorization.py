@@ -28,6 +28,7 @@ def test_the_operator_may_do_everything(action: Action) -> None:
         Action.REQUEST_DECLINE,
         Action.CERTIFICATE_HOLD,
         Action.CERTIFICATE_RELEASE,
+        Action.CRL_OVERRIDE,
         Action.KEYSTORE_REKEY,
         Action.RESTORE,
     ],

@@ -23,6 +23,7 @@ from pkiconf.signing.local import LocalSigner
 from pkiconf.signing.master import FileSource, create_master_key_file, load_master_keys
 from pkiconf.steps import Step
 from pkiconf.store import crls
+from pkiconf.store.crls import FULL_LIST
 from tests.judges.pkilint import pkilint_findings
 from tests.revocation.pki import DECLARATION, PKI, prepare, serial_of
 from tests.tools import accepted, run_tool
@@ -160,9 +161,9 @@ def test_seven_days_and_remade_at_half_life(pki: PKI) -> None:
     half = first.last_update_utc + (now + timedelta(days=7) - first.last_update_utc) / 2
     pki.world.clock.moment = half - timedelta(seconds=1)
     assert pki.crl() == first
-    assert pki.issuer_id() not in pki.world.services.crls.due()
+    assert (pki.issuer_id(), FULL_LIST) not in pki.world.services.crls.due()
     pki.world.clock.moment = half
-    assert pki.issuer_id() in pki.world.services.crls.due()
+    assert (pki.issuer_id(), FULL_LIST) in pki.world.services.crls.due()
     second = pki.crl()
     assert number(second) == number(first) + 1
     assert second.last_update_utc == half - timedelta(minutes=5)
@@ -329,9 +330,9 @@ def test_one_flight_for_many_threads(pki: PKI, monkeypatch: pytest.MonkeyPatch) 
     made: list[int] = []
     make = CRLs.make
 
-    def counted(self: CRLs, issuer_id: int) -> Any:
+    def counted(self: CRLs, issuer_id: int, *part: Any) -> Any:
         made.append(issuer_id)
-        return make(self, issuer_id)
+        return make(self, issuer_id, *part)
 
     monkeypatch.setattr(CRLs, "make", counted)
     issuer_id = pki.issuer_id()
@@ -359,10 +360,10 @@ def test_a_slow_crl_does_not_hold_those_who_have_a_valid_one(lite: PKI, monkeypa
     started, go_on = threading.Event(), threading.Event()
     make = CRLs.make
 
-    def slow(self: CRLs, issuer_id: int) -> Any:
+    def slow(self: CRLs, issuer_id: int, *part: Any) -> Any:
         started.set()
         assert go_on.wait(30)
-        return make(self, issuer_id)
+        return make(self, issuer_id, *part)
 
     monkeypatch.setattr(CRLs, "make", slow)
     thread = threading.Thread(target=lite.crl)

@@ -140,7 +140,7 @@ def test_upgrades_at_once_happen_once(empty_url: str, tmp_path: Path) -> None:
 
 
 def test_indexes_serve_their_queries(sqlite_url: str) -> None:
-    from pkiconf.store import certificates, inventory
+    from pkiconf.store import certificates, crls, inventory
     from pkiconf.store.prepared import Prepared, _compile
 
     db = open_database(sqlite_url, Path())
@@ -154,7 +154,11 @@ def test_indexes_serve_their_queries(sqlite_url: str) -> None:
 
         return db.read(read)
 
-    assert "ix_certificate_revoked" in plan(inventory._REVOKED)
+    for of_shard in (False, True):
+        assert "ix_certificate_revoked" in plan(inventory._REVOKED[of_shard])
+        assert "ix_certificate_revoked" in plan(inventory._COUNT[of_shard])
+        assert "ix_certificate_changed" in plan(inventory._CHANGED[of_shard])
+    assert "ix_certificate_changed (issuer_id=? AND crl_shard=?" in plan(crls._HEADS[True, False])
     assert "ix_certificate_reserved" in plan(certificates._RESERVED)
     assert "SEARCH certificate USING PRIMARY KEY (issuer_id=? AND serial=?)" in plan(certificates._BY_SERIAL)
     assert "SCAN" not in plan(certificates._STATUS)

@@ -70,7 +70,7 @@ def test_head_tells_whether_a_revocation_is_missing(rows: Rows) -> None:
     serial = rows.issued()
     rows.write(lambda c: crls.publish(c, crl(rows, 1, 0)))
     rows.write(lambda c: certificates.revoke(c, rows.issuer_id, serial, "revoked", 1, 100))
-    assert rows.read(lambda c: crls.head(c, rows.issuer_id)) == (1, 0, 101, 201, 1)
+    assert rows.read(lambda c: crls.head(c, rows.issuer_id)) == crls.CRLHead(1, 0, 101, 201, 1)
 
 
 def test_prune_keeps_the_latest(rows: Rows) -> None:

@@ -1,0 +1,90 @@
+"""What a new CRL is compared with before it is signed: the one it follows, and the database.
+
+A list that leaves out what the list before it held is how revoked certificates come back to life. So every line that
+is gone must have a reason, found in the certificate's own row; otherwise the new list is withheld.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from pkiconf.der.crl import encode_crl_entries, parse_crl, parse_crl_entry, serial_of_entry
+from pkiconf.errors import Conflict
+from pkiconf.model.certificate import CertificateStatus
+from pkiconf.model.revocation import RevocationReason
+from pkiconf.store import certificates, inventory
+from pkiconf.store.certificates import CertificateRow
+from pkiconf.store.crls import FULL, CRLRow, Part
+from pkiconf.store.database import Connection
+
+_MOST_NAMED: Final = 5
+
+
+class Withheld(Conflict):
+    """The CRL contradicts the one before it, or the database, and was not published."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewList:
+    """Lines that are about to be signed; `shown_since`: certificates that ended before this time, on a list or not,
+    were on one issued beyond their end."""
+
+    issuer_id: int
+    part: Part
+    entries: list[bytes]
+    shown_since: int
+
+    @property
+    def shard(self) -> int | None:
+        return None if self.part.shard == FULL else self.part.shard
+
+
+def check_new_list(c: Connection, new: NewList, before: CRLRow | None) -> None:
+    """Raises Withheld when a line of `before` is gone without a reason, or the database knows other lines than `new`.
+
+    To be called in the view of the database in which the lines were read.
+    """
+    known = inventory.count_revoked(c, new.issuer_id, new.shown_since, new.shard)
+    if known != len(new.entries):
+        raise Withheld(f"the list holds {len(new.entries)} certificates, the database {known}")
+    if before is None:
+        return
+    listed = frozenset(new.entries)
+    if len(listed) != known:
+        raise Withheld("the list holds a certificate twice")
+    gone = [entry for entry in parse_crl(before.der).encoded_entries if entry not in listed]
+    _tell(before, (serial_of_entry(entry) for entry in gone if not _may_go(c, new, listed, entry)), "drop")
+    changed = inventory.changed(c, new.issuer_id, before.covers_epoch, new.shard)
+    missing = (row.serial for row in changed if row.status in inventory.REVOKED and not _is_listed(new, listed, row))
+    _tell(before, missing, "leave out")
+
+
+def _may_go(c: Connection, new: NewList, listed: frozenset[bytes], entry: bytes) -> bool:
+    row = certificates.find(c, new.issuer_id, serial_of_entry(entry))
+    if row is None or (new.shard is not None and row.crl_shard != new.shard):
+        return False
+    if row.status in inventory.REVOKED:
+        return _is_listed(new, listed, row)
+    return row.status == CertificateStatus.GOOD and parse_crl_entry(entry).reason is RevocationReason.CERTIFICATE_HOLD
+
+
+def _is_listed(new: NewList, listed: frozenset[bytes], row: CertificateRow | inventory.ChangedRow) -> bool:
+    """Also one that need not be any more (RFC 5280 §3.3)."""
+    revoked_at = row.revoked_at or 0
+    if row.not_after < new.shown_since and revoked_at < new.shown_since:
+        return True
+    (line,) = encode_crl_entries([(row.serial, revoked_at, row.reason, row.invalidity_at)])
+    return line in listed
+
+
+def _tell(before: CRLRow, serials: Iterator[bytes], what: str) -> None:
+    named = list(islice(serials, _MOST_NAMED + 1))
+    if named:
+        shown = ", ".join([serial.hex() for serial in named[:_MOST_NAMED]] + ["others"] * bool(named[_MOST_NAMED:]))
+        raise Withheld(
+            f"it would {what} {shown}, which CRL {before.number} or a revocation after it says to be revoked",
+            "Find out who changed the database. `pkiconf crl make --accept-dropped` publishes the list as it is",
+        )
