@@ -35,6 +35,7 @@ from pkiconf.issuance.requests import RequestOrigin, Requests
 from pkiconf.issuance.transparency import Transparency
 from pkiconf.revocation.crl import CRLs
 from pkiconf.revocation.ocsp import OCSPResponder
+from pkiconf.revocation.presigning import Presigning
 from pkiconf.revocation.revoke import Revocations
 from pkiconf.revocation.whereabouts import WhereaboutsLookup
 from pkiconf.scep.bag import SCEP, make_scep
@@ -67,6 +68,7 @@ class Services:
     revocations: Revocations
     crls: CRLs
     ocsp: OCSPResponder
+    presigning: Presigning
     whereabouts: WhereaboutsLookup
     sealer: Sealer
     acme: ACME
@@ -120,6 +122,7 @@ def make_services(
         revocations=revocations,
         crls=crls,
         ocsp=OCSPResponder(parts, service_certificates),
+        presigning=Presigning(parts, service_certificates),
         whereabouts=WhereaboutsLookup(parts),
         sealer=Sealer(parts.db, parts.audit, sign_checkpoint, parts.state),
         timestamps=make_timestamps(parts, service_certificates, network),

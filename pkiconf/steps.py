@@ -30,6 +30,7 @@ class Step(StrEnum):
     CERTIFICATE_RELEASE = "certificate.release"
     CRL_NUMBER = "crl.number"
     CRL_PUBLISH = "crl.publish"
+    OCSP_PRESIGN = "ocsp.presign"
     # authorities
     AUTHORITY_CREATE = "authority.create"
     AUTHORITY_UPDATE = "authority.update"
@@ -77,6 +78,7 @@ class Step(StrEnum):
     AUDIT_CHECKPOINT_FILE = "audit.checkpoint-file"
     JOB_CLAIM = "job.claim"
     JOB_FINISH = "job.finish"
+    LEASE = "lease.take"
     # whole database
     MIGRATE = "database.migrate"
     BACKUP = "database.backup"

@@ -26,6 +26,7 @@ from pkiconf.clock import to_epoch
 from pkiconf.enrolment.outbox import JOB as MAIL_JOB
 from pkiconf.errors import Conflict, NotFound, PkiconfError
 from pkiconf.model.actor import SYSTEM
+from pkiconf.revocation.presigning import PRESIGN_JOB
 from pkiconf.revocation.revoke import CRL_JOB, crl_job, crl_of_job
 from pkiconf.scep.intune.enrolment import SETTLE_JOB, parse_job_name
 from pkiconf.scep.intune.revocations import POLL_JOB
@@ -73,9 +74,15 @@ def _poll_intune(services: Services, job: JobRow) -> str:
     return ""
 
 
+def _presign(services: Services, job: JobRow) -> str:
+    services.presigning.work_on(job, LEASE_SECONDS)
+    return ""
+
+
 HANDLERS: Final[Mapping[str, Handler]] = {
     establish.JOB: _establish,
     CRL_JOB: _make_crl,
+    PRESIGN_JOB: _presign,
     MAIL_JOB: _send_mail,
     SETTLE_JOB: _settle_intune,
     POLL_JOB: _poll_intune,
@@ -116,7 +123,10 @@ class Worker:
         while started := self._attempt("starting validations", pool.start_due):
             pool.wait_for_all()
             done += started
-        return done + self.run_disclosures() + self.run_chores()
+        done += self.run_disclosures() + self.run_chores()
+        while more := self._attempt("signing OCSP answers ahead", self._presign):
+            done += more
+        return done
 
     def run_disclosures(self) -> int:
         """Certificates that wait for logs of certificate transparency."""
@@ -128,6 +138,8 @@ class Worker:
         self._attempt("looking for CRLs to renew", self._queue_crls)
         done += self._attempt("running jobs", self._run_jobs)
         done += self._attempt("renewing service certificates", self.services.service_certificates.renew_due)
+        self._attempt("looking for OCSP answers to sign ahead", self.services.presigning.queue_due)
+        done += self._attempt("signing OCSP answers ahead", self._presign)
         done += self._attempt("ending old generations", self._end_issuers)
         done += self._attempt("ending links that nobody used", self.services.enrolment.grants.expire_overdue)
         done += self._attempt("sealing the audit log", lambda: self.services.sealer.seal(self.services.parts.now()))
@@ -161,12 +173,21 @@ class Worker:
             done += 1
         return done
 
-    def _claim(self) -> JobRow | None:
+    def _presign(self) -> int:
+        """A slice of it: certificates may be many, and other chores wait meanwhile. They come again in a second."""
+        job = self._claim((PRESIGN_JOB,))
+        if job is not None:
+            self._run(job)
+        return int(job is not None)
+
+    def _claim(self, kinds: Sequence[str] = ()) -> JobRow | None:
         now = to_epoch(self.services.parts.now())
         until = now + LEASE_SECONDS
-        others = (VALIDATION_JOB,)
+        others = () if kinds else (VALIDATION_JOB, PRESIGN_JOB)
         claimed = self.services.parts.db.write(
-            Step.JOB_CLAIM, lambda c: jobs.claim(c, self.name, now, until, other_than=others), durable=False
+            Step.JOB_CLAIM,
+            lambda c: jobs.claim(c, self.name, now, until, kinds=kinds, other_than=others),
+            durable=False,
         )
         return claimed[0] if claimed else None
 
@@ -194,7 +215,7 @@ class Worker:
 
     def _queue_crls(self) -> int:
         """Whoever is free makes them, one worker each."""
-        due = {(issuer_id, part.shard) for issuer_id, part in self.services.crls.due()}
+        due = {(issuer_id, part.shard) for issuer_id, part in self.services.crls.schedule.due()}
         now = to_epoch(self.services.parts.now())
 
         def queue(c: Connection) -> None:

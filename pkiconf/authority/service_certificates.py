@@ -32,7 +32,7 @@ from pkiconf.model.request import Issued, Rejected, Wanted
 from pkiconf.policy.authority import service_template
 from pkiconf.signing.signer import Signer
 from pkiconf.steps import Step
-from pkiconf.store import authorities, certificates, keys, service_certificates
+from pkiconf.store import authorities, certificates, keys, leases, service_certificates
 from pkiconf.store.database import Connection
 
 __all__ = ["OCSP", "ORIGIN", "SCEP_RA", "TSA", "ServiceCertificate", "ServiceCertificates", "ServiceOrigin"]
@@ -44,6 +44,9 @@ LOOK_EVERY: Final = timedelta(minutes=1)
 
 PAUSE: Final = timedelta(seconds=30)
 """After one could not be made it is not tried again for so long: requests from outside ask for it."""
+
+RENEWING: Final = 60
+"""Seconds for which no other worker renews what one has begun to renew."""
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +89,7 @@ class ServiceCertificates:
         self._known: dict[tuple[int, str], ServiceCertificate] = {}
         self._failed: dict[tuple[int, str], tuple[datetime, int, PkiconfError]] = {}
         self._making = threading.Lock()
+        self._name = parts.entropy.token(8).hex()
 
     def get(self, issuer_id: int, purpose: str, epoch: int) -> ServiceCertificate:
         """The one to sign with, given the issuer's status epoch as just read.
@@ -145,8 +149,12 @@ class ServiceCertificates:
             # One that lasts as long as its issuer cannot be followed by a longer one.
             if found is not None and (now < found.renew_at or found.not_after >= issuer_ends):
                 return False
-            self._known[issuer_id, purpose] = self._make(issuer_id, purpose)
-            return True
+            # Of all workers, on all hosts, one renews it.
+            name, at = f"service-certificate/{issuer_id}/{purpose}", to_epoch(now)
+            with leases.held(self._parts.db, name, self._name, at, RENEWING) as ours:
+                if ours:
+                    self._known[issuer_id, purpose] = self._make(issuer_id, purpose)
+                return ours
 
     def _find(self, issuer_id: int, purpose: str) -> ServiceCertificate | None:
         """The newest complete one that is valid now and good."""

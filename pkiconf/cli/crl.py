@@ -103,7 +103,7 @@ def make(authority: str, generation: int | None, shard: int | None, accept_dropp
     with services() as s:
         issuer_id = s.whereabouts.of_authority(authority, generation).issuer_id
         part = _which(shard, False)
-        s.crls.check_named(issuer_id, part)
+        s.crls.schedule.check_named(issuer_id, part)
         made = s.crls.make_as_it_is(issuer_id, part, operator()) if accept_dropped else s.crls.make(issuer_id, part)
     click.echo(f"CRL {made.number} of {authority}, until {made.next_update.isoformat()}.")
 

@@ -26,11 +26,11 @@ class CRLResource:
         self._services = services
 
     def on_get(
-        self, req: falcon.Request, resp: falcon.Response, authority: str, name: str, generation: str = ""
+        self, req: falcon.Request, resp: falcon.Response, authority: str, name: str, below: str | None = None
     ) -> None:
-        if generation:
-            number, _ = split_name(f"{generation}.crl")
-            part, form = _part(name)
+        if below is not None:
+            number, _ = split_name(f"{name}.crl")
+            part, form = _part(below)
         else:
             part, (number, form) = FULL_LIST, split_name(name)
         if form not in _MEDIA_TYPES:
@@ -59,4 +59,4 @@ def _part(name: str) -> tuple[Part, str]:
 def mount(app: App, services: Services) -> None:
     resource = CRLResource(services)
     app.add_route("/crl/{authority}/{name}", resource)
-    app.add_route("/crl/{authority}/{generation}/{name}", resource)
+    app.add_route("/crl/{authority}/{name}/{below}", resource)

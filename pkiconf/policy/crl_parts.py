@@ -12,8 +12,8 @@ _LAST_OCTETS: Final = (1 << 64) - 1
 
 
 def part_of(serial_number: int, partitions: int) -> int:
-    """1 to `partitions`; 0, no part, where the list is not divided. Only the serial number's last octets count: they are
-    random, and drawn before the others are known."""
+    """1 to `partitions`; 0, no part, where the list is not divided. Only the serial number's last octets count: they
+    are random, and drawn before the others are known."""
     return (serial_number & _LAST_OCTETS) % partitions + 1 if partitions else 0
 
 

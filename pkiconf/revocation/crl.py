@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -19,15 +18,15 @@ from pkiconf.der.crl import assemble_crl, encode_tbs_crl
 from pkiconf.der.verify import verify_signature
 from pkiconf.errors import Conflict, NotFound, PkiconfError, SigningUnavailable, Unavailable
 from pkiconf.issuance.intents import SIGNING_TIME
-from pkiconf.issuance.issuer import authority_spec, signature_algorithm
+from pkiconf.issuance.issuer import signature_algorithm
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.actor import SYSTEM, Actor
 from pkiconf.model.durations import Duration
 from pkiconf.policy.authorization import Action, check_may
 from pkiconf.revocation.crl_comparison import Withheld
 from pkiconf.revocation.crl_contents import Contents, collect
+from pkiconf.revocation.crl_schedule import Place, Schedule
 from pkiconf.signing.signer import Kind, Signer, SigningOrder
-from pkiconf.spec.authority import CRLSpec
 from pkiconf.steps import Step
 from pkiconf.store import authorities, crls, keys, leases
 from pkiconf.store.crls import FULL, FULL_LIST, Part
@@ -45,8 +44,8 @@ PATIENCE: Final = 5.0
 LOOK: Final = 0.05
 """Seconds between two looks at what another process is making."""
 
-LEASE: Final = timedelta(seconds=60)
-"""For so long nobody else makes a CRL that somebody is making; whoever was killed over it is followed then."""
+LEASE: Final = 60
+"""Seconds for which nobody else makes a CRL that somebody is making; whoever was killed over it is followed then."""
 
 PAUSE: Final = timedelta(seconds=10)
 """After a CRL could not be made it is not tried again for so long: meanwhile each download would try."""
@@ -55,9 +54,6 @@ WITHHELD: Final = timedelta(minutes=1)
 """The same for one that contradicts the one before it: finding that out means reading all of it."""
 
 log = logging.getLogger(__name__)
-
-_SERVING: Final = ("active", "retiring")
-_Place = tuple[int, Part]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +68,13 @@ class PublishedCRL:
     covers_epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """What there is of one CRL. `complete` is the head of the complete list, also for a delta."""
-
-    head: crls.CRLHead | None
-    complete: crls.CRLHead | None
-    spec: CRLSpec
-
-
 class CRLs:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._making: defaultdict[_Place, threading.Lock] = defaultdict(threading.Lock)
-        self._latest: dict[_Place, PublishedCRL] = {}
-        self._failed: dict[_Place, tuple[datetime, PkiconfError]] = {}
-        self._specs: dict[int, tuple[int, CRLSpec]] = {}
+        self.schedule = Schedule(parts)
+        self._making: defaultdict[Place, threading.Lock] = defaultdict(threading.Lock)
+        self._latest: dict[Place, PublishedCRL] = {}
+        self._failed: dict[Place, tuple[datetime, PkiconfError]] = {}
         self._name = parts.entropy.token(8).hex()
 
     def current(self, issuer_id: int, part: Part = FULL_LIST) -> PublishedCRL:
@@ -135,79 +122,27 @@ class CRLs:
         self._parts.db.write(Step.CRL_PUBLISH, record)
         return made
 
-    def parts_of(self, issuer_id: int) -> tuple[Part, ...]:
-        """Every CRL that relying parties may ask an issuer for."""
-
-        def read(c: Connection) -> tuple[Part, ...]:
-            issuer = authorities.get_issuer(c, issuer_id)
-            deltas = (False, True) if self._spec(c, issuer.authority_id).delta is not None else (False,)
-            return tuple(Part(shard, delta) for shard in (FULL, *crls.parts(c, issuer_id)) for delta in deltas)
-
-        return self._parts.db.read(read)
-
-    def due(self) -> tuple[_Place, ...]:
-        """What should be made again: past half its life, or behind a revocation. The full list of an issuer whose
-        certificates name parts is only kept young; it is made anew when somebody fetches it."""
-        rows = self._parts.db.read(authorities.list_issuers)
-        places = [(row.id, part) for row in rows if row.state in _SERVING for part in self.parts_of(row.id)]
-        divided = {issuer_id for issuer_id, part in places if part.shard != FULL}
-
-        def is_due(issuer_id: int, part: Part) -> bool:
-            keep_young = part.shard == FULL and issuer_id in divided
-            return self._is_due(self._standing(issuer_id, part), part, keep_young=keep_young)
-
-        return tuple(place for place in places if is_due(*place))
-
     def refresh(self, issuer_id: int, shard: int) -> None:
         """Make whatever is due of one part or of the full list, the complete one before its delta.
 
         Raises NotFound, Withheld, SigningUnavailable, Unavailable.
         """
-        for part in self.parts_of(issuer_id):
+        for part in self.schedule.parts_of(issuer_id):
             if part.shard == shard:
                 self.current(issuer_id, part)
 
     def _look(self, issuer_id: int, part: Part) -> tuple[PublishedCRL | None, bool]:
         """The latest CRL, and whether another one is due. Raises NotFound."""
-        standing = self._standing(issuer_id, part)
+        standing = self.schedule.standing(issuer_id, part)
         if part.delta and standing.spec.delta is None:
             raise NotFound("this authority has no delta CRLs")
         if standing.head is None:
-            self.check_named(issuer_id, part)
+            self.schedule.check_named(issuer_id, part)
             return None, True
         known = self._latest.get((issuer_id, part))
         if known is None or known.number != standing.head.number:
             known = self._load(issuer_id, part)
-        return known, self._is_due(standing, part)
-
-    def _standing(self, issuer_id: int, part: Part) -> _Standing:
-        def read(c: Connection) -> _Standing:
-            spec = self._spec(c, authorities.get_issuer(c, issuer_id).authority_id)
-            complete = crls.head(c, issuer_id, part.shard)
-            head = crls.head(c, issuer_id, part.shard, delta=True) if part.delta else complete
-            return _Standing(head, complete, spec)
-
-        return self._parts.db.read(read)
-
-    def _spec(self, c: Connection, authority_id: int) -> CRLSpec:
-        generation = authorities.get_generation(c, authority_id)
-        known = self._specs.get(authority_id)
-        if known is None or known[0] != generation:
-            spec = authority_spec(authorities.get_authority(c, authority_id)).crl
-            known = self._specs[authority_id] = (generation, spec)
-        return known[1]
-
-    def _is_due(self, standing: _Standing, part: Part, *, keep_young: bool = False) -> bool:
-        head, complete = standing.head, standing.complete
-        if head is None:
-            return True
-        half = head.this_update + (head.next_update - head.this_update) // 2
-        if to_epoch(self._parts.now()) >= half or head.covers_epoch < head.located_epoch:
-            return True
-        if part.delta:  # RFC 5280 §6.3.3 (c): a delta goes with complete lists that are older than itself
-            behind_complete = complete is None or head.number < complete.number
-            return behind_complete or head.covers_epoch < head.status_epoch
-        return standing.spec.delta is None and not keep_young and head.covers_epoch < head.status_epoch
+        return known, self.schedule.is_due(standing, part)
 
     def _make_or(self, valid: PublishedCRL | None, issuer_id: int, part: Part) -> PublishedCRL:
         now = self._parts.now()
@@ -243,25 +178,10 @@ class CRLs:
             if time.monotonic() >= waiting_until:
                 return valid or self.make(issuer_id, part)
 
-    @contextlib.contextmanager
-    def _lease(self, issuer_id: int, part: Part) -> Iterator[bool]:
+    def _lease(self, issuer_id: int, part: Part) -> contextlib.AbstractContextManager[bool]:
         """Whether it was free, and is ours now."""
-        name, now = _address(issuer_id, part), self._parts.now()
-        fencing = self._parts.db.write(
-            Step.CRL_NUMBER,
-            lambda c: leases.acquire(c, name, self._name, to_epoch(now), to_epoch(now + LEASE)),
-            durable=False,
-        )
-        try:
-            yield fencing is not None
-        finally:
-            if fencing is not None:
-                self._parts.db.write(Step.CRL_NUMBER, lambda c: leases.release(c, name, fencing), durable=False)
-
-    def check_named(self, issuer_id: int, part: Part) -> None:
-        """Before a number is spent: anybody may ask for any part. Raises NotFound."""
-        if part.shard != FULL and not self._parts.db.read(lambda c: crls.locations(c, issuer_id, part.shard)):
-            raise NotFound("no certificate names such a part of this CRL")
+        name, now = _address(issuer_id, part), to_epoch(self._parts.now())
+        return leases.held(self._parts.db, name, self._name, now, LEASE)
 
     def _signer(self, issuer_id: int) -> Signer:
         def find(c: Connection) -> keys.KeyRow:

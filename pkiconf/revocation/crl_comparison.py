@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from pkiconf.der.crl import encode_crl_entries, parse_crl, parse_crl_entry, serial_of_entry
+from pkiconf.der.crl import parse_crl
+from pkiconf.der.crl_entries import encode_crl_entries, parse_crl_entry, serial_of_entry
 from pkiconf.errors import Conflict
 from pkiconf.model.certificate import CertificateStatus
 from pkiconf.model.revocation import RevocationReason

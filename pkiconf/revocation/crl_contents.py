@@ -6,12 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pkiconf.clock import to_epoch
-from pkiconf.der.crl import (
-    delta_crl_indicator,
-    encode_crl_entries,
-    encode_removal,
-    issuing_distribution_point,
-)
+from pkiconf.der.crl import delta_crl_indicator, issuing_distribution_point
+from pkiconf.der.crl_entries import encode_crl_entries, encode_removal
 from pkiconf.der.extensions import freshest_crl
 from pkiconf.errors import Conflict, NotFound
 from pkiconf.issuance.issuer import authority_spec, authority_urls, load_settings

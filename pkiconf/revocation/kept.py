@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 
+from pkiconf.store.epochs import Stamp
+
 REUSE: Final = timedelta(minutes=5)
 """How long after it was made an answer is given again."""
 
-MOST: Final = 4096
+MOST: Final = 16_384
 LARGEST: Final = 300
-"""Octets of a request whose answer is kept: one about a single certificate. Together with MOST it bounds the memory."""
+"""Octets of a request whose answer is kept: one about a single certificate. Together with MOST it bounds the memory, to
+some 30 MB."""
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -20,17 +23,35 @@ Key = tuple[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept(Generic[Q, A]):
-    """`basis` is what was found when `answer` was made."""
+class Basis:
+    """What an answer was made from. `stamp` is the issuer's at which `facts` were found; None where they may change
+    without it. `until`: from then on they have to be found again even so."""
 
+    issuer_id: int
+    facts: tuple[object, ...]
+    stamp: Stamp | None
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Generic[Q, A]):
     request: Q
-    basis: tuple[object, ...]
+    basis: Basis
     answer: A
     made: datetime
 
-    def same(self, basis: tuple[object, ...], now: datetime) -> A | None:
-        """The answer, unless something has changed since or it is too old (or not yet made: clocks are set back)."""
-        return self.answer if self.made <= now < self.made + REUSE and basis == self.basis else None
+    def is_young(self, now: datetime) -> bool:
+        """Not too old; and made already: clocks are set back."""
+        return self.made <= now < self.made + REUSE
+
+    def at(self, stamp: Stamp | None, now: datetime) -> A | None:
+        """The answer, if the issuer's present stamp says that nothing has changed since."""
+        unchanged = stamp is not None and stamp == self.basis.stamp
+        return self.answer if unchanged and now < self.basis.until and self.is_young(now) else None
+
+    def same(self, facts: tuple[object, ...], now: datetime) -> A | None:
+        """The answer, if what was found now is what was found then."""
+        return self.answer if self.is_young(now) and facts == self.basis.facts else None
 
 
 class KeptAnswers(Generic[Q, A]):
@@ -43,7 +64,7 @@ class KeptAnswers(Generic[Q, A]):
     def find(self, key: Key) -> Kept[Q, A] | None:
         return self._kept.get(key)
 
-    def keep(self, key: Key, request: Q, basis: tuple[object, ...], answer: A, made: datetime) -> None:
+    def keep(self, key: Key, request: Q, basis: Basis, answer: A, made: datetime) -> None:
         if len(key[1]) > LARGEST:
             return
         with self._lock:

@@ -1,16 +1,21 @@
-"""OCSP answers (RFC 6960, 9654, 9919): a pure function of the request, the database and the time."""
+"""OCSP answers (RFC 6960, 9654, 9919): a pure function of the request, the database and the time.
+
+An answer is given again while the issuer's status epoch is the one that it was made at; else, while what the database
+says of the certificate is the same; else one is taken that was signed ahead of time; else it is signed on the spot.
+"""
 
 from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from pkiconf.authority.service_certificates import OCSP, ServiceCertificate, ServiceCertificates
-from pkiconf.clock import from_epoch
+from pkiconf.clock import from_epoch, to_epoch
 from pkiconf.der.keys import key_identifier
 from pkiconf.der.ocsp import (
     CertID,
@@ -34,10 +39,12 @@ from pkiconf.model.certificate import CertificateStatus
 from pkiconf.model.durations import Duration
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.policy.serials import serial_bytes
-from pkiconf.revocation.kept import KeptAnswers
+from pkiconf.revocation.kept import Basis, KeptAnswers
 from pkiconf.signing.signer import Kind, SigningOrder
-from pkiconf.store import authorities
+from pkiconf.spec.status import OCSPSpec
+from pkiconf.store import authorities, ocsp_answers
 from pkiconf.store.database import Connection
+from pkiconf.store.epochs import Stamp, StatusEpochs
 from pkiconf.store.status import StatusRow, find_status
 
 SKEW: Final = timedelta(minutes=5)
@@ -68,9 +75,20 @@ class OCSPResponder:
     def __init__(self, parts: Parts, services: ServiceCertificates) -> None:
         self._parts = parts
         self._services = services
-        self._validities: dict[int, tuple[int, Duration]] = {}
+        self._specs: dict[int, tuple[int, OCSPSpec]] = {}
         self._kept: KeptAnswers[OCSPRequest, OCSPAnswer] = KeptAnswers()
+        self._epochs = StatusEpochs(parts.db)
         self._complained: datetime | None = None
+
+    def known(self, authority: str, request: bytes, now: datetime) -> OCSPAnswer | None:
+        """An answer that was given before, if the issuer's status epoch says that it is still true."""
+        kept = self._kept.find((authority, request))
+        if kept is None or kept.basis.stamp is None:
+            return None
+        try:
+            return kept.at(self._epochs.current(kept.basis.issuer_id), now)
+        except Unavailable:
+            return None  # the longer way tells why
 
     def answer(self, authority: str, request: bytes, now: datetime) -> OCSPAnswer:
         """Never raises: what cannot be answered is an OCSP error (RFC 6960 §2.3).
@@ -78,6 +96,9 @@ class OCSPResponder:
         `authority` is the slug in the URL; its issuers of every generation are answered there. One request may ask
         about one issuer only, because the responder certificate that signs must come from that issuer's key.
         """
+        known = self.known(authority, request, now)
+        if known is not None:
+            return known
         try:
             kept = self._kept.find((authority, request))
             parsed = kept.request if kept else parse_ocsp_request(request)
@@ -88,11 +109,11 @@ class OCSPResponder:
             if found is None:
                 return _error(ResponseStatus.UNAUTHORIZED, now)
             responder = self._services.get(found[0].issuer_id, OCSP, found[0].status_epoch)
+            basis = _basis(found, responder, now)
             # Signing again what was just signed is spared, looking is not: the rows are those of this moment.
-            basis = (*found, responder.id)
-            if kept and (same := kept.same(basis, now)):
-                return same
-            answer = self._sign(parsed, found, responder, now)
+            same = kept.same(basis.facts, now) if kept else None
+            answer = same or self._signed_ahead(parsed, found, responder, now)
+            answer = answer or self._sign(parsed, found, responder, now)
         except (SigningUnavailable, Unavailable) as ex:
             self._complain(authority, str(ex), now)
             return _error(ResponseStatus.TRY_LATER, now)
@@ -100,7 +121,8 @@ class OCSPResponder:
             self._complain(authority, "internal error", now, ex)
             return _error(ResponseStatus.INTERNAL_ERROR, now)
         if parsed.nonce is None:
-            self._kept.keep((authority, request), parsed, basis, answer, now)
+            made = kept.made if kept and same else now
+            self._kept.keep((authority, request), parsed, basis, answer, made)
         return answer
 
     def _look_up(self, slug: str, request: OCSPRequest) -> tuple[StatusRow, ...] | None:
@@ -117,30 +139,49 @@ class OCSPResponder:
         same_issuer = len({row.issuer_id for row in found}) == 1
         return found if same_issuer and len(found) == len(cert_ids) else None
 
+    def _signed_ahead(
+        self, request: OCSPRequest, found: tuple[StatusRow, ...], responder: ServiceCertificate, now: datetime
+    ) -> OCSPAnswer | None:
+        """One that was signed in the background, if it answers this very question and is still true."""
+        if (
+            request.nonce is not None
+            or len(found) != 1
+            or not self.spec(found[0].authority_id, found[0].generation).presign
+        ):
+            return None
+        status, cert_id = found[0], request.cert_ids[0]
+        serial = serial_bytes(cert_id.serial_number) if status.status is not None else b""
+        row = self._parts.db.look(lambda c: ocsp_answers.find(c, status.issuer_id, serial, cert_id.hash_algorithm))
+        if (
+            row is None
+            or row.changed_epoch != status.changed_epoch
+            or row.responder_serial != serial_bytes(responder.id.serial_number)
+            or cert_id.der not in row.response_data  # a client may write its AlgorithmIdentifier another way
+            or not row.produced_at <= to_epoch(now) < row.produced_at + (row.next_update - row.produced_at) * 3 // 4
+        ):
+            return None
+        der = assemble_ocsp_response(row.response_data, responder.algorithm, row.signature, (responder.der,))
+        return OCSPAnswer(der, from_epoch(row.produced_at), from_epoch(row.next_update), known=True)
+
     def _sign(
         self, request: OCSPRequest, found: tuple[StatusRow, ...], responder: ServiceCertificate, now: datetime
     ) -> OCSPAnswer:
-        # Nothing was known before the issuer existed, however slow the clients' clocks are.
-        this_update = max(now - SKEW, min(now, from_epoch(found[0].since)))
-        # RFC 9919 §4: no answer outlives the certificate that signed it.
-        next_update = min(self._validity(found[0]).after(now), responder.not_after)
-        singles = [
-            SingleResponse(cert_id, _status(row), this_update, next_update)
+        validity = self.spec(found[0].authority_id, found[0].generation).validity
+        statuses = [
+            (cert_id, status_of(row.status, row.reason, row.revoked_at))
             for cert_id, row in zip(request.cert_ids, found, strict=True)
         ]
-        data = encode_response_data(_key_hash(responder.spki), now, singles, request.nonce)
-        order = SigningOrder(_NO_ORDER, Kind.OCSP, data, responder.algorithm, now)
-        signature = responder.signer.sign(order)
-        verify_signature(responder.spki, responder.algorithm, data, signature)
-        der = assemble_ocsp_response(data, responder.algorithm, signature, (responder.der,))
+        data, next_update = encode_answer(responder, statuses, found[0].since, validity, now, request.nonce)
+        der = assemble_ocsp_response(data, responder.algorithm, sign_answer(responder, data, now), (responder.der,))
         known = all(row.status is not None for row in found)
         return OCSPAnswer(der, now, None if request.nonce is not None else next_update, known)
 
-    def _validity(self, row: StatusRow) -> Duration:
-        known = self._validities.get(row.authority_id)
-        if known is None or known[0] != row.generation:
-            declared = self._parts.db.read(lambda c: authorities.get_authority(c, row.authority_id))
-            known = self._validities[row.authority_id] = (row.generation, authority_spec(declared).ocsp.validity)
+    def spec(self, authority_id: int, generation: int) -> OCSPSpec:
+        """What an authority whose row is at `generation` declares of OCSP."""
+        known = self._specs.get(authority_id)
+        if known is None or known[0] != generation:
+            declared = self._parts.db.read(lambda c: authorities.get_authority(c, authority_id))
+            known = self._specs[authority_id] = (generation, authority_spec(declared).ocsp)
         return known[1]
 
     def _complain(self, authority: str, what: str, now: datetime, ex: Exception | None = None) -> None:
@@ -155,13 +196,47 @@ def _find(c: Connection, slug: str, cert_id: CertID) -> StatusRow | None:
     return find_status(c, slug, cert_id.hash_algorithm, cert_id.name_hash, cert_id.key_hash, serial)
 
 
-def _status(row: StatusRow) -> CertStatus:
+def _basis(found: tuple[StatusRow, ...], responder: ServiceCertificate, now: datetime) -> Basis:
+    """A serial number that was never issued may be at any moment, without a status epoch."""
+    known = all(row.status is not None for row in found)
+    facts = (*(row._replace(status_epoch=0) for row in found), responder.id)
+    first = found[0]
+    return Basis(
+        first.issuer_id, facts, Stamp(first.status_epoch, first.generation) if known else None, responder.look_at
+    )
+
+
+def status_of(status: str | None, reason: int | None, revoked_at: int | None) -> CertStatus:
     """A serial that was reserved but not yet signed answers good: its certificate may appear at any moment."""
-    if row.status is None:
+    if status is None:
         return Unknown()
-    if row.status in _GOOD:
+    if status in _GOOD:
         return Good()
-    return Revoked(from_epoch(row.revoked_at or 0), _REASONS.get(row.reason or 0, RevocationReason.UNSPECIFIED))
+    return Revoked(from_epoch(revoked_at or 0), _REASONS.get(reason or 0, RevocationReason.UNSPECIFIED))
+
+
+def encode_answer(
+    responder: ServiceCertificate,
+    statuses: Sequence[tuple[CertID, CertStatus]],
+    issuer_since: int,
+    validity: Duration,
+    now: datetime,
+    nonce: bytes | None = None,
+) -> tuple[bytes, datetime]:
+    """ResponseData, and its nextUpdate."""
+    # Nothing was known before the issuer existed, however slow the clients' clocks are.
+    this_update = max(now - SKEW, min(now, from_epoch(issuer_since)))
+    # RFC 9919 §4: no answer outlives the certificate that signed it.
+    next_update = min(validity.after(now), responder.not_after)
+    singles = [SingleResponse(cert_id, status, this_update, next_update) for cert_id, status in statuses]
+    return encode_response_data(_key_hash(responder.spki), now, singles, nonce), next_update
+
+
+def sign_answer(responder: ServiceCertificate, data: bytes, now: datetime) -> bytes:
+    """Raises SigningUnavailable, and Unverified for a signature that does not hold."""
+    signature = responder.signer.sign(SigningOrder(_NO_ORDER, Kind.OCSP, data, responder.algorithm, now))
+    verify_signature(responder.spki, responder.algorithm, data, signature)
+    return signature
 
 
 @functools.lru_cache(maxsize=256)

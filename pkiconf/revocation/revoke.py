@@ -21,6 +21,7 @@ from pkiconf.store import authorities, certificates, compromised_keys, jobs
 from pkiconf.store.certificates import CertificateRow
 from pkiconf.store.crls import FULL
 from pkiconf.store.database import Connection
+from pkiconf.store.epochs import settle
 
 CRL_JOB: Final = "crl.make"
 
@@ -113,6 +114,7 @@ class Revocations:
 
         after = self.parts.db.write(step, write)
         self.parts.wake()
+        settle(self.parts.db)  # whoever hears of it now gets no other answer anywhere
         return after
 
 

@@ -81,11 +81,15 @@ _COUNT = {
     for of_shard in (False, True)
 }
 _CHANGED_SQL: Final = (
-    "SELECT serial, status, revoked_at, reason, invalidity_at, not_after FROM certificate"
+    "SELECT serial, status, revoked_at, reason, invalidity_at, not_after FROM certificate {hint}"
     " WHERE issuer_id = :of{shard} AND changed_epoch > 0 AND changed_epoch > :since ORDER BY crl_shard, serial"
 )
 _CHANGED = {
-    of_shard: Prepared(text(_CHANGED_SQL.format(shard=_SHARD if of_shard else "")), ChangedRow)
+    of_shard: Prepared(
+        text(_CHANGED_SQL.format(hint="", shard=_SHARD if of_shard else "")),
+        ChangedRow,
+        sqlite=text(_CHANGED_SQL.format(hint="INDEXED BY ix_certificate_changed", shard=_SHARD if of_shard else "")),
+    )
     for of_shard in (False, True)
 }
 _SELF: Final = cast(certificate.c.issuer_id, Text).concat(":self:%")

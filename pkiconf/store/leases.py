@@ -6,12 +6,15 @@ whatever is done under a lease checks the number in its own transaction.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select, text
 
 from pkiconf.errors import Conflict
-from pkiconf.store.database import Connection
+from pkiconf.steps import Step
+from pkiconf.store.database import Connection, Database
 from pkiconf.store.prepared import Prepared
 from pkiconf.store.tables import lease
 
@@ -53,6 +56,18 @@ def renew(c: Connection, name: str, fencing: int, until: int) -> None:
 def release(c: Connection, name: str, fencing: int) -> None:
     """Let others take it at once. Does nothing when somebody else has it already."""
     _RELEASE.count(c, {"name": name, "fencing": fencing})
+
+
+@contextmanager
+def held(db: Database, name: str, holder: str, now: int, seconds: int) -> Iterator[bool]:
+    """Whether the lease was free, and is `holder`'s for as long as the block lasts, at most `seconds`: whoever is
+    killed in it is followed then. Raises Unavailable."""
+    number = db.write(Step.LEASE, lambda c: acquire(c, name, holder, now, now + seconds), durable=False)
+    try:
+        yield number is not None
+    finally:
+        if number is not None:
+            db.write(Step.LEASE, lambda c: release(c, name, number), durable=False)
 
 
 def check_fencing(c: Connection, name: str, fencing: int) -> None:

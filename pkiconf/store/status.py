@@ -12,7 +12,7 @@ from pkiconf.store.prepared import Prepared
 
 class StatusRow(NamedTuple):
     """`generation` counts the writes of the authority's declaration; `status` is None for a serial that the issuer
-    never had, and `status_epoch` was read together with it."""
+    never had, and `status_epoch` was read together with it. `changed_epoch` is the one at which it became so."""
 
     issuer_id: int
     status_epoch: int
@@ -22,11 +22,13 @@ class StatusRow(NamedTuple):
     status: str | None
     reason: int | None
     revoked_at: int | None
+    changed_epoch: int | None
 
 
 _FIND: Final = Prepared(
     text(
-        "SELECT i.id, i.status_epoch, i.created_at, a.id, a.generation, s.status, s.reason, s.revoked_at"
+        "SELECT i.id, i.status_epoch, i.created_at, a.id, a.generation, s.status, s.reason, s.revoked_at,"
+        " s.changed_epoch"
         " FROM issuer_hash h JOIN issuer i ON i.id = h.issuer_id JOIN authority a ON a.id = i.authority_id"
         " LEFT JOIN certificate s ON s.issuer_id = i.id AND s.serial = :serial"
         " WHERE h.hash_algorithm = :algorithm AND h.name_hash = :name AND h.key_hash = :key AND a.slug = :slug"

@@ -39,6 +39,8 @@ templates:
 FIRST = _AUTHORITIES.replace("STATE", "") + _TEMPLATES
 STANDING = _AUTHORITIES.replace("STATE", ", state: absent") + _TEMPLATES
 
+PRESIGN = STANDING.replace("issuer: root, key", "issuer: root, ocsp: { presign: [sha1] }, key", 1)
+
 # Creates, imports, updates, renews, rolls over, retires.
 CHANGED = """
 settings: { base_url: "http://pki.other.example" }
@@ -124,6 +126,7 @@ def make_empty(place: Place) -> None:
         "counting": STAMPING.replace("enabled: true", "enabled: true, record: count"),
         "mail": mailing(),
         "scep": STANDING + scep_device.TEMPLATE,
+        "presign": PRESIGN,
     }.items():
         (place.folder / f"{name}.yaml").write_text(text)
     _write_legacy(place.folder)

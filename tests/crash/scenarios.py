@@ -195,6 +195,18 @@ def destroyed(services: Services, place: Place, side: str) -> None:
     assert [path.name for path in place.state.glob(".*")] == []
 
 
+def signed_ahead(services: Services, place: Place, side: str) -> None:
+    """Of every certificate that the issuer gave out, and is still true."""
+    found = rows(
+        services,
+        "SELECT s.serial, s.changed_epoch, a.changed_epoch FROM certificate s JOIN issuer i ON i.id = s.issuer_id"
+        " JOIN authority o ON o.id = i.authority_id LEFT JOIN ocsp_answer a ON a.serial = s.serial"
+        " WHERE o.name = 'issuing'",
+    )
+    assert found
+    assert all(signed == changed for _, changed, signed in found)
+
+
 def nothing_more(services: Services, place: Place, side: str) -> None:
     """What holds of every installation is all there is to say."""
 
@@ -274,8 +286,10 @@ PKI_SCENARIOS = (
     Scenario(Step.CERTIFICATE_RELEASE, ("cert", "release", f"{{serial {HELD}}}"), is_now(HELD, "good"), TOO_LATE),
     _working(Step.CRL_NUMBER, shared=True),
     _working(Step.CRL_PUBLISH, shared=True),
+    Scenario(Step.OCSP_PRESIGN, _WORK, signed_ahead, prepare=(("apply", "{folder}/presign.yaml"),), shared=True),
     _working(Step.JOB_CLAIM),
     _working(Step.JOB_FINISH),
+    _working(Step.LEASE),
     _working(Step.AUDIT_SEAL, shared=True),
     _working(Step.AUDIT_CHECKPOINT_FILE),
     _applying(Step.SETTINGS_WRITE),

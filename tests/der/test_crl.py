@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pkiconf.der.algorithms import encode_algorithm
-from pkiconf.der.crl import CRL, assemble_crl, encode_crl_entry, encode_tbs_crl, parse_crl
+from pkiconf.der.crl import CRL, assemble_crl, encode_tbs_crl, parse_crl
+from pkiconf.der.crl_entries import encode_crl_entry
 from pkiconf.der.pem import pem_encode
 from pkiconf.errors import Malformed, PkiconfError, UnsupportedAlgorithm
 from pkiconf.model.certificate import Extension
@@ -340,7 +341,8 @@ def test_100_000_entries() -> None:
 MILLION = """
 import resource
 from datetime import UTC, datetime
-from pkiconf.der.crl import assemble_crl, encode_crl_entry, encode_tbs_crl, parse_crl
+from pkiconf.der.crl import assemble_crl, encode_tbs_crl, parse_crl
+from pkiconf.der.crl_entries import encode_crl_entry
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS
 from pkiconf.model.revocation import RevocationReason
 now, algorithm = datetime(2026, 1, 1, tzinfo=UTC), SIGNATURE_ALGORITHMS["Ed25519"]

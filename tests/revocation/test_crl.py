@@ -161,9 +161,9 @@ def test_seven_days_and_remade_at_half_life(pki: PKI) -> None:
     half = first.last_update_utc + (now + timedelta(days=7) - first.last_update_utc) / 2
     pki.world.clock.moment = half - timedelta(seconds=1)
     assert pki.crl() == first
-    assert (pki.issuer_id(), FULL_LIST) not in pki.world.services.crls.due()
+    assert (pki.issuer_id(), FULL_LIST) not in pki.world.services.crls.schedule.due()
     pki.world.clock.moment = half
-    assert (pki.issuer_id(), FULL_LIST) in pki.world.services.crls.due()
+    assert (pki.issuer_id(), FULL_LIST) in pki.world.services.crls.schedule.due()
     second = pki.crl()
     assert number(second) == number(first) + 1
     assert second.last_update_utc == half - timedelta(minutes=5)

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from sqlalchemy import text
 
-from pkiconf.der.crl import encode_crl_entries
+from pkiconf.der.crl_entries import encode_crl_entries
 from pkiconf.errors import Refused
 from pkiconf.model.actor import SYSTEM
 from pkiconf.model.request import Issued

@@ -359,7 +359,7 @@ def test_all_lists_of_an_issuer_share_one_sequence_of_numbers(world: World) -> N
     issued = issue_many(pki, 6)
     for one in issued:
         revoke(pki, one)
-        for part in pki.world.services.crls.parts_of(pki.issuer_id()):
+        for part in pki.world.services.crls.schedule.parts_of(pki.issuer_id()):
             crl(pki, part)
     rows = pki.world.parts.db.read(
         lambda c: c.exec_driver_sql("SELECT number, der FROM crl ORDER BY number").fetchall()
@@ -406,5 +406,5 @@ def test_work_of_a_process_that_was_killed_over_it_is_taken_over(sqlite_world: W
     killed = CRLs(sqlite_world.parts)
     lease = killed._lease(issuer_id, FULL_LIST)
     assert lease.__enter__()  # and it never leaves
-    sqlite_world.pass_time(crl_room.LEASE)
+    sqlite_world.pass_time(timedelta(seconds=crl_room.LEASE))
     assert number(crl(pki)) > number(before)

@@ -23,4 +23,6 @@ def test_partial_indexes_are_partial_on_postgresql_too(empty_postgres_url: str) 
         "ix_certificate_changed",
         "ix_certificate_reserved",
         "ix_certificate_revoked",
+        "ix_scep_challenge_outstanding",
+        "ix_scep_secret_current",
     }
