@@ -101,7 +101,7 @@ class Log:
         self.seen.append(chain)
         entry, issuer_key_hash = self._check(chain)
         timestamp, index = self.entries.setdefault(entry, (int(self.clock() * 1000), len(self.entries)))
-        timestamp += {"stale": -3_600_000, "future": 3_600_000}.get(fault, 0)
+        timestamp += {"stale": -3_600_000, "future": 3_600_000, "beyond all time": 1 << 62}.get(fault, 0)
         extensions = b"\x00\x00\x05" + index.to_bytes(5) if self.static else b""  # C2SP static-ct-api: leaf_index
         signed = to_be_signed(
             timestamp,

@@ -205,6 +205,7 @@ LIES = {
     "short id": "another length",
     "stale": "2030-01-01T11:00:00Z, which cannot be",
     "future": "2030-01-01T13:00:00Z, which cannot be",
+    "beyond all time": "4611687911926587904 ms, which cannot be",
     "version 2": "version 1",
     "version true": "version 1",
     "no version": "version 1",
@@ -384,6 +385,45 @@ def test_a_declaration_that_was_wrong_is_mended_for_those_that_wait(sqlite_pki: 
         issued = sign(sqlite_pki, number)
         assert isinstance(issued, Issued)
         check_timestamps(issued.der, issued.chain[0], made)
+
+
+def test_a_template_that_changes_meanwhile_changes_nothing_in_what_logs_saw(sqlite_pki: World) -> None:
+    """While it waits, and while a log is being asked."""
+    with serving(log(sqlite_pki, fault="503")) as made:
+        declare(sqlite_pki, made, "required_scts: 1, on_failure: pending")
+        number = submit(sqlite_pki)
+        assert isinstance(sign(sqlite_pki, number), Pending)
+        stapled = ", validity: 30d, extensions: { must_staple: true }"
+        declare(sqlite_pki, made, "required_scts: 1, on_failure: pending", stapled)
+        made[0].fault = ""
+        plain = ", validity: 60d, extensions: { must_staple: false }"
+        _meanwhile(made[0], lambda: declare(sqlite_pki, made, "required_scts: 1, on_failure: pending", plain))
+        issued = sign(sqlite_pki, number)
+        assert isinstance(issued, Issued)
+        assert check_timestamps(issued.der, issued.chain[0], made) == [made[0]]
+        leaf = x509.load_der_x509_certificate(issued.der)
+        assert (leaf.not_valid_after_utc - leaf.not_valid_before_utc) > timedelta(days=89)
+        with pytest.raises(x509.ExtensionNotFound):
+            leaf.extensions.get_extension_for_class(x509.TLSFeature)
+
+
+def test_those_that_wait_go_on_waiting_where_todays_logs_do_not_take_them(sqlite_pki: World) -> None:
+    with serving(log(sqlite_pki, fault="503")) as made:
+        declare(sqlite_pki, made, "required_scts: 1, on_failure: pending")
+        number = submit(sqlite_pki)
+        assert isinstance(sign(sqlite_pki, number), Pending)
+        made[0].fault = ""
+        early = made[0].declared.replace(" }", ", not_after: { until: 2030-02-01 } }")
+        ct = f"ct: {{ logs: [{early}], required_scts: 1, on_failure: pending }}"
+        templates = f"templates: [{{ name: web, authority: issuing, {ct} }}]"
+        assert sqlite_pki.apply(_AUTHORITIES + templates).exit_code == 0
+        shown = len(made[0].seen)
+        outcome = sign(sqlite_pki, number)
+        assert isinstance(outcome, Pending)
+        assert "0 of the template's logs take a certificate that ends on 2030-04-01" in outcome.reason
+        assert len(made[0].seen) == shown
+        declare(sqlite_pki, made, "required_scts: 1")
+        assert isinstance(sign(sqlite_pki, number), Issued)
 
 
 def test_those_that_wait_are_finished_by_the_logs_they_began_with_where_the_template_has_none_any_more(
