@@ -26,7 +26,7 @@ def plan_of(world: World, document: Document) -> Plan:
 
 
 def failure(recap: Recap) -> str:
-    (found,) = [result.message for result in recap.results if result.status is Status.FAILED]
+    (found,) = [result.message for result in recap.results if result.status in (Status.FAILED, Status.REFUSED)]
     return found
 
 
