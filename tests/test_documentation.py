@@ -38,6 +38,7 @@ EXAMPLES = {
     "ACME": "acme.yaml",
     "certificate transparency": "transparency.yaml",
     "SCEP": "scep.yaml",
+    "Apple": "apple.yaml",
     "timestamps": "timestamps.yaml",
 }
 
