@@ -14,9 +14,10 @@ from pkiconf.enrolment.links import Links, digest_of, url_of
 from pkiconf.enrolment.outbox import queue_mail
 from pkiconf.enrolment.terms import Place, check_wish, wanted
 from pkiconf.errors import Conflict, Refused
+from pkiconf.issuance.changes import overrides_record
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.pipeline import Pipeline
-from pkiconf.issuance.requests import overrides_record, template_address
+from pkiconf.issuance.requests import template_address
 from pkiconf.model.actor import SYSTEM, Actor
 from pkiconf.model.durations import Duration
 from pkiconf.model.enrolment import Deliver, GrantWish, Offer

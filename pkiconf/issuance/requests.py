@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from pkiconf.clock import to_epoch
 from pkiconf.der.csr import parse_csr
 from pkiconf.der.names import general_name_text, name_text
 from pkiconf.errors import Conflict, NotFound, PkiconfError, Refused
+from pkiconf.issuance.changes import check_same_changes, overrides_record
 from pkiconf.issuance.order import IssuanceOrder
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.pipeline import BATCH, Pipeline
@@ -155,7 +155,7 @@ class Requests:
         request = self.get(number)
         check_may(actor, Action.REQUEST_SIGN, f"template/{request.template}")
         if request.row.state in (RequestState.APPROVED, RequestState.ISSUED):
-            _check_same_changes(request.row, overrides)
+            check_same_changes(request.row, overrides)
             found = self._pipeline.intents.find(ORIGIN, str(number))
             if found is not None:
                 return found
@@ -207,16 +207,6 @@ class Requests:
             self._parts.record(c, actor, "request.approve", f"request/{number}", {"overrides": changes})
 
         return write
-
-
-def _check_same_changes(row: requests.RequestRow, overrides: Overrides) -> None:
-    """Signing again gives what was made; who asks for something else is told. Raises Conflict."""
-    wished = overrides_record(overrides)
-    if wished and wished != json.loads(row.overrides or "{}"):
-        raise Conflict(
-            f"request {row.id} is {row.state} already, with other changes than these",
-            "For another certificate, submit the CSR again",
-        )
 
 
 def _page(c: Connection, states: Collection[str], after: int) -> list[Request]:
@@ -283,20 +273,3 @@ def current_issuer(c: Connection, template_id: int) -> int:
     }
     what, remedy = reasons.get(authority.lifecycle, ("is not ready", "Run `pkiconf apply` to finish it"))
     raise Refused(f"authority {authority.name!r} {what}", remedy)
-
-
-def overrides_record(overrides: Overrides) -> dict[str, Any]:
-    """What was changed at signing, for the request's row and the audit log; without what was left alone."""
-    written: dict[str, Any] = {}
-    if overrides.set_subject:
-        written["set_subject"] = [asdict(attribute) for attribute in overrides.set_subject]
-    for field in ("add_sans", "remove_sans"):
-        if names := getattr(overrides, field):
-            written[field] = [general_name_text(name) for name in names]
-    if overrides.days is not None:
-        written["days"] = overrides.days
-    for field in ("not_before", "not_after"):
-        moment: datetime | None = getattr(overrides, field)
-        if moment is not None:
-            written[field] = moment.isoformat()
-    return written
