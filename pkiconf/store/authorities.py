@@ -109,6 +109,8 @@ _DELETE = (
     "DELETE FROM scep_secret WHERE template_id IN (SELECT id FROM template WHERE authority_id = :id)",
     "DELETE FROM scep_challenge WHERE template_id IN (SELECT id FROM template WHERE authority_id = :id)",
     "DELETE FROM scep_tries WHERE template_id IN (SELECT id FROM template WHERE authority_id = :id)",
+    "DELETE FROM scep_intune WHERE issuer_id IN (SELECT id FROM issuer WHERE authority_id = :id) OR attempt_id IN"
+    " (SELECT s.id FROM scep_transaction s JOIN template t ON t.id = s.template_id WHERE t.authority_id = :id)",
     "DELETE FROM scep_transaction WHERE template_id IN (SELECT id FROM template WHERE authority_id = :id)",
     "DELETE FROM approval WHERE request_id IN (SELECT r.id FROM request r JOIN template t ON t.id = r.template_id"
     " WHERE t.authority_id = :id)",

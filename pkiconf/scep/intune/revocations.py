@@ -20,6 +20,7 @@ from pkiconf.steps import Step
 from pkiconf.store import certificates, intune, jobs
 from pkiconf.store.database import Connection
 from pkiconf.store.jobs import JobRow
+from pkiconf.store.scep_templates import find_place_of
 
 POLL_JOB: Final = "scep.intune-revocations"
 POLL_SECONDS: Final = 300
@@ -40,7 +41,8 @@ class IntuneRevocations:
     def poll(self, job: JobRow) -> None:
         """Everything that waits in the queue of one template's tenant; then the job waits for its next time. Raises
         Unavailable where Intune could not be asked or answered: what was revoked stays so, and is answered later."""
-        access = self.access_of(int(job.dedupe))
+        template_id = int(job.dedupe)
+        access = self.access_of(template_id)
         if access is not None:
             self._drain(access)
         pause = POLL_SECONDS if access is not None else _WITHOUT_ACCESS_SECONDS
@@ -48,7 +50,8 @@ class IntuneRevocations:
 
         def write(c: Connection) -> None:
             jobs.finish(c, job)
-            jobs.queue(c, job.kind, job.dedupe, "{}", again_at)
+            if find_place_of(c, template_id) is not None:
+                jobs.queue(c, job.kind, job.dedupe, "{}", again_at)
 
         self.parts.db.write(Step.JOB_FINISH, write)
 

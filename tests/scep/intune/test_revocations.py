@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,9 @@ from pkiconf.model.certificate import CertificateID
 from pkiconf.model.intune import RevocationRequest, RevocationResult
 from pkiconf.model.request import Issued
 from pkiconf.model.revocation import RevocationReason
+from pkiconf.policy.authorization import MAY
+from pkiconf.policy.authorization import Action as Act
+from pkiconf.reconciler.state import Action
 from pkiconf.scep.intune.revocations import POLL_JOB, POLL_SECONDS, parse_serial
 from pkiconf.scep.intune.service import MOST_REQUESTS
 from pkiconf.store import audit, certificates, jobs
@@ -21,6 +26,7 @@ from pkiconf.store.jobs import JobRow
 from tests.intune_server import error
 from tests.intune_tenant import APPLICATION
 from tests.intune_world import IntuneWorld
+from tests.world import OPERATOR
 
 LATER = timedelta(seconds=POLL_SECONDS + 1)
 
@@ -111,8 +117,6 @@ def test_what_is_revoked_already_is_a_success(world: IntuneWorld) -> None:
 
 
 def test_what_is_held_is_revoked(world: IntuneWorld) -> None:
-    from tests.world import OPERATOR
-
     issued = world.deliver(world.device())
     world.pki.services.revocations.hold(issued.id, OPERATOR)
     assert _asked(world, _serial(issued)) == (RevocationResult.NONE, "")
@@ -134,8 +138,6 @@ def test_what_intune_was_not_told_of_it_does_not_revoke(world: IntuneWorld) -> N
 
 
 def test_another_tenant_does_not_revoke(world: IntuneWorld) -> None:
-    from dataclasses import replace
-
     issued = world.deliver(world.device())
     revocations = world.intune.revocations
     access = revocations.access_of(world.template_id)
@@ -237,8 +239,6 @@ def test_a_template_that_has_lost_its_intune_asks_nobody(world: IntuneWorld) -> 
 
 
 def test_a_retired_template_still_hears_of_revocations(world: IntuneWorld) -> None:
-    from pkiconf.reconciler.state import Action
-
     issued = world.deliver(world.device())
     text = (world.pki.folder / "pki.yaml").read_text()
     world.pki.apply(text.replace("  - name: device\n", "  - name: device\n    state: absent\n"), allow=(Action.RETIRE,))
@@ -249,12 +249,24 @@ def test_a_retired_template_still_hears_of_revocations(world: IntuneWorld) -> No
 
 
 def test_intune_may_revoke_and_nothing_else() -> None:
-    from pkiconf.policy.authorization import MAY, Action
-
-    assert MAY["intune"] == frozenset({Action.CERTIFICATE_REVOKE})
+    assert MAY["intune"] == frozenset({Act.CERTIFICATE_REVOKE})
 
 
 def test_the_certificate_is_named_by_its_issuer_too(world: IntuneWorld) -> None:
     issued = world.deliver(world.device())
     assert _asked(world, _serial(issued), "CN=another") == (RevocationResult.NONE, "")
     assert isinstance(issued.id, CertificateID)
+
+
+def test_when_the_authority_is_destroyed_nothing_of_it_stays(world: IntuneWorld, tmp_path: Path) -> None:
+    for issued in (world.deliver(world.device()), world.issue(world.device())):
+        world.pki.services.revocations.revoke(issued.id, RevocationReason.SUPERSEDED, SYSTEM)
+    text = (world.pki.folder / "pki.yaml").read_text()
+    absent = text.replace("{name: issuing, ", "{name: issuing, state: absent, ")
+    absent = absent.replace("  - name: device\n", "  - name: device\n    state: absent\n")
+    world.pki.apply(absent, allow=(Action.RETIRE,))
+    world.pki.services.destruction.destroy("issuing", OPERATOR, tmp_path / "archive.tar")
+    assert world.rows("SELECT 1 FROM scep_intune") == []
+    world.pass_time(timedelta(hours=2))
+    world.work()
+    assert world.rows("SELECT kind FROM job WHERE kind LIKE 'scep.intune%'") == []
