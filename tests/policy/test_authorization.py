@@ -69,7 +69,17 @@ def test_an_acme_account_may_do_what_is_its_own(action: Action) -> None:
         check_may(account, action, "acme-account/an-account")
 
 
-@pytest.mark.parametrize("kind", ["scep", "ACME", "acme ", "", "Operator", "operators", "*"])
+@pytest.mark.parametrize("action", Action)
+def test_whoever_opens_the_page_of_challenges_may_fetch_some_and_nothing_else(action: Action) -> None:
+    fetcher = Actor("ndes", "svc-mdm", "basic-authentication")
+    if action is Action.SCEP_CHALLENGE_CREATE:
+        check_may(fetcher, action, "template/issuing/device")
+        return
+    with pytest.raises(Refused, match="ndes:svc-mdm may not do"):
+        check_may(fetcher, action, "template/issuing/device")
+
+
+@pytest.mark.parametrize("kind", ["est", "ACME", "acme ", "", "Operator", "operators", "*"])
 @pytest.mark.parametrize("action", Action)
 def test_a_kind_without_a_row_may_do_nothing(kind: str, action: Action) -> None:
     with pytest.raises(Refused):
