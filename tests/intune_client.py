@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID, NameOID
 
 from pkiconf.clock import SetClock
@@ -38,8 +39,9 @@ def make_csr(
     usage: tuple[bool, bool] | None = (True, True),
     extended: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.CLIENT_AUTH,),
     key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | None = None,
+    string: _ASN1Type = _ASN1Type.UTF8String,
 ) -> bytes:
-    """DER. `usage` is digitalSignature and keyEncipherment."""
+    """DER. `usage` is digitalSignature and keyEncipherment; `string` what the challenge is written as."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
     if sans:
@@ -50,7 +52,7 @@ def make_csr(
     if extended:
         builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)
     if challenge is not None:
-        builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, challenge.encode())
+        builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, challenge.encode(), _tag=string)
     return builder.sign(key or rsa_key(), hashes.SHA256()).public_bytes(Encoding.DER)
 
 

@@ -12,6 +12,7 @@ from asn1crypto import cms
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
+from cryptography.x509.name import _ASN1Type
 
 from pkiconf.errors import Unavailable
 from pkiconf.issuance.pipeline import Pipeline
@@ -97,6 +98,13 @@ def test_issue(place: Place) -> None:
     assert told["transactionId"] == device.transaction
     assert int(told["certificateSerialNumber"], 16) == certificate.serial_number
     assert place.status(certificate.serial_number) is ocsp.OCSPCertStatus.GOOD
+
+
+@pytest.mark.parametrize("string", [_ASN1Type.UTF8String, _ASN1Type.PrintableString])
+def test_a_challenge_is_far_longer_than_the_standard_allows(place: Place, string: _ASN1Type) -> None:
+    device = place.world.device(string=string)
+    assert len(device.challenge) > 2000  # RFC 2985 has 255 at most
+    assert place.enrol(device).status == SUCCESS
 
 
 def test_intune_is_told_before_the_device_hears(place: Place) -> None:
