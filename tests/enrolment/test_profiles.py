@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import plistlib
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pkiconf.authority.purposes import PROFILE
 from pkiconf.errors import Conflict, NotFound, Refused
 from pkiconf.model.enrolment import LinkEnded
+from pkiconf.model.names import RFC822Name
 from pkiconf.model.request import Overrides
 from pkiconf.reconciler.state import Action
+from pkiconf.scep.challenges import Challenge
+from pkiconf.steps import Step
 from tests.enrolment.office import Office, token_of
 from tests.tools import run_tool
 from tests.world import OPERATOR
@@ -311,3 +315,67 @@ def test_a_request_that_is_not_approved_has_no_profile(office: Office) -> None:
     grants.propose(wish(template="issuing/device", subject="CN=x", apple=True), OPERATOR)
     with pytest.raises(Conflict, match="not approved yet"):
         office.world.services.enrolment.profiles.make(1, OPERATOR)
+
+
+def challenges_of(office: Office, folder: Path, count: int) -> list[Challenge]:
+    """Of so many fetches of one link, as a device would present them."""
+    token = approved(office, "email:jane@corp.example")
+    found = []
+    for _ in range(count):
+        presented = scep(verified(office, fetch(office, token), folder))["Challenge"]
+        template = office.world.services.requests.get(1).row.template_id
+        challenge = office.world.services.scep.challenges.find(template, presented)
+        assert challenge is not None
+        found.append(challenge)
+    return found
+
+
+def consume(office: Office, challenge: Challenge) -> None:
+    office.world.parts.db.write(
+        Step.CERTIFICATE_RESERVE,
+        lambda c: office.world.services.scep.challenges.consume(c, challenge, f"transaction-{challenge.row.id}"),
+    )
+
+
+def test_a_challenge_is_bound_to_the_approved_names_and_to_the_request(office: Office, tmp_path: Path) -> None:
+    (challenge,) = challenges_of(office, tmp_path, 1)
+    assert challenge.bound is not None
+    assert challenge.bound.sans == (RFC822Name("jane@corp.example"),)
+    assert challenge.bound.subject is not None
+    assert {attribute.value for attribute in challenge.bound.subject.attributes} == {"Jane's iPad", "Example Corp"}
+    assert challenge.row.grant_id == 1
+
+
+def test_of_all_challenges_of_a_link_one_is_used(both: Office, tmp_path: Path) -> None:
+    """At once, on both databases: the request decides, whichever copy of the profile was installed."""
+    challenges = challenges_of(both, tmp_path, 4)
+    outcomes: list[object] = []
+    start = threading.Barrier(len(challenges))
+
+    def run(challenge: Challenge) -> None:
+        start.wait(60)
+        try:
+            consume(both, challenge)
+        except Conflict as ex:
+            outcomes.append(ex)
+        else:
+            outcomes.append(None)
+
+    threads = [threading.Thread(target=run, args=(challenge,)) for challenge in challenges]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert sum(outcome is None for outcome in outcomes) == 1, outcomes
+    assert len(outcomes) == len(challenges)
+    assert both.state(1) == "approved"
+    assert both.rows("SELECT count(*) FROM scep_challenge WHERE consumed_at IS NOT NULL") == [(1,)]
+
+
+def test_a_challenge_is_good_for_nothing_after_its_request_was_declined(office: Office, tmp_path: Path) -> None:
+    (challenge,) = challenges_of(office, tmp_path, 1)
+    office.world.services.requests.decline(1, "lost", OPERATOR)
+    with pytest.raises(Conflict):
+        consume(office, challenge)
+    assert office.state(1) == "declined"
+    assert office.rows("SELECT count(*) FROM scep_challenge WHERE consumed_at IS NOT NULL") == [(0,)]

@@ -7,6 +7,7 @@ tells. `python -m tests.mutants` takes each out in turn. To add one, name what h
 from __future__ import annotations
 
 from tests.mutants.acme import ACME
+from tests.mutants.enrolment import ENROLMENT
 from tests.mutants.guard import Guard, guards
 from tests.mutants.intune import INTUNE
 from tests.mutants.scep import SCEP
@@ -549,6 +550,7 @@ GUARDS: tuple[Guard, ...] = (
         ),
     ),
     *ACME,
+    *ENROLMENT,
     *SCEP,
     *INTUNE,
     *TRANSPARENCY,
