@@ -1,4 +1,4 @@
-"""`python -m benchmarks [commands issuance ocsp crl acme acme-memory]`."""
+"""`python -m benchmarks [commands issuance ocsp crl acme acme-memory timestamps]`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,17 @@ from benchmarks.crl import crl
 from benchmarks.issuance import issuance
 from benchmarks.measure import raw_signing, show
 from benchmarks.ocsp import ocsp
+from benchmarks.timestamps import timestamps
 
-ALL = {"commands": commands, "issuance": issuance, "ocsp": ocsp, "crl": crl, "acme": acme, "acme-memory": acme_memory}
+ALL = {
+    "commands": commands,
+    "issuance": issuance,
+    "ocsp": ocsp,
+    "crl": crl,
+    "acme": acme,
+    "acme-memory": acme_memory,
+    "timestamps": timestamps,
+}
 
 
 def main() -> None:

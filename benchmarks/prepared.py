@@ -25,11 +25,11 @@ authorities:
 
 
 @contextmanager
-def prepared() -> Iterator[Services]:
+def prepared(declared: str = DECLARATION) -> Iterator[Services]:
     with tempfile.TemporaryDirectory(prefix="pkiconf-bench-", dir=Path.cwd()) as folder:
         state = Path(folder) / "state"
         declaration = Path(folder) / "pki.yaml"
-        declaration.write_text(DECLARATION)
+        declaration.write_text(declared)
         document = load_files([declaration])
         with open_services(ProcessSettings(state=state), create=True) as services:
             plan = load_plan(services, document, now=services.parts.now())

@@ -11,6 +11,7 @@ from tests.mutants.enrolment import ENROLMENT
 from tests.mutants.guard import Guard, guards
 from tests.mutants.intune import INTUNE
 from tests.mutants.scep import SCEP
+from tests.mutants.timestamps import TIMESTAMPS
 from tests.mutants.transparency import TRANSPARENCY
 
 __all__ = ["GUARDS", "Guard"]
@@ -553,5 +554,6 @@ GUARDS: tuple[Guard, ...] = (
     *ENROLMENT,
     *SCEP,
     *INTUNE,
+    *TIMESTAMPS,
     *TRANSPARENCY,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pkiconf.errors import UnsupportedAlgorithm
@@ -50,10 +50,17 @@ def warnings(wish: Desired, standing: Actual | None, after: Spec, view: View) ->
         yield "extended_key_usage on an authority limits everything below it: not recommended"
     if (after.get("name_constraints") or {}).get("critical") is False:
         yield "name_constraints must be critical (RFC 5280 §4.2.1.10)"
+    if "sha1" in _timestamp_digests(after):
+        yield "timestamp.digests has sha1: anybody can make two files with one such hash, and have both stamped at once"
     yield from _path_warnings(after, view)
     ends = standing.facts.get("not_after") if standing else None
     if ends is not None and ends - view.now.timestamp() < _WARN_BEFORE_END:
         yield f"its certificate ends in {max(0, int(ends - view.now.timestamp()) // _DAY)} days; renew it or roll over"
+
+
+def _timestamp_digests(after: Spec) -> Sequence[str]:
+    digests: Sequence[str] = (after.get("timestamp") or {}).get("digests") or ()
+    return digests
 
 
 def _path_warnings(after: Spec, view: View) -> Iterator[str]:

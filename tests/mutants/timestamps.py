@@ -1,0 +1,104 @@
+"""The guards of timestamps; `guards` says what a guard is."""
+
+from __future__ import annotations
+
+from tests.mutants.guard import Guard, guards
+
+TIMESTAMPS: tuple[Guard, ...] = (
+    *guards(
+        "pkiconf/der/timestamp.py",
+        ("tests/der/test_timestamp.py", "tests/timestamps/test_tokens.py"),
+        ("a timestamp request is version 1", "        if members[0].der != _VERSION_1:"),
+        ("a hash that is stamped has its algorithm's length", "    if len(members[1].content) != found[1]:"),
+        ("fields of a timestamp request stand once and in order", "        if place <= last:"),
+        (
+            "a nonce that becomes part of a token is DER",
+            "    if not content or padded or len(content) > _LONGEST_NONCE:",
+        ),
+        (
+            "certificates are in a token only when they were asked for",
+            '        certificates = self.certificates if cert_req else b""',
+            "        certificates = self.certificates",
+        ),
+        (
+            "a token never says a time that has not come",
+            '    behind = digits[:fraction].rstrip(b"0")',
+            '    behind = (b"%06d" % (micros + 1))[:fraction].rstrip(b"0")',
+        ),
+    ),
+    *guards(
+        "pkiconf/timestamps/service.py",
+        ("tests/timestamps",),
+        ("a policy that is not served gets no token", "        if token is None:", "        if False:"),
+        ("only declared digests are stamped", "        _check_digest(form, request)\n", ""),
+        ("the older protocol can be switched off", "        if not form.spec.authenticode:"),
+        (
+            "a token is recorded before it is signed",
+            "        entry = self._ledger.enter(form, Stamped(RFC3161, request.digest, request.hashed), moment)",
+            "        entry = Entry(serial_at(moment, self._parts.entropy.token(12)), moment)",
+        ),
+    ),
+    *guards(
+        "pkiconf/timestamps/forms.py",
+        ("tests/timestamps/test_tokens.py",),
+        ("an authority that was retired stamps no more", 'row.lifecycle != "active"', "False"),
+        ("timestamps are served where they are enabled", "        if not spec.enabled:"),
+        (
+            "a changed declaration holds for the next token",
+            "        if known is None or known[0] != row.generation:",
+            "        if known is None:",
+        ),
+        (
+            "a token is signed with the certificate that is good now",
+            "known[:2] != (generation, signer.id)",
+            "known[0] != generation",
+        ),
+    ),
+    *guards(
+        "pkiconf/timestamps/ledger.py",
+        ("tests/timestamps/test_ledger.py",),
+        ("a block of numbers belongs to its day", " or block.day != day", ""),
+        (
+            "ordered tokens have times of their own",
+            "    if ordering:\n        moment = next_moment(c, authority_id, moment)\n",
+            "",
+        ),
+    ),
+    *guards(
+        "pkiconf/timestamps/clock_watch.py",
+        ("tests/timestamps/test_clock.py",),
+        ("a clock that goes back makes no timestamps", "            if back > limit:"),
+        (
+            "a clock is not earlier than what was stamped before a restart",
+            "                self._latest = max(self._latest, stamped())\n",
+            "",
+        ),
+        (
+            "a clock that most servers contradict makes no timestamps",
+            "        if not self._holds(verdict, limit):\n            raise",
+            "        if False:\n            raise",
+        ),
+        (
+            "what the clock moved by itself counts",
+            "        return verdict.bound + moved <= limit",
+            "        return verdict.bound <= limit",
+        ),
+        (
+            "an accuracy that is finer than the tolerance wins",
+            "accuracy or settings.tolerance.microseconds)",
+            "settings.tolerance.microseconds)",
+        ),
+    ),
+    *guards(
+        "pkiconf/policy/time_source.py",
+        ("tests/policy/test_time_source.py",),
+        ("most of the declared servers have to agree", "    return servers // 2 + 1", "    return 1"),
+    ),
+    *guards(
+        "pkiconf/egress/ntp.py",
+        ("tests/egress/test_ntp.py",),
+        ("an answer of a time server is to our question", " or packet[24:32] != asked.cookie", ""),
+        ("a server that does not know the time is not believed", " or first >> 6 == _UNSYNCHRONIZED", ""),
+        ("times that contradict each other are not believed", "    if left < arrived or delay < 0:"),
+    ),
+)
