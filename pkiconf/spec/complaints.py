@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pkiconf.model.attributes import BY_NAME
+from pkiconf.model.keys import Hash
 from pkiconf.spec.errors import Problem, did_you_mean, nearest
 from pkiconf.spec.fields import Path, allowed_at, fields_of, inner_models, model_at
 from pkiconf.spec.misfits import WRITTEN, Advised, Misfits
@@ -26,6 +27,7 @@ _WANTED: Final = {
     "model_type": "a mapping", "model_attributes_type": "a mapping", "dict_type": "a mapping",
 }  # fmt: skip
 _LISTED: Final = ("literal_error", "enum")
+_BROKEN_HASHES: Final = {"sha1": "SHA-1", "md5": "MD5"}
 # YAML 1.1 booleans, which 1.2 reads as text.
 _FORMER_BOOLEANS: Final = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
@@ -140,6 +142,9 @@ class _Refusals:
             return
         near = nearest(value, allowed)
         hint = f"Did you mean {near}?" if near and near != value else ""
+        broken = _BROKEN_HASHES.get(value.lower().replace("-", ""))
+        if broken and Hash.SHA256 in allowed:
+            hint = f"{broken} is not allowed: others forge what it signs. Write {Hash.SHA256}, or leave the field out"
         if near == value:
             hint = (
                 f"Write {value} without quotes" if isinstance(node, Scalar) and not node.plain else f"Write '{value}'"
@@ -148,7 +153,7 @@ class _Refusals:
 
     def wrong_type(self, node: Node, path: Path, wanted: Iterable[str]) -> None:
         words = list(dict.fromkeys(wanted))
-        hint = ""
+        hint = self.known_keys(path) if "a mapping" in words else ""
         if isinstance(node, Scalar):
             if "text" in words and node.plain and node.value() is not None:
                 hint = f"Put it in quotes: '{node.text}'"
@@ -159,6 +164,10 @@ class _Refusals:
             elif "a whole number" in words and not node.plain and node.text.isdecimal():
                 hint = f"Write {node.text} without quotes"
         self.add(node, path, f"{_dotted(path)} wants {' or '.join(words)}, not {describe(node)}", hint)
+
+    def known_keys(self, path: Path) -> str:
+        model = model_at(self.model, path)
+        return f"Its keys: {', '.join(fields_of(model))}" if model else ""
 
 
 def _place(error: ErrorDetails) -> Path:

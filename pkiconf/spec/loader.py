@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     DocumentStartEvent,
@@ -32,6 +32,7 @@ from pkiconf.spec.errors import Location, Problem, SpecErrors, did_you_mean
 from pkiconf.spec.nodes import Items, Mapping, Node, Scalar
 from pkiconf.spec.secrets import TAGS, SecretSources
 from pkiconf.spec.sources import find_sources, read_source
+from pkiconf.spec.syntax import syntax_problem
 from pkiconf.spec.vault import HEADER
 
 DEEPEST: Final = 24
@@ -103,7 +104,7 @@ def _composed(text: str, file: str) -> tuple[list[Node], list[Problem]]:
         except _Beyond as ex:
             return [], [*problems, ex.problem]
         except YAMLError as ex:
-            problems.append(_syntax_problem(ex, text, file))
+            problems.append(syntax_problem(ex, text, file))
     return [], problems
 
 
@@ -235,20 +236,3 @@ class _Composer:
 
     def complain(self, node: Node, problem: str, hint: str = "") -> None:
         self.problems.append(Problem(node.at, problem, hint))
-
-
-def _syntax_problem(ex: YAMLError, text: str, file: str) -> Problem:
-    mark = (ex.problem_mark or ex.context_mark) if isinstance(ex, MarkedYAMLError) else None
-    if mark is None:
-        return Problem(Location(file), f"not YAML: {str(ex).splitlines()[0]}")
-    said = " ".join(str(part) for part in (ex.context, ex.problem) if part)  # type: ignore[attr-defined]
-    lines = text.splitlines()
-    line = lines[mark.line] if mark.line < len(lines) else ""
-    hint = ""
-    if line[mark.column : mark.column + 1] == "\t" or "\t" in line[: len(line) - len(line.lstrip())]:
-        said, hint = "a tab stands where YAML wants spaces", "Indent with spaces"
-    elif "cannot start any token" in said:
-        hint = "Put the value in quotes"
-    elif "mapping values are not allowed" in said:
-        hint = "Check the indentation; a value that holds ': ' needs quotes"
-    return Problem(Location(file, mark.line + 1, mark.column + 1), f"not YAML: {said}", hint)
