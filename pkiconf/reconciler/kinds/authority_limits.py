@@ -8,8 +8,9 @@ from typing import Final
 from pkiconf.errors import UnsupportedAlgorithm
 from pkiconf.model.keys import get_signature_algorithm
 from pkiconf.model.usages import KeyUsage
+from pkiconf.reconciler.kinds.above import end_of, room_below, wanted_end
 from pkiconf.reconciler.kinds.kind import View
-from pkiconf.reconciler.state import Actual, Desired, Spec, authority_address
+from pkiconf.reconciler.state import Actual, Desired, Spec
 from pkiconf.spec.authority import AuthoritySpec
 
 _DAY: Final = 86400
@@ -34,10 +35,15 @@ def generation_back(standing: Actual | None, after: Spec) -> str:
 
 
 def below_limit(spec: AuthoritySpec, view: View) -> str:
-    issuer = view.find_spec(authority_address(spec.issuer))
-    if issuer is None or issuer.get("path_length") != 0:
+    room = room_below(spec.issuer, view)
+    if room is None or room.levels > 0:
         return ""
-    return f"issuer {spec.issuer} has path_length 0, so it cannot certify an authority; give it path_length 1 or more"
+    if room.by == spec.issuer:
+        return f"issuer {room.by} has path_length 0, so it cannot certify an authority; give it path_length 1 or more"
+    return (
+        f"issuer {spec.issuer} cannot certify an authority, because path_length {room.path_length} of {room.by} leaves "
+        f"none below it; give {room.by} path_length {room.path_length + 1 - room.levels} or more"
+    )
 
 
 def warnings(wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[str]:
@@ -64,18 +70,10 @@ def _timestamp_digests(after: Spec) -> Sequence[str]:
 
 
 def _path_warnings(after: Spec, view: View) -> Iterator[str]:
-    issuer = view.find_spec(authority_address(str(after.get("issuer"))))
-    if issuer is None:
-        return
-    limit, own = issuer.get("path_length"), after.get("path_length")
-    if limit is not None and own is not None and own >= limit:
-        yield f"path_length {own} promises more than {issuer['name']} (path_length {limit}) lets it keep"
-    row = view.actual.objects.get(authority_address(str(after["issuer"])))
-    ends = row.facts.get("not_after") if row else None
-    spec = AuthoritySpec.model_validate(after)
-    try:
-        wanted = spec.not_after or (spec.validity.after(spec.not_before or view.now) if spec.validity else None)
-    except ValueError:
-        return
-    if ends is not None and wanted is not None and wanted.timestamp() > ends:
-        yield f"wants to be valid beyond the end of its issuer {after['issuer']}; it cannot outlive it"
+    issuer = str(after.get("issuer"))
+    room, own = room_below(issuer, view), after.get("path_length")
+    if room is not None and own is not None and own >= room.levels:
+        yield f"path_length {own} promises more than {room.by} (path_length {room.path_length}) lets it keep"
+    ends, wanted = end_of(issuer, view), wanted_end(after, view)
+    if ends is not None and wanted is not None and wanted > ends:
+        yield f"wants to be valid beyond the end of its issuer {issuer}; it cannot outlive it"

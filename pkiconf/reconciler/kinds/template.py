@@ -17,6 +17,7 @@ from pkiconf.model.secret import Secret
 from pkiconf.policy.starters import DEFAULT_STARTER, overlay, starter_defaults, template_defaults
 from pkiconf.policy.template import compile_template
 from pkiconf.reconciler.fields import FieldChange, describe, field_changes
+from pkiconf.reconciler.kinds.above import end_of, room_below
 from pkiconf.reconciler.kinds.authority_key import key_algorithm
 from pkiconf.reconciler.kinds.kind import Act, Declaring, Verdict, View, Wait, problem_of
 from pkiconf.reconciler.kinds.template_scep import declared_scep, declared_secrets, scep_findings, whole_scep
@@ -114,14 +115,8 @@ class TemplateKind:
     def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]:
         yield from _validity_findings(wish, after, view)
         yield from (Finding(wish.address, Severity.WARNING, text, wish.at) for text in scep_findings(after, view))
-        issuer = view.find_spec(authority_of(wish.address)) or {}
-        if (after.get("basic_constraints") or {}).get("ca") and issuer.get("path_length") == 0:
-            yield Finding(
-                wish.address,
-                Severity.WARNING,
-                f"makes authorities, but {authority_of(wish.address)} has path_length 0, so every request is refused",
-                wish.at,
-            )
+        if text := _path_warning(wish, after, view):
+            yield Finding(wish.address, Severity.WARNING, text, wish.at)
 
     def observe(self, c: Connection) -> Iterator[Actual]:
         authorities = {row.id: row.name for row in list_authorities(c)}
@@ -193,13 +188,32 @@ def _address(after: Spec) -> str:
     return template_address(after["authority"], after["name"])
 
 
+def _path_warning(wish: Desired, after: Spec, view: View) -> str:
+    """What the pipeline would refuse each request for."""
+    constraints, authority = after.get("basic_constraints") or {}, authority_of(wish.address)
+    room = room_below(name_of(authority), view) if constraints.get("ca") else None
+    if room is None:
+        return ""
+    above = "it" if room.by == name_of(authority) else f"authority/{room.by} above it"
+    if room.levels <= 0:
+        limit = f"has path_length {room.path_length}"
+        told = limit if above == "it" else f"cannot have any below it: {above} {limit}"
+        return f"makes authorities, but {authority} {told}, so every request is refused"
+    own = constraints.get("path_length")
+    if own is not None and own >= room.levels:
+        return (
+            f"makes authorities of path_length {own}, but {authority} leaves them {room.levels - 1} at most "
+            f"(path_length {room.path_length} of {above}), so every request is refused"
+        )
+    return ""
+
+
 def _validity_findings(wish: Desired, after: Spec, view: View) -> Iterator[Finding]:
     validity, longest = _duration(after.get("validity")), _duration(after.get("max_validity"))
     if validity and longest and longest.after(view.now) < validity.after(view.now):
         text = f"validity {validity} is longer than max_validity {longest}, which wins"
         yield Finding(wish.address, Severity.WARNING, text, wish.at)
-    authority = view.actual.objects.get(authority_of(wish.address))
-    ends = authority.facts.get("not_after") if authority else None
+    ends = end_of(name_of(authority_of(wish.address)), view)
     if validity and ends is not None and validity.after(view.now).timestamp() > ends:
         text = f"validity {validity} goes beyond the end of {authority_of(wish.address)}; certificates end with it"
         yield Finding(wish.address, Severity.WARNING, text, wish.at)
