@@ -12,27 +12,15 @@ import falcon
 
 from pkiconf.endpoints.acme.answers import add_link, problem_record
 from pkiconf.endpoints.acme.jws import SIGNATURE_ALGORITHMS
+from pkiconf.endpoints.statuses import RETRY_AFTER, status_of
 from pkiconf.endpoints.wsgi import Response
-from pkiconf.errors import (
-    Conflict,
-    Malformed,
-    NotFound,
-    PkiconfError,
-    Refused,
-    SigningUnavailable,
-    Unavailable,
-    UnsupportedAlgorithm,
-    Unverified,
-)
+from pkiconf.errors import PkiconfError
 from pkiconf.model.acme import ACMEProblem, Problem, ProblemType
 from pkiconf.model.acme_urls import PREFIX, URLs
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
-RETRY_AFTER: Final = 30
-"""Seconds after which to come back when something that is needed cannot be had."""
-
 _STATUS: Final[Mapping[ProblemType, int]] = MappingProxyType(
     {
         ProblemType.ALREADY_REPLACED: 409,
@@ -47,15 +35,6 @@ _STATUS: Final[Mapping[ProblemType, int]] = MappingProxyType(
     }
 )
 """Every other type is 400."""
-
-_KINDS: Final[tuple[tuple[type[PkiconfError], ProblemType, int], ...]] = (
-    (Malformed, ProblemType.MALFORMED, 400),
-    (Unverified, ProblemType.MALFORMED, 400),
-    (UnsupportedAlgorithm, ProblemType.MALFORMED, 400),
-    (Refused, ProblemType.UNAUTHORIZED, 403),
-    (NotFound, ProblemType.MALFORMED, 404),
-    (Conflict, ProblemType.MALFORMED, 409),
-)
 
 
 def concerns(req: falcon.Request) -> bool:
@@ -74,10 +53,6 @@ def answer_error(req: falcon.Request, resp: Response, error: Exception) -> None:
             status = falcon.http_status_to_code(error.status)
             kind = ProblemType.RATE_LIMITED if status == 429 else ProblemType.MALFORMED
             _send(resp, status, Problem(kind, _words(req, error, status)))
-        case Unavailable() | SigningUnavailable():
-            log.error("%s %s: %s", req.method, req.path, error)
-            resp.set_header("Retry-After", str(RETRY_AFTER))
-            _send(resp, 503, Problem(ProblemType.SERVER_INTERNAL, "not available now: try again later"))
         case PkiconfError():
             _answer_kind(req, resp, error)
         case _:
@@ -102,12 +77,15 @@ def _answer_problem(req: falcon.Request, resp: Response, error: ACMEProblem) -> 
 
 
 def _answer_kind(req: falcon.Request, resp: Response, error: PkiconfError) -> None:
-    for kind, type, status in _KINDS:
-        if isinstance(error, kind):
-            _send(resp, status, Problem(type, str(error)))
-            return
+    status = status_of(error)
+    if status < 500:
+        _send(resp, status, Problem(ProblemType.UNAUTHORIZED if status == 403 else ProblemType.MALFORMED, str(error)))
+        return
     log.error("%s %s: %s", req.method, req.path, error)
-    _send(resp, 500, Problem(ProblemType.SERVER_INTERNAL, "internal error"))
+    if status == 503:
+        resp.set_header("Retry-After", str(RETRY_AFTER))
+    told = "not available now: try again later" if status == 503 else "internal error"
+    _send(resp, status, Problem(ProblemType.SERVER_INTERNAL, told))
 
 
 def _words(req: falcon.Request, error: falcon.HTTPError, status: int) -> str:

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from pkiconf.errors import Malformed, Refused
 from pkiconf.model.secret import Secret
 from pkiconf.policy.starters import overlay
-from pkiconf.reconciler.fields import FieldChange, describe, field_changes
 from pkiconf.reconciler.kinds.acme_policy import BINDINGS
-from pkiconf.reconciler.kinds.kind import Act, Declaring, Verdict, View, Wait, problem_of
+from pkiconf.reconciler.kinds.kind import Act, Declaring, View, problem_of
+from pkiconf.reconciler.kinds.plain import PlainKind
 from pkiconf.reconciler.state import (
     SETTINGS,
     Action,
@@ -40,7 +40,7 @@ _SECRET: Final = "hmac_key"  # noqa: S105 - the name of a field
 _NOT_STORED: Final = ("write_to",)
 
 
-class ACMEBindingKind:
+class ACMEBindingKind(PlainKind):
     name = "eab"
 
     def declare(self, document: Document, declaring: Declaring) -> Iterator[Desired]:
@@ -48,20 +48,11 @@ class ACMEBindingKind:
             if declaration.spec.state == "present":
                 yield from _declared(declaration, declaring)
 
-    def imply(self, view: View) -> Iterator[Desired]:
-        return iter(())
-
     def create(self, wish: Desired, view: View) -> Spec:
         return _resolved(wish, _defaults())
 
     def merge(self, wish: Desired, standing: Actual, view: View) -> Spec:
         return _resolved(wish, standing.spec)
-
-    def compare(self, wish: Desired, standing: Actual, after: Spec) -> tuple[FieldChange, ...]:
-        return field_changes(standing.spec, after)
-
-    def judge(self, changes: Sequence[FieldChange], standing: Actual, after: Spec) -> Verdict:
-        return Verdict(Action.UPDATE if changes else Action.UNCHANGED, describe(changes))
 
     def refusal(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> str:
         try:
@@ -76,12 +67,6 @@ class ACMEBindingKind:
 
     def needs(self, address: str, after: Spec) -> tuple[str, ...]:
         return (SETTINGS, policy_of(address))
-
-    def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> Wait:
-        return Wait()
-
-    def files(self, wish: Desired, standing: Actual | None, action: Action) -> tuple[str, ...]:
-        return ()
 
     def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]:
         ends = after.get("expires")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from pkiconf.policy.starters import overlay
-from pkiconf.reconciler.fields import FieldChange, describe, field_changes
-from pkiconf.reconciler.kinds.kind import Act, Declaring, Verdict, View, Wait, problem_of
+from pkiconf.reconciler.kinds.kind import Act, Declaring, View
+from pkiconf.reconciler.kinds.plain import PlainKind, misfit
 from pkiconf.reconciler.state import (
     SETTINGS,
     Action,
@@ -34,7 +32,7 @@ BINDINGS: Final = "external_account_bindings"
 _NOT_STORED: Final = ("name", "state", "moved", "template", "deactivate_accounts", BINDINGS)
 
 
-class ACMEPolicyKind:
+class ACMEPolicyKind(PlainKind):
     name = "acme-policy"
 
     def declare(self, document: Document, declaring: Declaring) -> Iterator[Desired]:
@@ -50,38 +48,21 @@ class ACMEPolicyKind:
                 also=("accounts",) if spec.deactivate_accounts else (),
             )
 
-    def imply(self, view: View) -> Iterator[Desired]:
-        return iter(())
-
     def create(self, wish: Desired, view: View) -> Spec:
         return _resolved(wish, _defaults(), view)
 
     def merge(self, wish: Desired, standing: Actual, view: View) -> Spec:
         return _resolved(wish, standing.spec, view)
 
-    def compare(self, wish: Desired, standing: Actual, after: Spec) -> tuple[FieldChange, ...]:
-        return field_changes(standing.spec, after)
-
-    def judge(self, changes: Sequence[FieldChange], standing: Actual, after: Spec) -> Verdict:
-        return Verdict(Action.UPDATE if changes else Action.UNCHANGED, describe(changes))
-
     def refusal(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> str:
-        try:
-            ACMEPolicySpec.model_validate(after)
-        except ValidationError as error:
-            return problem_of(error)
+        if problem := misfit(ACMEPolicySpec, after):
+            return problem
         if not after["profiles"]:
             return "it names no template"
         return next(filter(None, (_unfit(reference, view) for reference in after["profiles"].values())), "")
 
     def needs(self, address: str, after: Spec) -> tuple[str, ...]:
         return (SETTINGS, *dict.fromkeys(f"template/{reference}" for reference in after["profiles"].values()))
-
-    def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> Wait:
-        return Wait()
-
-    def files(self, wish: Desired, standing: Actual | None, action: Action) -> tuple[str, ...]:
-        return ()
 
     def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]:
         for message in _warnings(wish.address, after, view):

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
-
-from pydantic import ValidationError
 
 from pkiconf.errors import Malformed, Refused
 from pkiconf.model.secret import Secret
 from pkiconf.policy.starters import overlay
-from pkiconf.reconciler.fields import FieldChange, describe, field_changes
-from pkiconf.reconciler.kinds.kind import Act, Declaring, Verdict, View, Wait, problem_of
-from pkiconf.reconciler.state import IMPLIED, SETTINGS, Action, Actual, Desired, Finding, Severity, Spec
+from pkiconf.reconciler.kinds.kind import Act, Declaring, View
+from pkiconf.reconciler.kinds.plain import PlainKind, misfit
+from pkiconf.reconciler.state import IMPLIED, SETTINGS, Actual, Desired, Finding, Severity, Spec
 from pkiconf.spec.document import Document
 from pkiconf.spec.mail import PASSWORD
 from pkiconf.spec.settings import Settings
@@ -22,7 +20,7 @@ from pkiconf.store.database import Connection
 from pkiconf.store.settings import find_setting
 
 
-class SettingsKind:
+class SettingsKind(PlainKind):
     name = SETTINGS
 
     def declare(self, document: Document, declaring: Declaring) -> Iterator[Desired]:
@@ -43,26 +41,10 @@ class SettingsKind:
     def merge(self, wish: Desired, standing: Actual, view: View) -> Spec:
         return overlay(standing.spec, wish.explicit)
 
-    def compare(self, wish: Desired, standing: Actual, after: Spec) -> tuple[FieldChange, ...]:
-        return field_changes(standing.spec, after)
-
-    def judge(self, changes: Sequence[FieldChange], standing: Actual, after: Spec) -> Verdict:
-        return Verdict(Action.UPDATE if changes else Action.UNCHANGED, describe(changes))
-
     def refusal(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> str:
-        try:
-            Settings.model_validate(after)
-        except ValidationError as error:
-            return problem_of(error)
-        return ""
+        return misfit(Settings, after)
 
     def needs(self, address: str, after: Spec) -> tuple[str, ...]:
-        return ()
-
-    def waiting(self, wish: Desired, standing: Actual | None, after: Spec, action: Action, view: View) -> Wait:
-        return Wait()
-
-    def files(self, wish: Desired, standing: Actual | None, action: Action) -> tuple[str, ...]:
         return ()
 
     def findings(self, wish: Desired, standing: Actual | None, after: Spec, view: View) -> Iterator[Finding]:
