@@ -152,7 +152,8 @@ def _summary(view: AuthorityView) -> dict[str, Any]:
         "name": view.row.name,
         "state": view.row.lifecycle.replace("_", " "),
         "issuer": view.spec.issuer,
-        "key": view.spec.key.algorithm.name if view.spec.key.source == "generate" else "imported",
+        "key": view.spec.key.algorithm.name,
+        "key_source": "generated here" if view.spec.key.source == "generate" else "imported",
         "generation": view.issuers[-1].generation if view.issuers else None,
         "not_after": from_epoch(own.not_after).isoformat() if own else None,
     }

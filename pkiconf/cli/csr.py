@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
+from pkiconf.cli.csr_file import read_csr
 from pkiconf.cli.lazy import SuggestingGroup
 from pkiconf.cli.naming import load_key, naming, parse_sans, parse_subject, parse_values, signature_wish
-from pkiconf.cli.output import as_json, print_fields, print_json, read_in, write_out
+from pkiconf.cli.output import as_json, print_fields, print_json, write_out
 
 
 @click.group(cls=SuggestingGroup)
@@ -55,7 +56,7 @@ def new(
 @as_json
 def show(file: Path, as_json: bool) -> None:
     """Check a request's signature and say what it asks for. `-` reads standard input."""
-    fields = _describe(read_in(file))
+    fields = _describe(read_csr(file))
     (print_json if as_json else print_fields)(fields)
 
 

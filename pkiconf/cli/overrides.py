@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -59,3 +59,21 @@ def read_overrides(
         not_before=start,
         not_after=end,
     )
+
+
+def changes_text(record: Mapping[str, Any]) -> list[str]:
+    """What was changed when a request was signed, one thing a line, in the words of the options."""
+    from pkiconf.model.attributes import BY_OID
+
+    lines = []
+    for attribute in record.get("set_subject", ()):
+        known = BY_OID.get(attribute["oid"])
+        lines.append(f"subject.{known.short if known else attribute['oid']}={attribute['value'] or '(removed)'}")
+    lines += [f"add SAN {name}" for name in record.get("add_sans", ())]
+    lines += [f"remove SAN {name}" for name in record.get("remove_sans", ())]
+    if "days" in record:
+        lines.append(f"valid for {record['days']} days")
+    for field, words in (("not_before", "valid from"), ("not_after", "valid until")):
+        if field in record:
+            lines.append(f"{words} {record[field]}")
+    return lines

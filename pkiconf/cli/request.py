@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -10,10 +11,11 @@ import click
 
 from pkiconf.cli import preapproval
 from pkiconf.cli.context import operator, services
+from pkiconf.cli.csr_file import read_csr
 from pkiconf.cli.exit_codes import ExitCode, exit_code_of
 from pkiconf.cli.lazy import SuggestingGroup
-from pkiconf.cli.output import as_json, print_fields, print_json, print_table, read_in, write_out
-from pkiconf.cli.overrides import changes, read_overrides
+from pkiconf.cli.output import as_json, print_fields, print_json, print_table, write_out
+from pkiconf.cli.overrides import changes, changes_text, read_overrides
 
 if TYPE_CHECKING:
     from pkiconf.model.request import Issued, Outcome, Overrides
@@ -62,8 +64,9 @@ def submit(csr: Path | None, template: str, approve: bool, out: Path | None, **w
         return _propose(template, approve, wish)
     if any(wish.values()):
         raise click.UsageError("the CSR says what is wanted: change it when it is signed")
+    octets = read_csr(csr)
     with services() as s:
-        number = s.requests.submit(template, read_in(csr), operator())
+        number = s.requests.submit(template, octets, operator())
         if not approve:
             address = s.requests.get(number).template
             click.echo(f"Request {number} is pending (template {address}).")
@@ -118,7 +121,8 @@ def show(number: int, as_json: bool, only_csr: bool) -> None:
         elif as_json:
             print_json(summary)
         else:
-            print_fields(summary | ({"mail": _mail_lines(summary)} if "mail" in summary else {}))
+            shown = {**summary, "overrides": changes_text(summary["overrides"] or {})}
+            print_fields(shown | ({"mail": _mail_lines(summary)} if "mail" in summary else {}))
 
 
 @group.command()
@@ -280,7 +284,7 @@ def _summary(request: Any) -> dict[str, Any]:  # noqa: ANN401
         "submitted_by": row.submitted_by,
         "submitted_at": from_epoch(row.submitted_at).isoformat(),
         "decided_at": from_epoch(row.decided_at).isoformat() if row.decided_at else None,
-        "overrides": row.overrides,
+        "overrides": json.loads(row.overrides) if row.overrides else None,
         "reason": row.reason,
         "serial": row.serial.hex().upper() if row.serial else None,
     }

@@ -113,11 +113,23 @@ def starters(as_json: bool) -> None:
 @group.command()
 @click.argument("template")
 def delete(template: str) -> None:
-    """Retire a template that is no longer declared. Refused, with the list, while a certificate of it lives."""
+    """Retire a template that is no longer declared: one that still is comes back with the next apply.
+
+    Refused, with the list, while a certificate of it lives.
+    """
     with services() as s:
         view = s.template_lookup.get(template)
         s.templates.retire(view.authority, view.row.name, view.row.generation, operator())
+        implied = view.row.name in (s.lookup.get(view.authority).spec.default_templates or ())
     click.echo(f"Template {view.address} is retired: it issues no more; its history stays.")
+    if implied:
+        click.echo(f"The next apply brings it back, as default_templates of authority {view.authority} names it.")
+    elif view.row.owner.startswith("yaml:"):
+        workspace = view.row.owner.removeprefix("yaml:")
+        click.echo(
+            f"The next apply of workspace {workspace} brings it back if it is still declared there: remove it, or "
+            "write state: absent."
+        )
 
 
 def _summary(view: TemplateView) -> dict[str, Any]:

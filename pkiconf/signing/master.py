@@ -93,7 +93,7 @@ def load_master_keys(source: MasterKeySource, environment: Mapping[str, str] = o
     """Read the source now. Raises Unavailable, saying which source and what is wrong with it, never what it holds."""
     match source:
         case FileSource(path):
-            text = _decode(read_private_file(path, LARGEST_SOURCE + 1), str(source))
+            text = _decode(_read_file(path), str(source))
         case EnvironmentSource(variable):
             text = "\n".join(_read_variable(variable, environment).replace(",", " ").split())
         case CommandSource(command):
@@ -141,6 +141,19 @@ def replace_master_key_file(path: Path, keys: tuple[Secret, ...]) -> None:
 
 def _encode(keys: tuple[Secret, ...]) -> bytes:
     return (_HEADER + "".join(base64.b64encode(key.reveal()).decode() + "\n" for key in keys)).encode()
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return read_private_file(path, LARGEST_SOURCE + 1)
+    except Unavailable:
+        if path.exists():
+            raise
+        raise Unavailable(
+            f"the master key file {path} does not exist",
+            "Put it back from where you keep a copy of it, or name where it is: --master-key-file, "
+            "PKICONF_MASTER_KEY_FILE. Without it nothing that is sealed can be opened, and a new one opens nothing",
+        ) from None
 
 
 def _read_variable(variable: str, environment: Mapping[str, str]) -> str:

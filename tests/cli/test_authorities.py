@@ -44,6 +44,22 @@ def test_a_name_is_enough(bare: CommandLine) -> None:
     bare.issue("web.example.org")
 
 
+def test_an_imported_key_is_listed_as_what_it_is(bare: CommandLine) -> None:
+    accepted(
+        run_tool(
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-nodes", "-days", "900",
+            "-subj", "/CN=old", "-keyout", bare.folder / "ca.key", "-out", bare.folder / "ca.pem",
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+        )
+    )  # fmt: skip
+    key = "key: { source: import, file: ca.key }, certificate: { file: ca.pem }"
+    path = declare(bare, f"authorities: [{{ name: old, {key}, default_templates: [] }}, {{ name: home }}]\n")
+    bare.ok("apply", path, "--yes")
+    listed = {row["name"]: (row["key"], row["key_source"]) for row in bare.ok("authority", "list", "--json").json}
+    assert listed == {"old": ("ec-p384", "imported"), "home": ("ec-p384", "generated here")}
+    assert "imported" in bare.ok("authority", "show", "old").out
+
+
 @pytest.mark.row("F30")
 @pytest.mark.row("F48")
 def test_authorities_are_listed_and_shown(pki: CommandLine) -> None:

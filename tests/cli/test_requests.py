@@ -88,7 +88,12 @@ def test_what_is_asked_for_is_changed_and_the_csr_kept(pki: CommandLine) -> None
     assert x509.load_pem_x509_csr(pki.ok("request", "show", "1", "--csr").raw) == x509.load_pem_x509_csr(
         path.read_bytes()
     )
-    assert "new.corp.example" in pki.ok("request", "show", "1", "--json").json["overrides"]
+    shown = pki.ok("request", "show", "1", "--json").json["overrides"]
+    assert shown["add_sans"] == ["dns:new.corp.example", "ip:10.1.2.3"]
+    said = pki.ok("request", "show", "1").out
+    for line in ("subject.O=Example Corp", "add SAN dns:new.corp.example", "remove SAN dns:old.corp.example"):
+        assert line in said
+    assert "{" not in said
 
 
 @pytest.mark.row("F91")
@@ -231,3 +236,34 @@ def test_signing_is_refused(pki: CommandLine, words: tuple[str, ...], why: str) 
 def test_what_is_no_request(pki: CommandLine, data: bytes) -> None:
     pki.refuses(1, "request", "submit", "-t", "web-server", "-", stdin=data)
     assert pki.ok("request", "list", "--all", "--json").json == []
+
+
+@pytest.mark.parametrize("words", [("csr", "show"), ("request", "submit", "-t", "web-server")])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", ""),
+        ("just words", "neither PEM nor DER nor base64"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds CERTIFICATE where"),
+        ("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n", "no end line"),
+        ("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", ""),
+    ],
+)
+def test_a_file_that_is_no_request(pki: CommandLine, words: tuple[str, ...], content: str, why: str) -> None:
+    """Which file, what is wrong with it, and what to give instead."""
+    wrong = pki.folder / "wrong.csr"
+    wrong.write_text(content)
+    said = pki.refuses(1, *words, wrong)
+    assert f"{wrong} is no certificate request: " in said
+    assert why in said
+    assert "pkiconf csr new" in said
+    assert "BEGIN CERTIFICATE REQUEST" in said
+    assert pki.ok("request", "list", "--all", "--json").json == []
+
+
+def test_a_request_that_was_changed_on_its_way(pki: CommandLine) -> None:
+    good = pki.csr().read_text().splitlines()
+    changed = pki.folder / "changed.csr"
+    changed.write_text("\n".join([*good[:-2], good[-2][:-8] + "AAAAAAA=", good[-1], ""]))
+    assert str(changed) in pki.refuses(1, "request", "submit", "-t", "web-server", changed)
+    assert "standard input" in pki.refuses(1, "csr", "show", "-", stdin=b"nothing")
