@@ -85,7 +85,8 @@ def open_services(settings: ProcessSettings, *, create: bool = False) -> OpenSer
     wake = functools.partial(wake_worker, state)
     parts = Parts(db, keyring, audit, SystemClock(), SystemEntropy(), wake, state)
     sign = functools.partial(_sign_checkpoint, checkpoint)
-    return OpenServices(make_services(parts, sign, SystemNetwork(parts.entropy), SharedHTTPS()))
+    network, waiting_places = SystemNetwork(parts.entropy), settings.threads // 2
+    return OpenServices(make_services(parts, sign, network, SharedHTTPS(), waiting_places=waiting_places))
 
 
 def make_state_folder(state: Path) -> None:

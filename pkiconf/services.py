@@ -85,8 +85,11 @@ def make_services(
     sign_checkpoint: Callable[[bytes], bytes],
     network: Network,
     https: HTTPSClient | None = None,
+    *,
+    waiting_places: int = 0,
 ) -> Services:
-    """Wire everything once, in the open. `https` is how named services are asked, by default the real one."""
+    """Wire everything once, in the open. `https` is how named services are asked, by default the real one;
+    `waiting_places` is how many threads may wait for what a worker does."""
     https = https or SharedHTTPS()
     origins: dict[str, Origin] = {
         REQUEST_ORIGIN: RequestOrigin(),
@@ -128,7 +131,7 @@ def make_services(
         timestamps=make_timestamps(parts, service_certificates, network),
         timestamp_records=TimestampRecords(parts),
         clock_inquiry=ClockInquiry(parts, asking(parts, network)),
-        acme=make_acme(parts, pipeline, revocations, network),
+        acme=make_acme(parts, pipeline, revocations, network, waiting_places),
         scep=scep,
         enrolment=make_enrolment(parts, pipeline, scep.challenges, service_certificates),
         https=https,

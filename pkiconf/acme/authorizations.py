@@ -9,6 +9,7 @@ from pkiconf.acme.accounts import account_actor
 from pkiconf.acme.context import AccountTerms, check_issuable, is_good, unauthorized
 from pkiconf.acme.names import make_name, make_token
 from pkiconf.acme.settle import end_authorization, identifier_of, read_problem
+from pkiconf.acme.waiting import Waiting
 from pkiconf.clock import to_epoch
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.acme import (
@@ -48,9 +49,10 @@ _LONG_ENOUGH: Final = 3600
 class Authorizations:
     """Every method is an account's: another one's is 403 `unauthorized`, an unknown one 404 `malformed`."""
 
-    def __init__(self, parts: Parts, terms: AccountTerms) -> None:
+    def __init__(self, parts: Parts, terms: AccountTerms, waiting: Waiting) -> None:
         self._parts = parts
         self._terms = terms
+        self._waiting = waiting
 
     def create(self, account: Account, identifier: Identifier) -> tuple[Authorization, bool]:
         """Pre-authorization (§7.4.1), and whether it is new. Raises ACMEProblem `malformed` for a wildcard,
@@ -123,7 +125,10 @@ class Authorizations:
         return acme_authorizations.add(c, new), True
 
     def get(self, account: Account, name: str) -> Authorization:
-        return view(self._own(account, name), to_epoch(self._parts.now()))
+        """As it is now; one that is being validated for the first time, as it is after that, if that does not take
+        long."""
+        row = self._own(account, name)
+        return self._after_first_attempt(row) if _is_first_attempt(row) else view(row, to_epoch(self._parts.now()))
 
     def deactivate(self, account: Account, name: str) -> Authorization:
         """§7.5.2; its pending and ready orders become invalid. Raises ACMEProblem `malformed` for one that has ended
@@ -148,7 +153,8 @@ class Authorizations:
         return view(replace(row, status="deactivated"), now)
 
     def respond(self, account: Account, name: str, challenge: ChallengeType) -> Authorization:
-        """The client is ready (§7.5.1): queue the validation in the same commit, then wake the worker.
+        """The client is ready (§7.5.1): queue the validation in the same commit, then wake the worker, and give it the
+        moment that it mostly takes.
 
         Asked again, or for another challenge while one is processing, nothing changes. Raises ACMEProblem `malformed`
         (404) for a challenge that was not offered, `malformed` for an authorization that is not pending any more and
@@ -181,8 +187,17 @@ class Authorizations:
 
         if self._parts.db.write(Step.ACME_CHALLENGE_ACCEPT, write):
             self._parts.wake()
-            return view(replace(row, accepted=challenge.value, accepted_at=now), now)
+            return self._after_first_attempt(replace(row, accepted=challenge.value, accepted_at=now))
         return self.get(account, name)  # another request was first
+
+    def _after_first_attempt(self, row: AuthorizationRow) -> Authorization:
+        """Waits with nothing in its hands: no transaction, no lock, and one of few places of this process."""
+
+        def look() -> AuthorizationRow | None:
+            found = self._parts.db.look(lambda c: acme_authorizations.find(c, row.id))
+            return None if found is None or _is_first_attempt(found) else found
+
+        return view(self._waiting.until(look) or row, to_epoch(self._parts.now()))
 
     def _own(self, account: Account, name: str) -> AuthorizationRow:
         row = self._parts.db.look(lambda c: acme_authorizations.find_by_name(c, name))
@@ -191,6 +206,11 @@ class Authorizations:
         if row.account_id != account.id:
             raise unauthorized("the authorization belongs to another account")
         return row
+
+
+def _is_first_attempt(row: AuthorizationRow) -> bool:
+    """Whether it is being validated and has not failed yet: then there will soon be news."""
+    return row.status == AuthorizationStatus.PENDING and row.accepted is not None and row.attempts == 0
 
 
 def _choose(

@@ -14,6 +14,7 @@ from pkiconf.acme.policies import Policies
 from pkiconf.acme.renewals import Renewals
 from pkiconf.acme.revocations import ACMERevocations
 from pkiconf.acme.validation import Validations
+from pkiconf.acme.waiting import Waiting
 from pkiconf.egress.network import Network
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.pipeline import Pipeline
@@ -35,9 +36,11 @@ class ACME:
     nonces: Nonces
 
 
-def make_acme(parts: Parts, pipeline: Pipeline, revocations: Revocations, network: Network) -> ACME:
+def make_acme(
+    parts: Parts, pipeline: Pipeline, revocations: Revocations, network: Network, waiting_places: int
+) -> ACME:
     terms = AccountTerms()
-    authorizations = Authorizations(parts, terms)
+    authorizations = Authorizations(parts, terms, Waiting(waiting_places))
     return ACME(
         policies=Policies(parts),
         bindings=Bindings(parts),
