@@ -259,39 +259,82 @@ def _wrong_issuer(services: Services, issuer: Issuer) -> Iterator[str]:
         yield from wrong_answers(services, issuer)
 
 
-def revoked_now(services: Services, issuer: Issuer) -> set[int]:
+def revoked_now(services: Services, issuer: Issuer, shard: int = -1) -> set[int]:
+    """All of an issuer's, or those of one part of its CRL."""
     found = rows(
         services,
-        "SELECT serial FROM certificate WHERE issuer_id = :id AND status IN ('revoked', 'held', 'abandoned')",
+        "SELECT serial FROM certificate WHERE issuer_id = :id AND status IN ('revoked', 'held', 'abandoned')"
+        " AND (:part = -1 OR crl_shard = :part)",
         id=issuer.id,
+        part=shard,
     )
     return {int.from_bytes(serial) for (serial,) in found}
 
 
 def _wrong_crls(services: Services, issuer: Issuer) -> Iterator[str]:
-    found = rows(
-        services,
-        "SELECT number, covers_epoch, this_update, der FROM crl WHERE issuer_id = :id ORDER BY number",
-        id=issuer.id,
-    )
-    for earlier, later in pairwise(found):
-        if later[1] < earlier[1] or later[2] < earlier[2]:
-            yield f"CRL {later[0]} of issuer {issuer.id} goes back behind CRL {earlier[0]}"
-    if not found:
+    lists = _lists(services, issuer)
+    numbers = [one.number for made in lists.values() for one in made]
+    if len(set(numbers)) != len(numbers) or max(numbers, default=0) > issuer.crl_number:
+        yield f"issuer {issuer.id} has CRLs with numbers that were not taken for them"
+    public = x509.load_der_x509_certificate(_own_certificate(services, issuer.id)).public_key()
+    for made in lists.values():
+        for earlier, later in pairwise(made):
+            if later.covers_epoch < earlier.covers_epoch or later.this_update < earlier.this_update:
+                yield f"CRL {later.number} of issuer {issuer.id} goes back behind CRL {earlier.number}"
+        crl = made[-1].crl
+        if crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number != made[-1].number:
+            yield f"CRL {made[-1].number} of issuer {issuer.id} has another number inside"
+        if not crl.is_signature_valid(public):  # type: ignore[arg-type]
+            yield f"CRL {made[-1].number} of issuer {issuer.id} has a signature that does not hold"
+    if (_FULL, False) not in lists:
         if issuer.state in ("active", "retiring"):
             yield f"issuer {issuer.id} has no CRL"
         return
-    number, covers_epoch, _, der = found[-1]
-    crl = x509.load_der_x509_crl(der)
-    if number > issuer.crl_number or crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number != number:
-        yield f"CRL {number} of issuer {issuer.id} has a number that was not taken for it"
-    if issuer.state != "ended" and covers_epoch != issuer.status_epoch:
-        yield f"the CRL of issuer {issuer.id} covers epoch {covers_epoch}, not {issuer.status_epoch}"
-    if {entry.serial_number for entry in crl} != revoked_now(services, issuer):
-        yield f"CRL {number} of issuer {issuer.id} does not list what is revoked"
-    public = x509.load_der_x509_certificate(_own_certificate(services, issuer.id)).public_key()
-    if not crl.is_signature_valid(public):  # type: ignore[arg-type]
-        yield f"CRL {number} of issuer {issuer.id} has a signature that does not hold"
+    yield from _wrong_contents(services, issuer, lists)
+
+
+def _wrong_contents(services: Services, issuer: Issuer, lists: Lists) -> Iterator[str]:
+    """A complete list with the delta beside it lists what is revoked. The full list of an issuer that has parts is only
+    made when somebody asks for it."""
+    whole = (_FULL, False)
+    if issuer.state != "ended" and set(lists) == {whole} and lists[whole][-1].covers_epoch != issuer.status_epoch:
+        yield f"the CRL of issuer {issuer.id} does not cover epoch {issuer.status_epoch}"
+    divided = any(shard != _FULL for shard, _ in lists)
+    for shard in {shard for shard, _ in lists}:
+        latest = [made[-1].crl for (of, _), made in lists.items() if of == shard]
+        listed = {entry.serial_number for crl in latest for entry in crl}
+        revoked = revoked_now(services, issuer, shard)
+        if not listed <= revoked or (listed != revoked and not (divided and shard == _FULL)):
+            yield f"the CRLs of issuer {issuer.id}, part {shard}, do not list what is revoked"
+
+
+@dataclass(frozen=True)
+class _List:
+    number: int
+    covers_epoch: int
+    this_update: int
+    der: bytes
+
+    @property
+    def crl(self) -> x509.CertificateRevocationList:
+        return x509.load_der_x509_crl(self.der)
+
+
+_FULL = -1
+Lists = dict[tuple[int, bool], list[_List]]
+"""By part, and whether they are deltas: the oldest first."""
+
+
+def _lists(services: Services, issuer: Issuer) -> Lists:
+    found: Lists = {}
+    for shard, base, *row in rows(
+        services,
+        "SELECT shard, base_number, number, covers_epoch, this_update, der FROM crl WHERE issuer_id = :id"
+        " ORDER BY number",
+        id=issuer.id,
+    ):
+        found.setdefault((shard, base is not None), []).append(_List(*row))
+    return found
 
 
 def ask(services: Services, issuer: Issuer, serial: int) -> ocsp.OCSPResponse:

@@ -41,8 +41,8 @@ def in_threads(work: Callable[[int], None], count: int = THREADS) -> None:
         raise failures[0]
 
 
-def issue(services: Services, csr: bytes) -> Issued:
-    number = services.requests.submit("issuing/web", csr, OPERATOR)
+def issue(services: Services, csr: bytes, template: str = "issuing/web") -> Issued:
+    number = services.requests.submit(template, csr, OPERATOR)
     outcome = services.requests.sign(number, Overrides(), OPERATOR)
     assert isinstance(outcome, Issued), outcome
     return outcome
@@ -122,7 +122,7 @@ def make_crls(state: Path, url: str | None, issuer_id: int, rounds: int, log: Lo
         in_threads(work, 2)
 
 
-def issue_and_revoke_whatever_happens(state: Path, url: str | None, csr: bytes, log: Log, number: int) -> None:
+def issue_and_revoke_whatever_happens(state: Path, url: str | None, csr: bytes, templates: list[str], log: Log) -> None:
     """For ever, also while the database is away: certificates, every second of them revoked after a moment. A line
     says when a revocation was acknowledged, by the monotonic clock that all processes share."""
     with opened(state, url) as services:
@@ -130,12 +130,13 @@ def issue_and_revoke_whatever_happens(state: Path, url: str | None, csr: bytes, 
         def work(thread: int) -> None:
             while True:
                 try:
-                    issued = issue(services, csr)
-                    log.say("issued", issued.id.issuer_id, issued.id.serial_number, issued.der.hex())
+                    template = random.choice(templates)
+                    issued = issue(services, csr, template)
+                    log.say("issued", issued.id.serial_number, template.partition("/")[0], issued.der.hex())
                     time.sleep(random.uniform(0, 0.1))
                     if random.random() < 0.5:
                         services.revocations.revoke(issued.id, RevocationReason.SUPERSEDED, OPERATOR)
-                        log.say("revoked", time.monotonic_ns(), issued.id.serial_number)
+                        log.say("revoked", issued.id.serial_number, time.monotonic_ns())
                 except PkiconfError:
                     time.sleep(0.1)
 

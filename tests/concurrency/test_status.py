@@ -24,7 +24,7 @@ from tests.concurrency.children import issue_and_revoke_whatever_happens
 from tests.concurrency.killing import Kept, at_work, killable_postgresql
 from tests.processes import Log, start
 from tests.serving.running import Installation, eventually, free_port
-from tests.wholeness import check_whole, issuers, opened, rows, settle, stored_certificates
+from tests.wholeness import check_whole, opened, rows, settle, stored_certificates
 from tests.world import make_csr
 
 pytestmark = pytest.mark.timeout(3600)  # with --soak
@@ -38,10 +38,19 @@ authorities:
     key: {{ curve: p256 }}
     default_templates: []
     timestamp: {{ enabled: true }}
-    service_certificates: {{ key: {{ curve: p256 }} }}
+    ocsp: {{ presign: [sha1] }}
+  - name: divided
+    issuer: root
+    key: {{ curve: p256 }}
+    default_templates: []
+    crl: {{ partitions: 2, delta: 1h }}
 templates:
   - {{ name: web, authority: issuing }}
+  - {{ name: web, authority: divided }}
 """
+_AUTHORITIES = ("issuing", "divided")
+_LISTS = ("issuing/1.crl", "divided/1.crl", "divided/1/1.crl", "divided/1/2.crl", "divided/1/delta.crl",
+          "divided/1/1-delta.crl", "divided/1/2-delta.crl")  # fmt: skip
 _LOST = (OSError, http.client.HTTPException)
 _RECENT = 40
 
@@ -49,11 +58,11 @@ _RECENT = 40
 @dataclass
 class Heard:
     """What was heard: `good` holds when it was asked (nanoseconds) and of which serial; `lists` the digests of CRLs by
-    their number, `tokens` the serials of timestamps."""
+    where they are and their number, `tokens` the serials of timestamps."""
 
     good: list[tuple[int, int]] = field(default_factory=list)
     revoked: int = 0
-    lists: dict[int, set[bytes]] = field(default_factory=dict)
+    lists: dict[str, dict[int, set[bytes]]] = field(default_factory=dict)
     tokens: list[int] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
@@ -85,25 +94,28 @@ class Client:
             self.connection.close()
         self.connection = None
 
-    def ask(self, method: str, target: str, body: bytes | None = None, media_type: str = "") -> bytes | None:
+    def ask(
+        self, method: str, target: str, body: bytes | None = None, media_type: str = "", *, missing: bool = False
+    ) -> bytes | None:
         """The body of an answer; None for one that says that it cannot be had now."""
         if self.connection is None:
             self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         self.connection.request(method, target, body, {"Content-Type": media_type} if media_type else {})
         answer = self.connection.getresponse()
         content = answer.read()
-        assert answer.status == 200 or answer.status >= 500, (answer.status, content[:200])
+        refused = answer.status >= 500 or (missing and answer.status == 404)
+        assert answer.status == 200 or refused, (answer.status, content[:200])
         return content if answer.status == 200 else None
 
 
 @dataclass
 class Told:
-    """What the revoking processes have said in their log."""
+    """What the revoking processes have said in their log. `recent` are serials with their authority."""
 
     log: Log
     issued: dict[int, bytes] = field(default_factory=dict)
     acknowledged: dict[int, int] = field(default_factory=dict)
-    recent: list[int] = field(default_factory=list)
+    recent: list[tuple[int, str]] = field(default_factory=list)
     twice: list[int] = field(default_factory=list)
     _read: int = 0
 
@@ -117,14 +129,15 @@ class Told:
         new = new[: new.rfind(b"\n") + 1]
         self._read += len(new)
         for line in new.decode().splitlines():
-            word, number, serial, *more = line.split()
+            word, text, *more = line.split()
+            serial = int(text)
             if word == "revoked":
-                self.acknowledged[int(serial)] = int(number)
+                self.acknowledged[serial] = int(more[0])
                 continue
-            if int(serial) in self.issued:
-                self.twice.append(int(serial))
-            self.issued[int(serial)] = bytes.fromhex(more[0])
-            self.recent = [*self.recent[1 - _RECENT :], int(serial)]
+            if serial in self.issued:
+                self.twice.append(serial)
+            self.issued[serial] = bytes.fromhex(more[1])
+            self.recent = [*self.recent[1 - _RECENT :], (serial, more[0])]
 
 
 @dataclass
@@ -149,22 +162,24 @@ class KeptRevoker:
             self.process.kill()
 
 
-def _ask_for_status(issuer: x509.Certificate, told: Told) -> Callable[[Client], None]:
-    name = hashlib.sha1(issuer.subject.public_bytes()).digest()
-    key = x509.SubjectKeyIdentifier.from_public_key(issuer.public_key()).key_identifier  # SHA-1 of its bits too
+def _ask_for_status(place: Installation, told: Told) -> Callable[[Client], None]:
+    names: dict[str, tuple[bytes, bytes]] = {}
+    for authority in _AUTHORITIES:
+        issuer = x509.load_pem_x509_certificate(place.run("authority", "export", authority).stdout.encode())
+        key = x509.SubjectKeyIdentifier.from_public_key(issuer.public_key()).key_identifier  # SHA-1 of its bits
+        names[authority] = (hashlib.sha1(issuer.subject.public_bytes()).digest(), key)
 
     def act(client: Client) -> None:
         if not told.recent:
             time.sleep(0.02)
             return
-        serial = random.choice(told.recent)
-        builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(name, key, serial, hashes.SHA1())
+        serial, authority = random.choice(told.recent)
+        builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(*names[authority], serial, hashes.SHA1())
         if random.random() < 0.2:
             builder = builder.add_extension(x509.OCSPNonce(random.randbytes(32)), critical=False)
         asked = time.monotonic_ns()
-        body = client.ask(
-            "POST", "/ocsp/issuing", builder.build().public_bytes(Encoding.DER), "application/ocsp-request"
-        )
+        request = builder.build().public_bytes(Encoding.DER)
+        body = client.ask("POST", f"/ocsp/{authority}", request, "application/ocsp-request")
         answer = ocsp.load_der_ocsp_response(body) if body is not None else None
         if answer is None or answer.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
             return
@@ -178,12 +193,15 @@ def _ask_for_status(issuer: x509.Certificate, told: Told) -> Callable[[Client], 
 
 
 def _ask_for_lists(client: Client) -> None:
-    body = client.ask("GET", "/crl/issuing/1.crl")
-    if body is not None:
+    for place in _LISTS:
+        body = client.ask("GET", f"/crl/{place}", missing=True)
+        if body is None:
+            continue  # also while no certificate names that part yet
         crl = x509.load_der_x509_crl(body)
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-        client.heard.lists.setdefault(number, set()).add(hashlib.sha256(body).digest())
-        assert number == max(client.heard.lists), "an older list after a newer one"
+        made = client.heard.lists.setdefault(place, {})
+        made.setdefault(number, set()).add(hashlib.sha256(body).digest())
+        assert number == max(made), f"{place}: an older list after a newer one"
     time.sleep(0.01)
 
 
@@ -224,16 +242,17 @@ def _soak(place: Installation, soak: bool, crashes: tuple[Callable[[], None], ..
     chance, heard, told = random.Random(20300102), Heard(), Told(Log(place.folder / "log"))
     (place.folder / "pki.yaml").write_text(_DECLARATION.format(port=port))
     place.run("apply", "--yes", "pki.yaml")
-    issuer = x509.load_pem_x509_certificate(place.run("authority", "export", "issuing").stdout.encode())
+    ask_for_status = _ask_for_status(place, told)
     url, csr = place.settings.get("PKICONF_DATABASE_URL"), make_csr()
+    templates = [f"{authority}/web" for authority in _AUTHORITIES]
     server = Kept(place, ("serve", "--bind", f"127.0.0.1:{port}"))
     workers = [Kept(place, ("worker",)) for _ in range(2)]
     revokers = [
-        KeptRevoker(lambda: start(issue_and_revoke_whatever_happens, place.state, url, csr, told.log, 0))
+        KeptRevoker(lambda: start(issue_and_revoke_whatever_happens, place.state, url, csr, templates, told.log))
         for _ in range(2)
     ]
     over = threading.Event()
-    acts = [*[_ask_for_status(issuer, told)] * 3, _ask_for_lists, *[_ask_for_timestamps] * 2]
+    acts = [*[ask_for_status] * 3, _ask_for_lists, *[_ask_for_timestamps] * 2]
     clients = [Client(port, over.is_set, heard, act) for act in acts]
     kept = [lambda one=one: one.keep(over.is_set) for one in (server, *workers, *revokers)]
     kills: list[Callable[[], None]] = [
@@ -255,15 +274,16 @@ def _soak(place: Installation, soak: bool, crashes: tuple[Callable[[], None], ..
     told.read()
     _check(place, heard, told)
     deaths = (server.deaths, sum(one.deaths for one in workers), sum(one.deaths for one in revokers))
+    lists = sum(map(len, heard.lists.values()))
     print(
         f"{len(told.issued)} certificates, {len(told.acknowledged)} revoked; {len(heard.good)} good and"
-        f" {heard.revoked} revoked answers, {len(heard.lists)} lists, {len(heard.tokens)} tokens; deaths {deaths}"
+        f" {heard.revoked} revoked answers, {lists} lists, {len(heard.tokens)} tokens; deaths {deaths}"
     )
 
 
 def _begun(heard: Heard, told: Told) -> bool:
     told.read()
-    return bool(heard.tokens and heard.good and heard.lists)
+    return bool(heard.tokens and heard.good and len(heard.lists) == len(_LISTS))
 
 
 def _check(place: Installation, heard: Heard, told: Told) -> None:
@@ -271,13 +291,15 @@ def _check(place: Installation, heard: Heard, told: Told) -> None:
     assert stale == []
     assert told.twice == []
     assert len(set(heard.tokens)) == len(heard.tokens)
-    assert {number: len(digests) for number, digests in heard.lists.items() if len(digests) > 1} == {}
+    forms = {(place, number): len(found) for place, made in heard.lists.items() for number, found in made.items()}
+    assert set(forms.values()) == {1}, "one number, one list"
     assert told.acknowledged
     with opened(place.state, place.settings.get("PKICONF_DATABASE_URL")) as services:
         settle(services)
         check_whole(services)
         stored = stored_certificates(services)
-        number = next(one.id for one in issuers(services) if one.slug == "issuing")
-        assert {serial: stored[number, serial] for serial in told.issued} == told.issued
+        by_serial = {serial: der for (_, serial), der in stored.items()}
+        assert len(by_serial) == len(stored), "no serial twice, whoever's it is"
+        assert {serial: by_serial[serial] for serial in told.issued} == told.issued
         recorded = {int.from_bytes(serial) for (serial,) in rows(services, "SELECT serial FROM timestamp_token")}
         assert recorded.issuperset(heard.tokens), "every token that was handed out is recorded"

@@ -480,7 +480,8 @@ def _failing(world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, at
     with monkeypatch.context() as patched:
         patched.setattr(LocalSigner, "sign", fails)
         outcome = sign(world, number)
-    assert len({order.id for order in calls}) == len(calls), "each order has a name of its own"
+    names = {(order.id, order.tbs) for order in calls}
+    assert len({id for id, _ in names}) == len(names), "an order's name stands for one thing"
     return outcome
 
 
@@ -552,6 +553,44 @@ def test_two_that_finish_the_same_give_one_certificate(pki: World) -> None:
         ) == [(1,)]
         check_timestamps(first.der, first.chain[0], made)
     check_audit(pki)
+
+
+def test_what_was_recorded_to_be_signed_is_what_is_signed(pki: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one gets other promises and records them, but its key gives no answer."""
+    with serving(log(pki), log(pki), log(pki)) as made:
+        declare(pki, made, "required_scts: 1")
+        number = submit(pki)
+        made[1].fault = made[2].fault = "silent"
+
+        def begin() -> None:
+            eventually(lambda: all(one.arrived for one in made))
+            made[0].fault, made[1].fault = "403", ""
+            assert isinstance(pki.services.intents.resume(row_of(pki, number).id), Pending)
+
+        _meanwhile(made[0], begin)
+        issued = _failing(pki, monkeypatch, OutcomeUnknown("the connection broke"), 2, number)
+        assert isinstance(issued, Issued)
+        assert check_timestamps(issued.der, issued.chain[0], made) == [made[1]]
+        leaf = x509.load_der_x509_certificate(issued.der)
+        leaf.verify_directly_issued_by(x509.load_der_x509_certificate(issued.chain[0]))
+
+
+def test_two_that_sign_the_precertificate_show_the_same_one(pki: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = LocalSigner.sign
+    entered: list[SigningOrder] = []
+
+    def sign_twice(self: LocalSigner, order: SigningOrder) -> bytes:
+        if order.kind is Kind.CERTIFICATE and not entered:
+            entered.append(order)
+            assert isinstance(pki.services.intents.resume(row_of(pki, number).id), Issued)
+        return real(self, order)
+
+    with serving(log(pki)) as made:
+        declare(pki, made, "required_scts: 1")
+        number = submit(pki)
+        monkeypatch.setattr(LocalSigner, "sign", sign_twice)
+        assert isinstance(sign(pki, number), Issued)
+        assert len({chain[0] for chain in made[0].seen}) == 1
 
 
 def test_whoever_gives_up_hands_out_what_another_finished(sqlite_pki: World) -> None:

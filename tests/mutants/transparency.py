@@ -47,16 +47,6 @@ TRANSPARENCY: tuple[Guard, ...] = (
             "            if is_stale(sct.timestamp, found.reserved_at, to_epoch(self._parts.now())):",
         ),
         (
-            "what was recorded to be signed is what is signed",
-            "        if recorded is not None:\n            return recorded\n        found =",
-            "        found =",
-        ),
-        (
-            "a precertificate is signed once",
-            "found.row.signature or self._sign(id, found, sign)",
-            "self._sign(id, found, sign)",
-        ),
-        (
             "enough logs have to promise",
             "        enough = len(scts) >= found.terms.required_scts",
             "        enough = True",
@@ -66,6 +56,11 @@ TRANSPARENCY: tuple[Guard, ...] = (
         "pkiconf/store/precertificates.py",
         _ISSUANCE,
         ("the first signature of a precertificate counts", " AND signature IS NULL", ""),
+        (
+            "what was recorded to be signed is what is signed",
+            "    return bytes(_TBS.scalar(c, _at(id)))\n\n\ndef find_tbs",
+            "    return tbs\n\n\ndef find_tbs",
+        ),
     ),
     *guards(
         "pkiconf/issuance/pipeline.py",
