@@ -34,7 +34,8 @@ _PADDING = "x" * 1500
 
 @dataclass(frozen=True)
 class Profile:
-    """What an administrator wants of a device's certificate. Sets are compared as they are."""
+    """What an administrator wants of a device's certificate. Sets are compared as they are; with neither usages nor
+    extended ones, both are left to the authority."""
 
     subject: str = "CN=laptop-7"
     sans: frozenset[str] = frozenset({"DNS:laptop-7.corp.example", f"URI:{SID}"})
@@ -166,6 +167,8 @@ def _judge_key(csr: x509.CertificateSigningRequest, profile: Profile, content: d
 
 
 def _judge_usages(csr: x509.CertificateSigningRequest, profile: Profile) -> str:
+    if not profile.key_usages and not profile.extended:
+        return ""
     try:
         usage = csr.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
