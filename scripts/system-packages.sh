@@ -1,7 +1,8 @@
 #!/bin/sh
 # Programs that only tests need: judges of what we make (openssl, GnuTLS's certtool) and strangers that we serve (curl,
-# the ACME client lego, osslsigncode; certbot, Caddy and Traefik come with pip). Installs what is missing where it can (Debian and its
-# kin, as root), and says plainly what it could not do.
+# the ACME client lego, the SCEP clients of strongSwan, micromdm and certmonger, osslsigncode; certbot, Caddy and
+# Traefik come with pip). Installs what is missing where it can (Debian and its kin, as root), and says plainly what it
+# could not do.
 set -u
 
 needed() { # the packages whose programs are missing
@@ -13,6 +14,10 @@ certtool gnutls-bin
 curl curl
 lego lego
 osslsigncode osslsigncode
+pki strongswan-pki libstrongswan-standard-plugins libstrongswan-extra-plugins
+scepclient scep
+certmonger certmonger
+dbus-run-session dbus-daemon
 END
 }
 

@@ -186,7 +186,7 @@ def test_a_certificate_that_was_given_up_gives_its_challenge_back(sqlite_world: 
     def refusing(self: LocalSigner, order: object) -> bytes:
         raise NotSigned("the key was not to be had")
 
-    LocalSigner.sign = refusing  # type: ignore[method-assign,assignment]
+    LocalSigner.sign = refusing  # type: ignore[method-assign]
     try:
         answer = devices.ask(device, asked_for(device, challenge=challenge), wish)
     finally:
