@@ -28,7 +28,8 @@ def _accuracy(value: object) -> Accuracy:
         return value
     found = _ACCURACY.fullmatch(value) if isinstance(value, str) else None
     if found is None or int(found[1]) == 0:
-        raise Advised(f"{value!r} is no length of time that can be", "Write a whole number and s, ms or us, such as 1s or 500ms")
+        advice = "Write a whole number and s, ms or us, such as 1s or 500ms"
+        raise Advised(f"{value!r} is no length of time that can be", advice)
     return Accuracy(int(found[1]) * _MICROSECONDS[found[2]])
 
 

@@ -13,6 +13,8 @@ from pkiconf.issuance.parts import Parts
 from pkiconf.model.time_source import TimeAnswer
 from pkiconf.policy.time_source import bound
 from pkiconf.spec.timestamp import ClockSettings
+from pkiconf.store.authorities import list_authorities
+from pkiconf.store.timestamps import latest
 from pkiconf.timestamps.clock_watch import AskServers, ClockWatch
 from pkiconf.timestamps.service import Timestamps
 
@@ -24,7 +26,10 @@ def make_timestamps(parts: Parts, services: ServiceCertificates, network: Networ
     def read() -> ClockSettings:
         return parts.db.read(load_settings).clock
 
-    return Timestamps(parts, services, ClockWatch(parts.timepiece, read, asking(parts, network)))
+    def stamped() -> int:
+        return parts.db.read(lambda c: max((latest(c, row.id) for row in list_authorities(c)), default=0))
+
+    return Timestamps(parts, services, ClockWatch(parts.timepiece, read, stamped, asking(parts, network)))
 
 
 def asking(parts: Parts, network: Network) -> AskServers:

@@ -49,9 +49,14 @@ class _Verdict:
 
 
 class ClockWatch:
-    def __init__(self, timepiece: Timepiece, read: Callable[[], ClockSettings], ask: AskServers) -> None:
+    """`read` gives what is declared, `stamped` the latest time that any token says, in microseconds since 1970."""
+
+    def __init__(
+        self, timepiece: Timepiece, read: Callable[[], ClockSettings], stamped: Callable[[], int], ask: AskServers
+    ) -> None:
         self._timepiece = timepiece
         self._read = read
+        self._stamped = stamped
         self._ask = ask
         self._settings: tuple[int, ClockSettings] | None = None
         self._verdict: _Verdict | None = None
@@ -61,13 +66,13 @@ class ClockWatch:
         self._latest = 0
         self._complained: str = ""
 
-    def moment(self, accuracy: int | None, stamped: Callable[[], int]) -> int:
-        """Microseconds since 1970, off by `accuracy` microseconds at most (None: by the declared tolerance). `stamped`
-        tells the latest time that a token says, and is asked once. Raises ClockUnsure."""
+    def moment(self, accuracy: int | None) -> int:
+        """Microseconds since 1970, off by `accuracy` microseconds at most (None: by the declared tolerance). Raises
+        ClockUnsure."""
         settings = self._current_settings()
         limit = min(settings.tolerance.microseconds, accuracy or settings.tolerance.microseconds)
         try:
-            moment = self._with_servers(settings, limit) if settings.ntp else self._alone(limit, stamped)
+            moment = self._with_servers(settings, limit) if settings.ntp else self._alone(limit)
         except ClockUnsure as ex:
             self._complain(str(ex))
             raise
@@ -104,7 +109,13 @@ class ClockWatch:
                 f"most of the time servers do not agree with this clock within {limit / _SECOND:g} s ({verdict.said})",
                 "Set the clock, or look at settings.clock",
             )
-        return self._note(self._timepiece.wall())
+        return self._vouched()
+
+    def _vouched(self) -> int:
+        """The servers know better what is late and what is early than anything that was seen before."""
+        wall = self._timepiece.wall()
+        self._drift, self._latest = wall - self._timepiece.steady(), wall
+        return wall
 
     def _ask_anew(self, seen: _Verdict | None, settings: ClockSettings, limit: int) -> _Verdict:
         with self._asking:
@@ -130,11 +141,11 @@ class ClockWatch:
         moved = abs(self._timepiece.wall() - self._timepiece.steady() - verdict.drift)
         return verdict.bound + moved <= limit
 
-    def _alone(self, limit: int, stamped: Callable[[], int]) -> int:
+    def _alone(self, limit: int) -> int:
         with self._looking:
             wall, steady = self._timepiece.wall(), self._timepiece.steady()
             if self._drift is None:
-                self._latest = max(self._latest, stamped())
+                self._latest = max(self._latest, self._stamped())
                 self._drift = wall - steady
             back = max(self._drift - (wall - steady), self._latest - wall)
             if back > limit:
@@ -142,11 +153,7 @@ class ClockWatch:
                     f"the clock has gone back by {back / _SECOND:.3f} s",
                     "Set it right; servers in settings.clock.ntp can tell that it is right now",
                 )
-            self._drift = wall - steady
-        return self._note(wall)
-
-    def _note(self, wall: int) -> int:
-        self._latest = max(self._latest, wall)
+            self._drift, self._latest = wall - steady, max(self._latest, wall)
         return wall
 
     def _complain(self, what: str) -> None:

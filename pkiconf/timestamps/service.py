@@ -16,7 +16,6 @@ from pkiconf.errors import NotFound, PkiconfError, Refused
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.timestamps import FailureInfo
 from pkiconf.signing.signer import Kind, SigningOrder
-from pkiconf.store.timestamps import latest
 from pkiconf.timestamps.clock_watch import ClockUnsure, ClockWatch
 from pkiconf.timestamps.forms import Form, Forms
 from pkiconf.timestamps.ledger import Ledger, Stamped
@@ -87,8 +86,7 @@ class Timestamps:
         self._ledger.close()
 
     def _moment(self, form: Form) -> int:
-        accuracy = form.spec.accuracy.microseconds if form.spec.accuracy else None
-        return self._watch.moment(accuracy, lambda: self._parts.db.read(lambda c: latest(c, form.authority_id)))
+        return self._watch.moment(form.spec.accuracy.microseconds if form.spec.accuracy else None)
 
     def _sign(self, signer: ServiceCertificate, attributes: bytes) -> bytes:
         order = SigningOrder(_NO_ORDER, Kind.TIMESTAMP, attributes, signer.algorithm, signer.not_after)

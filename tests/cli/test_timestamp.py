@@ -9,6 +9,7 @@ import pytest
 from asn1crypto import tsp
 
 from pkiconf.clock import SystemTimepiece
+from pkiconf.timestamps import bag
 from tests.cli.conftest import CommandLine
 from tests.ntp_server import NTPServer
 
@@ -71,7 +72,8 @@ def test_times_are_read_strictly(stamping: CommandLine) -> None:
 
 
 @pytest.mark.row("F141")
-def test_the_clock_is_compared(stamping: CommandLine) -> None:
+def test_the_clock_is_compared(stamping: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bag, "PATIENCE", 60.0)
     with NTPServer(SystemTimepiece().wall, root_dispersion=0.01) as right:
         for ahead, code in ((0, 0), (3600 * 1_000_000, 1)):
             right.ahead = ahead

@@ -70,7 +70,7 @@ TIMESTAMPS: tuple[Guard, ...] = (
         ("a clock that goes back makes no timestamps", "            if back > limit:"),
         (
             "a clock is not earlier than what was stamped before a restart",
-            "                self._latest = max(self._latest, stamped())\n",
+            "                self._latest = max(self._latest, self._stamped())\n",
             "",
         ),
         (

@@ -78,6 +78,16 @@ class TestAlone:
         world.pass_time(timedelta(seconds=2))
         granted(world, request)
 
+    def test_what_another_authority_stamped_counts_too(self, sqlite_world: World, tmp_path: Path) -> None:
+        request = query(tmp_path)
+        sqlite_world.apply(
+            "authorities: [ { name: a, timestamp: { enabled: true } }, { name: b, timestamp: { enabled: true } } ]"
+        )
+        granted(sqlite_world, request, "a")
+        sqlite_world.timepiece.moved = -HOUR
+        restarted(sqlite_world)
+        assert refused(sqlite_world, request, "b")[0] is LATE
+
     def test_a_step_while_nobody_asked_is_noticed(self, sqlite_world: World, tmp_path: Path) -> None:
         declare(sqlite_world)
         request = query(tmp_path)
@@ -157,7 +167,9 @@ class TestWithServers:
         sqlite_world.pass_time(timedelta(seconds=59))
         granted(sqlite_world, request)
         sqlite_world.pass_time(timedelta(seconds=1))
+        sqlite_world.network.patience = 0.1
         assert refused(sqlite_world, request)[0] is LATE
+        sqlite_world.network.patience = 60.0
         servers[1].silent = False
         sqlite_world.pass_time(timedelta(seconds=1))
         granted(sqlite_world, request)
@@ -205,6 +217,19 @@ class TestWithServers:
             server.root_dispersion = 0.0
         sqlite_world.pass_time(timedelta(seconds=1))
         granted(sqlite_world, request)
+
+    def test_what_they_vouched_for_holds_when_they_are_no_longer_declared(
+        self, sqlite_world: World, tmp_path: Path
+    ) -> None:
+        declare(sqlite_world)
+        sqlite_world.timepiece.moved = HOUR
+        granted(sqlite_world, query(tmp_path))
+        sqlite_world.timepiece.moved = 0
+        with NTPServer(sqlite_world.timepiece.steady) as server:
+            for servers in (f'"{server.name}"', ""):
+                declare(sqlite_world, settings=f"clock: {{ ntp: [{servers}] }}")
+                sqlite_world.pass_time(timedelta(seconds=5))
+                granted(sqlite_world, query(tmp_path))
 
     def test_servers_that_are_declared_later_are_asked(self, sqlite_world: World, tmp_path: Path) -> None:
         declare(sqlite_world)
