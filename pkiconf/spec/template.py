@@ -225,6 +225,9 @@ class TemplateSpec(Declared):
 
     def misfits(self, written: bool) -> Iterator[Misfit]:
         yield from repeated_misfits("allowed_keys", self.allowed_keys or ())
+        if self.scep is not None and self.scep.enabled and self.basic_constraints.ca:
+            said = "a template that makes authorities cannot be enrolled with over SCEP"
+            yield Misfit(("scep.enabled", "basic_constraints.ca"), said, "Declare another template for devices")
         if written:
             yield from self._written_misfits()
         constraints = self.basic_constraints
