@@ -28,15 +28,14 @@ TIMESTAMPS: tuple[Guard, ...] = (
     ),
     *guards(
         "pkiconf/timestamps/service.py",
-        ("tests/timestamps",),
+        ("tests/timestamps/test_tokens.py",),
         ("a policy that is not served gets no token", "        if token is None:", "        if False:"),
         ("only declared digests are stamped", "        _check_digest(form, request)\n", ""),
+    ),
+    *guards(
+        "pkiconf/timestamps/service.py",
+        ("tests/timestamps/test_authenticode.py",),
         ("the older protocol can be switched off", "        if not form.spec.authenticode:"),
-        (
-            "a token is recorded before it is signed",
-            "        entry = self._ledger.enter(form, Stamped(RFC3161, request.digest, request.hashed), moment)",
-            "        entry = Entry(serial_at(moment, self._parts.entropy.token(12)), moment)",
-        ),
     ),
     *guards(
         "pkiconf/timestamps/forms.py",
@@ -57,6 +56,11 @@ TIMESTAMPS: tuple[Guard, ...] = (
     *guards(
         "pkiconf/timestamps/ledger.py",
         ("tests/timestamps/test_ledger.py",),
+        (
+            "each token is recorded",
+            "    add_token(c, TokenRow(authority_id",
+            "    repr(TokenRow(authority_id",
+        ),
         ("a block of numbers belongs to its day", " or block.day != day", ""),
         (
             "ordered tokens have times of their own",
