@@ -167,10 +167,9 @@ class Enrolment:
         )
         try:
             outcome = self._pipeline.issue(order)
-        except Conflict:
-            raise
         except PkiconfError as ex:
-            self._tell_refused(proof.after_issue, request, str(ex))
+            if not isinstance(ex, Conflict):
+                self._tell_refused(proof.after_issue, request, str(ex))
             raise
         return self._concluded(attempt, outcome)
 
