@@ -117,7 +117,7 @@ def test_another_templates_certificate_renews_nothing(sqlite_world: World) -> No
 def test_a_certificate_of_the_authority_itself_renews_nothing(sqlite_world: World) -> None:
     """Whoever had the registration authority's key would be no device."""
     devices = fleet(sqlite_world)
-    device = Device(device_key(), devices.recipient)
+    device = Device(device_key(0), devices.recipient)
     refused(renew(devices, device, key=0), "does not hold", "1")
 
 
