@@ -9,6 +9,7 @@ from typing import Final
 from pkiconf.clock import from_epoch, to_epoch
 from pkiconf.diagnosis.acme import check_acme
 from pkiconf.diagnosis.finding import Finding, error, ok, warning
+from pkiconf.diagnosis.mail import check_mail
 from pkiconf.diagnosis.timestamps import check_timestamps
 from pkiconf.store import authorities, crls, health, jobs, service_certificates
 from pkiconf.store.authorities import AuthorityRow, IssuerRow
@@ -150,5 +151,6 @@ CHECKS: Final[tuple[tuple[str, Callable[[Connection, datetime], Iterator[Finding
     ("jobs", check_jobs),
     ("ACME", check_acme),
     ("timestamps", check_timestamps),
+    ("mail", check_mail),
     ("audit log", check_audit),
 )

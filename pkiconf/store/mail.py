@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, or_, select, text
 
+from pkiconf.model.request import RequestState
 from pkiconf.store.database import Connection
 from pkiconf.store.prepared import Prepared, inserting
-from pkiconf.store.tables import mail
+from pkiconf.store.tables import enrolment_grant, mail, request
 
-QUEUED = "queued"
-SENT = "sent"
-FAILED = "failed"
-VOID = "void"
+QUEUED: Final = "queued"
+SENT: Final = "sent"
+FAILED: Final = "failed"
+VOID: Final = "void"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,17 @@ _ADD = Prepared(inserting(mail, "id", "error", "ended_at", ending="RETURNING id"
 _FIND = Prepared(select(mail).where(mail.c.id == bindparam("wanted")), MailRow)
 _OF_REQUEST = Prepared(select(mail).where(mail.c.request_id == bindparam("of")).order_by(mail.c.id), MailRow)
 _UNSENT = Prepared(
-    select(mail).where(mail.c.state.in_((QUEUED, FAILED))).order_by(mail.c.id).limit(bindparam("most")), MailRow
+    select(mail)
+    .join(enrolment_grant, enrolment_grant.c.request_id == mail.c.request_id)
+    .join(request, request.c.id == mail.c.request_id)
+    .where(
+        or_(mail.c.state == QUEUED, mail.c.state == FAILED),
+        mail.c.token_number == enrolment_grant.c.token_number,
+        request.c.state == str(RequestState.AWAITING_CLAIM),
+    )
+    .order_by(mail.c.id)
+    .limit(bindparam("most")),
+    MailRow,
 )
 _NOTE = Prepared(text("UPDATE mail SET error = :error WHERE id = :id AND state = 'queued'"))
 _END = Prepared(
@@ -63,7 +75,7 @@ def list_mail(c: Connection, request_id: int) -> list[MailRow]:
 
 
 def list_unsent(c: Connection, limit: int = 100) -> list[MailRow]:
-    """What still waits, and what the mail server refused."""
+    """What still waits, and what the mail server refused, of links that can still be used."""
     return _UNSENT.all(c, {"most": limit})
 
 

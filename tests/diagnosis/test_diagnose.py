@@ -52,7 +52,7 @@ def test_a_fresh_installation(state: Path) -> None:
     assert wrong(found) == [("warning", "master key")]
     assert [finding.check for finding in found] == [
         "state folder", "database", "master key", "keys", "clock", "authorities", "service certificates", "CRLs",
-        "jobs", "ACME", "audit log", "engines",
+        "jobs", "ACME", "mail", "audit log", "engines",
     ]  # fmt: skip
     assert all(finding.remedy for finding in found if finding.severity is not Severity.OK)
 
