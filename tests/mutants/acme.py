@@ -55,6 +55,20 @@ ACME: tuple[Guard, ...] = (
         ),
     ),
     *guards(
+        "pkiconf/acme/waiting.py",
+        ("tests/acme/test_waiting.py",),
+        (
+            "few threads wait at once",
+            "        if self._places is None or not self._places.acquire(blocking=False):",
+            "        if self._places is None or not (self._places.acquire(blocking=False) or True):",
+        ),
+    ),
+    *guards(
+        "pkiconf/acme/authorizations.py",
+        ("tests/acme/test_waiting.py",),
+        ("what has failed once is not waited for", " and row.attempts == 0", ""),
+    ),
+    *guards(
         "pkiconf/acme/nonces.py",
         ("tests/acme/test_nonces.py", "tests/endpoints/acme"),
         ("a nonce was made here", "        if not hmac.compare_digest(mac, self._mac(body)):"),
