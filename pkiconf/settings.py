@@ -41,6 +41,11 @@ class ProcessSettings(BaseSettings):
     operations_bind: str | None = Field(None, description="Own listener for /healthz, /readyz and /metrics")
     workers: int = Field(2, ge=1, le=64, description="Server processes")
     threads: int = Field(4, ge=1, le=64, description="Threads in each")
+    status_server: str = Field(
+        "gunicorn",
+        pattern="^(gunicorn|granian)$",
+        description="What serves the plain listener; granian is the extra fast",
+    )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Networks whose X-Forwarded-For is believed"
     )

@@ -10,7 +10,7 @@ from gunicorn.app.base import BaseApplication
 
 from pkiconf.bootstrap import OpenServices, open_services
 from pkiconf.cli.gunicorn_worker import DeadlineWorker
-from pkiconf.endpoints.app import create_app, create_operations_app
+from pkiconf.endpoints.app import create_operations_app, create_server_app
 from pkiconf.services import Services
 from pkiconf.settings import ProcessSettings
 
@@ -28,7 +28,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     ) -> None:
         self._settings = settings
         self._opened: OpenServices | None = None
-        self._create = create_operations_app if operations else create_app
+        self._create = create_operations_app if operations else create_server_app
         self._options: dict[str, Any] = {
             "bind": bind,
             "workers": 1 if operations else settings.workers,

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +31,11 @@ _LISTENING = (
     click.option("--operations-bind", metavar="HOST:PORT", help="Own listener for /healthz, /readyz and /metrics."),
     click.option("--workers", type=int, help="Server processes (default 2)."),
     click.option("--threads", type=int, help="Threads in each (default 4)."),
+    click.option(
+        "--status-server",
+        type=click.Choice(["gunicorn", "granian"]),
+        help="What serves the plain listener (default gunicorn); granian needs pkiconf[fast].",
+    ),
     click.option("--trusted-proxies", metavar="NETWORK,…", help="Whose X-Forwarded-For is believed."),
     click.option("--access-log", type=click.Choice(["off", "text", "json"]), help="On standard output."),
 )
@@ -143,6 +149,8 @@ def _chores(s: Services, settings: ProcessSettings) -> list[tuple[str, Callable[
 
 
 def _check_options(settings: ProcessSettings) -> None:
+    if settings.status_server == "granian" and find_spec("granian") is None:
+        raise click.UsageError("--status-server granian needs granian: pip install 'pkiconf[fast]'")
     if settings.tls_bind and (settings.tls_template is None or not settings.tls_names):
         raise click.UsageError("--tls-bind needs --tls-template and --tls-names")
 
@@ -186,7 +194,11 @@ def _serve(settings: ProcessSettings, listener: str) -> None:
     from pkiconf.cli.server import Server
 
     sys.argv = ["pkiconf"]  # gunicorn shows it, and reads its own options from there otherwise
-    if listener == "plain":
+    if listener == "plain" and settings.status_server == "granian":
+        from pkiconf.cli import granian_server
+
+        granian_server.run(settings)
+    elif listener == "plain":
         Server(settings, settings.bind).run()
     elif listener == "operations":
         Server(settings, settings.operations_bind or "", operations=True).run()

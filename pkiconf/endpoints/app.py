@@ -10,6 +10,7 @@ from pkiconf.endpoints import aia, crl, health, links, metrics, ocsp, timestamp
 from pkiconf.endpoints.acme import mount as acme
 from pkiconf.endpoints.client_address import ClientAddress
 from pkiconf.endpoints.errors import add_error_handlers
+from pkiconf.endpoints.known_answers import KnownAnswers, WSGIApplication
 from pkiconf.endpoints.middleware import BodyLimit, RequestLog
 from pkiconf.endpoints.scep import ndes, operations
 from pkiconf.endpoints.wsgi import App, Response
@@ -28,6 +29,13 @@ def create_app(services: Services, settings: ProcessSettings) -> App:
     """Everything clients see; operations too, unless they have a listener of their own."""
     mounted = PROTOCOLS if settings.operations_bind else (*PROTOCOLS, *OPERATIONS)
     return _app(services, settings, mounted)
+
+
+def create_server_app(services: Services, settings: ProcessSettings) -> WSGIApplication:
+    """`create_app` for a server, with what needs no framework in front of it. With an access log every request has to
+    pass through it."""
+    app = create_app(services, settings)
+    return app if settings.access_log != "off" else KnownAnswers(app, services.ocsp.known, services.parts.clock)
 
 
 def create_operations_app(services: Services, settings: ProcessSettings) -> App:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import logging
 import os
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
 import falcon
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -18,7 +20,7 @@ from pkiconf.endpoints.caching import answer_once
 from pkiconf.endpoints.wsgi import App
 from pkiconf.errors import PkiconfError
 from pkiconf.services import Services
-from pkiconf.store import authorities, crls, inventory, jobs, requests
+from pkiconf.store import authorities, crls, inventory, jobs, ocsp_answers, requests
 from pkiconf.store.database import Connection
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,12 @@ _SECONDS: Final = Histogram(
     "pkiconf_request_seconds", "Time to answer", ["protocol"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
 )  # fmt: skip
+_OLDEST_ANSWER: Final = Gauge(
+    "pkiconf_ocsp_oldest_answer_seconds",
+    "Age of the oldest OCSP answer given within the last minute or two",
+    multiprocess_mode="livemax",
+)
+_RECENT: Final = 60.0
 _TIMESTAMPS: Final = Counter(
     "pkiconf_timestamps", "Timestamps asked for, and what became of them", ["protocol", "result"]
 )
@@ -53,6 +61,29 @@ def observe_timestamp(protocol: str, result: str) -> None:
 @functools.cache
 def _outcome(protocol: str, result: str) -> Counter:
     return _TIMESTAMPS.labels(protocol, result)
+
+
+class _Oldest:
+    """The age of the oldest OCSP answer that this process gave of late: the largest within a minute or two."""
+
+    def __init__(self) -> None:
+        self._since = self._largest = 0.0
+
+    def observe(self, produced_at: datetime, now: datetime) -> None:
+        age, at = (now - produced_at).total_seconds(), now.timestamp()
+        if age > self._largest or not self._since <= at < self._since + _RECENT:
+            if not self._since <= at < self._since + _RECENT:
+                self._since = at
+            self._largest = age
+            _OLDEST_ANSWER.set(age)
+
+
+_oldest: Final = _Oldest()
+
+
+def observe_answer(produced_at: datetime, now: datetime) -> None:
+    """A signed OCSP answer that was given at `now`."""
+    _oldest.observe(produced_at, now)
 
 
 class _DatabaseCollector:
@@ -100,11 +131,26 @@ def _gauges(c: Connection, now: int) -> list[Metric]:
             behind.add_metric(labels[issuer.id], head.status_epoch - head.covers_epoch)
         if (own := authorities.find_ca_certificate(c, issuer.id)) is not None:
             ends.add_metric(labels[issuer.id], own.not_after - now)
+    presigned = GaugeMetricFamily(
+        "pkiconf_ocsp_oldest_presigned_seconds",
+        "Age of the oldest OCSP answer signed ahead of time",
+        labels=["authority", "generation"],
+    )
+    withheld = GaugeMetricFamily(
+        "pkiconf_crl_withheld",
+        "CRLs not published because they contradict the one before",
+        labels=["authority", "generation"],
+    )
+    held_back = collections.Counter(row.issuer_id for row in crls.withheld(c))
+    for issuer in issuers:
+        withheld.add_metric(labels[issuer.id], held_back[issuer.id])
+        if (oldest := ocsp_answers.oldest(c, issuer.id)) is not None:
+            presigned.add_metric(labels[issuer.id], now - oldest)
     waiting = GaugeMetricFamily("pkiconf_certificate_requests", "Requests by state", labels=["state"])
     for state, number in requests.count_by_state(c).items():
         waiting.add_metric([state], number)
     due = GaugeMetricFamily("pkiconf_jobs_overdue", "Jobs that should have been done", value=_overdue(c, now))
-    return [certificates, age, left, behind, ends, waiting, due]
+    return [certificates, age, left, behind, withheld, presigned, ends, waiting, due]
 
 
 def _overdue(c: Connection, now: int) -> int:
@@ -119,6 +165,7 @@ class MetricsResource:
         else:
             self._registry.register(_REQUESTS)
             self._registry.register(_SECONDS)
+            self._registry.register(_OLDEST_ANSWER)
             self._registry.register(_TIMESTAMPS)
         self._registry.register(_DatabaseCollector(services))
 

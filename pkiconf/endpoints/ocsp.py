@@ -11,6 +11,7 @@ from pkiconf.clock import Clock
 from pkiconf.der.ocsp import MAX_REQUEST_SIZE
 from pkiconf.endpoints.body import read_body
 from pkiconf.endpoints.caching import answer_cacheable, answer_once
+from pkiconf.endpoints.metrics import observe_answer
 from pkiconf.endpoints.ocsp_path import readings
 from pkiconf.endpoints.wsgi import App
 from pkiconf.revocation.ocsp import OCSPAnswer, OCSPResponder
@@ -29,8 +30,11 @@ class OCSPResource:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, authority: str, request: str = "") -> None:
         resp.content_type = MEDIA_TYPE
-        body = read_body(req, MAX_REQUEST_SIZE)
-        answer_once(resp, self._responder.answer(authority, body, self._clock.now()).der)
+        body, now = read_body(req, MAX_REQUEST_SIZE), self._clock.now()
+        answer = self._responder.answer(authority, body, now)
+        if answer.known:
+            observe_answer(answer.produced_at, now)
+        answer_once(resp, answer.der)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, authority: str, request: str = "") -> None:
         now = self._clock.now()
@@ -39,6 +43,7 @@ class OCSPResource:
         if answer.expires is None:
             answer_once(resp, answer.der)
             return
+        observe_answer(answer.produced_at, now)
         # Two answers of one second may differ, so this is no `version` for conditional requests.
         resp.last_modified = answer.produced_at
         answer_cacheable(req, resp, answer.der, now, ends=answer.expires)
