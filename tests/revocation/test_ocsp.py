@@ -535,6 +535,15 @@ def test_any_revocation_of_the_issuer_has_rows_looked_at_again(pki: PKI, monkeyp
     assert pki.ask(serial_of(one)).certificate_status is ocsp.OCSPCertStatus.REVOKED
 
 
+def test_unknown_is_not_remembered(pki: PKI) -> None:
+    """A serial number may be issued at any moment, without a status epoch."""
+    request = question(pki.issuer(), NEVER_ISSUED)
+    for _ in range(2):
+        assert ocsp.load_der_ocsp_response(pki.answer(request).der).certificate_status is ocsp.OCSPCertStatus.UNKNOWN
+    pki.take(NEVER_ISSUED)
+    assert ocsp.load_der_ocsp_response(pki.answer(request).der).certificate_status is GOOD
+
+
 def test_kept_answers_are_bounded() -> None:
     kept: KeptAnswers[str, str] = KeptAnswers()
     at = datetime.fromisoformat("2030-01-01T00:00:00+00:00")

@@ -1,0 +1,94 @@
+"""Guards of CRLs and OCSP answers."""
+
+from __future__ import annotations
+
+from tests.mutants.guard import Guard, guards
+
+_REVOCATION = ("tests/revocation", "tests/concurrency/test_revocation.py")
+
+STATUS: tuple[Guard, ...] = (
+    *guards(
+        "pkiconf/revocation/kept.py",
+        ("tests/revocation",),
+        (
+            "an answer is given again only while the same is found",
+            " and facts == self.basis.facts else None",
+            " else None",
+        ),
+        ("an answer is given unseen only at the same stamp", "stamp is not None and stamp == self.basis.stamp", "True"),
+        ("an answer is given again for a short while only", "self.made <= now < self.made + REUSE", "True"),
+        ("a responder is looked at again in time", " and now < self.basis.until and ", " and "),
+    ),
+    *guards(
+        "pkiconf/store/epochs.py",
+        ("tests/store/test_epochs.py",),
+        ("a stamp is believed for a moment only", "        if age < WINDOW:", "        if age < 100 * WINDOW:"),
+        (
+            "a revocation is acknowledged when no stamp from before is believed",
+            "        sleep(WINDOW)",
+            "        sleep(0)",
+        ),
+    ),
+    *guards(
+        "pkiconf/revocation/ocsp.py",
+        ("tests/revocation/test_ocsp.py", "tests/revocation/test_presigning.py"),
+        (
+            "what was signed ahead is given only while the certificate's row is the same",
+            "            or row.changed_epoch != status.changed_epoch\n",
+            "",
+        ),
+        (
+            "what was signed ahead has to be young",
+            " < row.produced_at + (row.next_update - row.produced_at) * 3 // 4",
+            "",
+        ),
+        (
+            "a serial that was never issued is asked about each time",
+            " if known else None, responder",
+            ", responder",
+        ),
+    ),
+    *guards(
+        "pkiconf/store/ocsp_answers.py",
+        ("tests/revocation/test_presigning.py",),
+        (
+            "what was true before is not put back",
+            '\n        " WHERE ocsp_answer.changed_epoch <= excluded.changed_epoch",',
+            ",",
+        ),
+    ),
+    *guards(
+        "pkiconf/revocation/crl_schedule.py",
+        _REVOCATION,
+        ("a revocation makes a new CRL", " and head.covers_epoch < head.status_epoch\n", " and False\n"),
+        ("a CRL is made again at half its life", "to_epoch(self._parts.now()) >= half or ", ""),
+        ("a part names every URL that certificates name", " or head.covers_epoch < head.located_epoch", ""),
+        (
+            "a part that no certificate names is not made",
+            "        if part.shard != FULL and not",
+            "        if False and not",
+        ),
+    ),
+    *guards(
+        "pkiconf/revocation/crl.py",
+        _REVOCATION,
+        (
+            "a CRL's signature is verified before it is published",
+            "        verify_signature(found.key.spki, algorithm, tbs, signature)\n",
+            "",
+        ),
+    ),
+    *guards(
+        "pkiconf/revocation/crl_comparison.py",
+        ("tests/revocation/test_crl_comparison.py",),
+        ("a CRL holds what the database does", "    if known != len(new.entries):"),
+        ("a CRL holds no certificate twice", "    if len(listed) != known:"),
+        ("a line goes only with a reason", "if not _may_go(c, new, listed, entry)", "if False"),
+        (
+            "only what was held is released",
+            " and parse_crl_entry(entry).reason is RevocationReason.CERTIFICATE_HOLD",
+            "",
+        ),
+        ("a certificate keeps its part", " or (new.shard is not None and row.crl_shard != new.shard)", ""),
+    ),
+)
