@@ -6,11 +6,12 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography import x509
 
-from pkiconf.errors import Conflict, PkiconfError
+from pkiconf.errors import Conflict, PkiconfError, Unavailable
 from pkiconf.model.certificate import CertificateID
 from pkiconf.model.request import Issued, Overrides
 from pkiconf.model.revocation import RevocationReason
@@ -125,7 +126,7 @@ def make_crls(state: Path, url: str | None, issuer_id: int, rounds: int, log: Lo
 def issue_and_revoke_whatever_happens(state: Path, url: str | None, csr: bytes, templates: list[str], log: Log) -> None:
     """For ever, also while the database is away: certificates, every second of them revoked after a moment. A line
     says when a revocation was acknowledged, by the monotonic clock that all processes share."""
-    with opened(state, url) as services:
+    with suppress(Unavailable), opened(state, url) as services:  # the database may be away just now
 
         def work(thread: int) -> None:
             while True:
