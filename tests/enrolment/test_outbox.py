@@ -16,6 +16,7 @@ from pkiconf.enrolment.outbox import JOB, Outbox
 from pkiconf.errors import PkiconfError, Refused, Unavailable
 from pkiconf.model.enrolment import Deliver
 from pkiconf.model.secret import Secret
+from pkiconf.reconciler.state import Action
 from pkiconf.steps import Step
 from pkiconf.store import jobs
 from tests.enrolment.office import Office, mail_block, mailing, token_of
@@ -275,3 +276,19 @@ def test_no_error_of_mail_tells_the_link(
     post_office.work()
     assert token not in caplog.text
     assert token not in post_office.everything()
+
+
+def test_a_destroyed_authority_leaves_neither_links_nor_mail(both_post: Office) -> None:
+    invite(both_post)
+    apple = both_post.preapprove(template="issuing/device", subject="CN=Jane's iPad", email=TO, apple=True)
+    both_post.world.services.enrolment.profiles.fetch(token_of(apple), "192.0.2.7")
+    both_post.world.apply(
+        "authorities: [{ name: root, state: absent }, { name: issuing, issuer: root, state: absent }]",
+        allow=(Action.RETIRE,),
+    )
+    both_post.world.services.destruction.destroy("issuing", OPERATOR)
+    for table in ("request", "enrolment_grant", "mail", "scep_challenge", "approval"):
+        assert both_post.rows(f"SELECT count(*) FROM {table}") == [(0,)]
+    both_post.work()
+    assert received(both_post) == []
+    assert both_post.rows("SELECT * FROM job WHERE kind = 'mail'") == []
