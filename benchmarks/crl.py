@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+import time
 
 from sqlalchemy import insert
 
@@ -30,7 +31,8 @@ def load_revoked(services: Services, issuer_id: int, count: int) -> None:
         serial = make_serial(services.parts.entropy, ends)
         return {
             "issuer_id": issuer_id, "serial": serial_bytes(serial), "bucket": bucket_of(serial), "status": "revoked",
-            "reason": number % 6, "revoked_at": to_epoch(now), "not_before": to_epoch(now), "not_after": to_epoch(ends),
+            "reason": number % 6, "revoked_at": to_epoch(now) - number * 7919 % 25_000_000,
+            "not_before": to_epoch(now), "not_after": to_epoch(ends),
             "origin_kind": "benchmark", "origin_id": str(number), "reserved_at": 0, "lease_until": 0,
         }  # fmt: skip
 
@@ -55,13 +57,16 @@ def _one(count: int) -> None:
         assert issuer_id is not None
         load_revoked(services, issuer_id, count)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        with timed() as seconds:
-            made = services.crls.make(issuer_id)
-        took = seconds()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        target = "≤ 1 s" if count == 100_000 else "≤ 1 GB"
-        what = f"{took:.2f} s, peak {peak:,.0f} MB ({before:,.0f} before), {len(made.der) / 1e6:.1f} MB"
-        show(f"CRL of {count:,} entries", what, target)
+        target = "≤ 1 s" if count == 100_000 else "≤ 5 s, ≤ 1 GB"
+        for which in ("the first", "compared with the one before"):
+            cpu = time.process_time()
+            with timed() as seconds:
+                made = services.crls.make(issuer_id)
+            took, cpu = seconds(), time.process_time() - cpu
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            size = len(made.der) / 1e6
+            what = f"{took:.2f} s ({cpu:.2f} CPU), peak {peak:,.0f} MB ({before:,.0f} before), {size:.1f} MB"
+            show(f"CRL of {count:,} entries, {which}", what, target)
 
 
 if __name__ == "__main__":
