@@ -1,4 +1,4 @@
-"""`python -m benchmarks [commands issuance ocsp crl acme acme-memory timestamps]`."""
+"""`python -m benchmarks [commands issuance ocsp crl acme acme-memory timestamps scep scep-memory]`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from benchmarks.crl import crl
 from benchmarks.issuance import issuance
 from benchmarks.measure import raw_signing, show
 from benchmarks.ocsp import ocsp
+from benchmarks.scep import scep, scep_memory
 from benchmarks.timestamps import timestamps
 
 ALL = {
@@ -20,6 +21,8 @@ ALL = {
     "acme": acme,
     "acme-memory": acme_memory,
     "timestamps": timestamps,
+    "scep": scep,
+    "scep-memory": scep_memory,
 }
 
 

@@ -1,0 +1,132 @@
+"""SCEP over HTTP: first enrolments of RSA-2048 devices by passphrase, every step durable.
+
+The messages are made beforehand, so the load costs next to nothing; each is another subject in another transaction.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+from asn1crypto import cms
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from benchmarks.acme import Serving, _process, free_port
+from benchmarks.measure import Figure, run, show
+from pkiconf.cli.listening import wait_for_listener
+from tests.scep_client import Device, Wish, make_request, message
+
+CLIENTS = 4
+COUNT = 3000
+WARM = 200
+LONG = 20_000
+_PASSPHRASE = "a-passphrase-for-all"
+_STATUS = bytes.fromhex("060a6086480186f845010903310313")
+_DECLARATION = """
+settings: {{ base_url: "http://127.0.0.1:{port}" }}
+authorities:
+  - {{ name: root, key: {{ type: rsa, size: 2048 }} }}
+  - {{ name: issuing, issuer: root, key: {{ type: rsa, size: 2048 }} }}
+templates:
+  - {{ name: device, authority: issuing, starter: device, validity: 90d,
+      scep: {{ enabled: true, static_passphrase: !env BENCHMARK_PASSPHRASE }} }}
+"""
+
+
+def scep() -> None:
+    with ExitStack() as opened:
+        serving = opened.enter_context(_running())
+        _enrol(serving, "warm", WARM)
+        raw = _raw_rsa()
+        figure, latencies = _enrol(serving, "run", COUNT)
+        p50, p99 = (latencies[int(len(latencies) * part)] * 1000 for part in (0.5, 0.99))
+        reference = (
+            f"p50 {p50:.0f} ms p99 {p99:.0f} ms; raw RSA-2048 signature {raw.cpu:.3f} ms: CPU ratio "
+            f"{figure.cpu / raw.cpu:.1f}, of which three are RSA's"
+        )
+        show(f"SCEP enrolments, RSA-2048, {CLIENTS} clients", figure, "≥ 600/s, ≤ 2.2 ms", reference)
+
+
+def scep_memory() -> None:
+    """Whether it stays flat over many enrolments."""
+    with ExitStack() as opened:
+        serving = opened.enter_context(_running())
+        _enrol(serving, "warm", LONG // 10)
+        before = serving.memory()
+        _enrol(serving, "run", LONG)
+        after = serving.memory()
+        show(f"SCEP, memory of server and worker over {LONG:,} enrolments", f"{before:.0f} → {after:.0f} MB", "flat")
+
+
+def _raw_rsa() -> Figure:
+    key = rsa.generate_private_key(65537, 2048)
+    return run(lambda _: key.sign(bytes(600), padding.PKCS1v15(), hashes.SHA256()), 300)
+
+
+@contextmanager
+def _running() -> Iterator[Serving]:
+    """Server (two processes) and worker on a fresh installation."""
+    with tempfile.TemporaryDirectory(prefix="pkiconf-bench-", dir=Path.cwd()) as folder, ExitStack() as opened:
+        port = free_port()
+        declaration = Path(folder) / "pki.yaml"
+        declaration.write_text(_DECLARATION.format(port=port))
+        environment = {**os.environ, "PKICONF_STATE": f"{folder}/state", "BENCHMARK_PASSPHRASE": _PASSPHRASE}
+        pkiconf = (sys.executable, "-m", "pkiconf")
+        subprocess.run(
+            [*pkiconf, "apply", declaration, "--yes"], env=environment, check=True, stdout=subprocess.DEVNULL
+        )
+        bind = f"127.0.0.1:{port}"
+        started = [
+            opened.enter_context(_process([*pkiconf, *words], environment))
+            for words in (("serve", "--bind", bind), ("worker",))
+        ]
+        assert wait_for_listener(bind, 60)
+        yield Serving({"port": port}, "", tuple(process.pid for process in started))
+
+
+def _enrol(serving: Serving, run_name: str, count: int) -> tuple[Figure, list[float]]:
+    port = serving.ports["port"]
+    with urlopen(f"http://127.0.0.1:{port}/scep/issuing/device?operation=GetCACert", timeout=60) as answer:
+        first, *_ = cms.ContentInfo.load(answer.read())["content"]["certificates"]
+    recipient = first.chosen.dump()
+    devices = [Device.fresh(number) for number in range(2)]
+    messages = [_message(devices[n % 2], f"{run_name}-{n}", recipient) for n in range(count)]
+    latencies: list[float] = []
+    cpu, clock = serving.cpu(), time.perf_counter()
+    threads = [threading.Thread(target=_post, args=(port, messages[n::CLIENTS], latencies)) for n in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds, used = time.perf_counter() - clock, serving.cpu() - cpu
+    assert len(latencies) == count
+    return Figure(count / seconds, used / count * 1000), sorted(latencies)
+
+
+def _message(device: Device, name: str, recipient: bytes) -> bytes:
+    asked = make_request(device.key, name, dns=(), challenge=_PASSPHRASE)
+    return message(device, asked, recipient, Wish(transaction=name))
+
+
+def _post(port: int, messages: list[bytes], latencies: list[float]) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    for octets in messages:
+        begun = time.perf_counter()
+        connection.request("POST", "/scep/issuing/device?operation=PKIOperation", octets)
+        answer = connection.getresponse()
+        body = answer.read()
+        at = body.index(_STATUS) + len(_STATUS)
+        assert answer.status == 200
+        assert body[at + 1 : at + 2] == b"0", body
+        latencies.append(time.perf_counter() - begun)
+    connection.close()
