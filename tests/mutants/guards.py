@@ -11,6 +11,7 @@ from tests.mutants.enrolment import ENROLMENT
 from tests.mutants.guard import Guard, guards
 from tests.mutants.intune import INTUNE
 from tests.mutants.scep import SCEP
+from tests.mutants.scep_wire import SCEP_WIRE
 from tests.mutants.status import STATUS
 from tests.mutants.timestamps import TIMESTAMPS
 from tests.mutants.transparency import TRANSPARENCY
@@ -538,6 +539,7 @@ GUARDS: tuple[Guard, ...] = (
     *ENROLMENT,
     *SCEP,
     *STATUS,
+    *SCEP_WIRE,
     *INTUNE,
     *TIMESTAMPS,
     *TRANSPARENCY,
