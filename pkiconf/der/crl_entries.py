@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from pkiconf.der import oids
@@ -25,7 +26,7 @@ from pkiconf.model.revocation import RevocationReason, RevokedEntry
 _ENUMERATED: Final = 0x0A
 _REMOVE_FROM_CRL: Final = 8
 _USUAL_SERIAL: Final = 19
-_MOST_ENDINGS: Final = 65536
+_DAY: Final = 86400
 
 
 def _reason_extension(reason: RevocationReason) -> bytes:
@@ -71,20 +72,26 @@ Line = tuple[bytes, int, int | None, int | None]
 
 def encode_crl_entries(lines: Iterable[Line]) -> list[bytes]:
     """What `encode_crl_entry` makes of each, in a quarter of the time: in a list of a million, nearly all have serials
-    of one length, and what follows the serial is the same for many. Raises ValueError for a reason there is not."""
+    of one length, and nothing else in a line takes many forms. Raises ValueError for a reason there is not."""
     made: list[bytes] = []
-    add, endings = made.append, dict[tuple[int, int | None], tuple[bytes, bytes]]()
+    add, clock, days = made.append, _times_of_day(), dict[int, bytes]()
     for serial, revoked_at, reason, invalidity_at in lines:
-        if len(serial) != _USUAL_SERIAL or not 0 < serial[0] < 0x80 or invalidity_at is not None:
+        day, second = divmod(revoked_at, _DAY)
+        date = days.get(day)
+        if date is None:
+            date = days[day] = encode_epoch(day * _DAY)[: -len("HHMMSSZ")]
+        if len(serial) != _USUAL_SERIAL or not 0 < serial[0] < 0x80 or invalidity_at is not None or date[0] != UTC_TIME:
             add(_unusual_entry(serial, revoked_at, reason, invalidity_at))
             continue
-        around = endings.get((revoked_at, reason))
-        if around is None:
-            if len(endings) >= _MOST_ENDINGS:
-                endings.clear()
-            around = endings[revoked_at, reason] = _around_serial(revoked_at, reason)
-        add(around[0] + serial + around[1])
+        head, tail = _around(reason)
+        add(head + serial + date + clock[second] + tail)
     return made
+
+
+@lru_cache(maxsize=1)
+def _times_of_day() -> tuple[bytes, ...]:
+    """HHMMSSZ of each second of a day."""
+    return tuple(b"%02d%02d%02dZ" % (n // 3600, n // 60 % 60, n % 60) for n in range(_DAY))
 
 
 def _unusual_entry(serial: bytes, revoked_at: int, reason: int | None, invalidity_at: int | None) -> bytes:
@@ -92,10 +99,12 @@ def _unusual_entry(serial: bytes, revoked_at: int, reason: int | None, invalidit
     return encode_crl_entry(serial, revoked_at, _reason(reason), invalidity_date)
 
 
-def _around_serial(revoked_at: int, reason: int | None) -> tuple[bytes, bytes]:
-    """What stands before and behind a serial number of 19 octets."""
-    ending = encode_epoch(revoked_at) + _REASONS_ALONE[_reason(reason)]
-    return b"\x30%c\x02%c" % (2 + _USUAL_SERIAL + len(ending), _USUAL_SERIAL), ending
+@lru_cache(maxsize=32)
+def _around(reason: int | None) -> tuple[bytes, bytes]:
+    """What stands before a serial number of 19 octets, and behind the UTCTime that follows it."""
+    tail = _REASONS_ALONE[_reason(reason)]
+    size = 2 + _USUAL_SERIAL + len(b"\x17\x0dYYMMDDHHMMSSZ") + len(tail)
+    return b"\x30%c\x02%c" % (size, _USUAL_SERIAL), tail
 
 
 def _reason(code: int | None) -> RevocationReason:
