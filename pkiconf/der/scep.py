@@ -13,7 +13,6 @@ from typing import Final
 from pkiconf.der import oids
 from pkiconf.der.certificate_head import IssuerAndSerial, parse_issuer_and_serial
 from pkiconf.der.cms import SignedData, SignerInfo, parse_signed_data
-from pkiconf.der.reader import Reader
 from pkiconf.der.signed_data import assemble_signed_data
 from pkiconf.der.tlv import CONSTRUCTED, CONTEXT, OCTET_STRING, SEQUENCE, Element, encode_tlv, read_element
 from pkiconf.errors import Malformed
@@ -94,15 +93,6 @@ def parse_get(content: bytes) -> IssuerAndSerial:
     """What GetCert and GetCRL ask about (§3.3.4, §3.3.5). Raises Malformed."""
     what = "the question"
     return parse_issuer_and_serial(read_element(content, what, SEQUENCE), what)
-
-
-def check_poll(content: bytes) -> None:
-    """Raise Malformed unless it is the IssuerAndSubject of a CertPoll (§3.3.3), which says nothing that the transaction
-    does not say better."""
-    reader = Reader.over(content, "the poll")
-    reader.take(SEQUENCE)
-    reader.take(SEQUENCE)
-    reader.close()
 
 
 def encode_bag(certificates: Iterable[bytes]) -> bytes:

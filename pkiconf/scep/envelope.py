@@ -39,7 +39,7 @@ from pkiconf.entropy import Entropy
 from pkiconf.errors import Malformed, UnsupportedAlgorithm, Unverified
 from pkiconf.model.cms import DES3_CBC, DES_CBC, ContentCipher, Digest
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS
-from pkiconf.model.scep import FailInfo, PKIStatus, SCEPFailure
+from pkiconf.model.scep import FailInfo, MessageType, PKIStatus, SCEPFailure
 from pkiconf.scep.places import Place
 from pkiconf.scep.recipients import Recipient
 
@@ -57,7 +57,8 @@ _GET_CA_CERT: Final = "Fetch the authority's certificates again with GetCACert, 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A message whose signature holds. `content` is what the envelope held; whether it can be read is not known."""
+    """A message whose signature holds. `content` is what the envelope held; whether it can be read is not known. It is
+    empty for a CertPoll, whose envelope stays closed."""
 
     message: PKIMessage
     signer: CertificateHead
@@ -68,11 +69,15 @@ class Opened:
 
 
 def open_message(place: Place, message: PKIMessage, entropy: Entropy, now: datetime) -> Opened:
-    """Verify, then decrypt. Raises SCEPFailure: badAlg for what is not accepted here, badMessageCheck for all else."""
+    """Verify, then decrypt, all but a CertPoll: what it holds decides nothing.
+
+    Raises SCEPFailure: badAlg for what is not accepted here, badMessageCheck for all else."""
     digest = _accepted_digest(place, message)
     signer = _verified_signer(message)
     enveloped = _accepted_envelope(place, message)
     recipient, named = _choose(place, enveloped, now)
+    if message.message_type == MessageType.CERT_POLL:
+        return Opened(message, signer, digest, enveloped.cipher, recipient, b"")
     content = open_envelope(
         enveloped,
         lambda: recipient.key.unwrap(named.transport, named.encrypted_key),

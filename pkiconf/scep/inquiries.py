@@ -7,7 +7,7 @@ import hashlib
 from pkiconf.der.certificate import assemble_certificate
 from pkiconf.der.certificate_head import IssuerAndSerial
 from pkiconf.der.csr import parse_csr_with_challenge
-from pkiconf.der.scep import check_poll, parse_get
+from pkiconf.der.scep import parse_get
 from pkiconf.errors import Malformed, NotFound
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS
@@ -15,7 +15,7 @@ from pkiconf.model.request import Issued
 from pkiconf.model.scep import FailInfo, SCEPFailure, SCEPRequest
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.revocation.crl import CRLs
-from pkiconf.scep.enrolment import UNREADABLE, Enrolment
+from pkiconf.scep.enrolment import Enrolment
 from pkiconf.scep.envelope import Opened
 from pkiconf.scep.places import Place
 from pkiconf.scep.transactions import Transactions, Waiting
@@ -33,11 +33,7 @@ class Inquiries:
 
     def poll(self, place: Place, opened: Opened, client_address: str) -> Issued | Waiting:
         """What has become of a transaction, for the key that began it. The names in a poll say nothing that the
-        transaction's id does not say better. Raises SCEPFailure."""
-        try:
-            check_poll(opened.content)
-        except Malformed as ex:
-            raise _unreadable(ex) from None
+        transaction's id does not say better, so nobody looks at them. Raises SCEPFailure."""
         row = self._transactions.find(place, opened.message.transaction_id)
         if row is None or row.signer_spki_sha256 != hashlib.sha256(opened.signer.spki).digest():
             raise SCEPFailure(
@@ -100,19 +96,19 @@ class Inquiries:
 
 
 def _asked_for(place: Place, opened: Opened) -> tuple[IssuerAndSerial, tuple[int, ...]]:
+    """What cannot be read is answered as what was not issued here is: whoever sends on another's message, changed,
+    would learn from two answers how it is padded (RFC 3218 §2.3)."""
     try:
         asked = parse_get(opened.content)
     except Malformed as ex:
-        raise _unreadable(ex) from None
+        raise _not_ours(f"the question cannot be read: {ex}") from None
     issuer_ids = place.issuers.get(asked.issuer, ())
     if not issuer_ids or not 0 < asked.serial_number < 1 << 160:
         raise _not_ours()
     return asked, issuer_ids
 
 
-def _unreadable(ex: Malformed) -> SCEPFailure:
-    return SCEPFailure(FailInfo.BAD_MESSAGE_CHECK, UNREADABLE, reason=str(ex))
-
-
-def _not_ours() -> SCEPFailure:
-    return SCEPFailure(FailInfo.BAD_CERT_ID, "this authority issued no such certificate", "Check issuer and serial")
+def _not_ours(reason: str = "") -> SCEPFailure:
+    return SCEPFailure(
+        FailInfo.BAD_CERT_ID, "this authority issued no such certificate", "Check issuer and serial", reason=reason
+    )

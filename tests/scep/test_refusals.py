@@ -26,6 +26,7 @@ from tests.scep_client import (
     Device,
     Wish,
     device_key,
+    get_message,
     make_request,
     message,
     read_answer,
@@ -211,6 +212,22 @@ def test_decrypting_tells_nothing(
     answer = devices.ask(device, good(device), devices.wish(spoil_envelope=spoil, oaep=oaep))
     refused(devices, answer, "1", UNREADABLE)
     assert answer.text == UNREADABLE
+
+
+def _spoil_block_before_last(envelope: bytes) -> bytes:
+    return envelope[:-32] + os.urandom(16) + envelope[-16:]
+
+
+@pytest.mark.parametrize("spoil", [_spoil_key, _spoil_last_block, _spoil_block_before_last])
+@pytest.mark.parametrize("kind", ["20", "21", "22"])
+def test_decrypting_an_inquiry_tells_nothing(devices: Fleet, kind: str, spoil: Callable[[bytes], bytes]) -> None:
+    """One answer for what cannot be read and for what can, but names nothing of ours."""
+    device = Device.fresh()
+    contents = (get_message(device.certificate), get_message(devices.place.path[0]), b"", b"\x30\x00", os.urandom(40))
+    answers = [devices.ask(device, content, devices.wish(message_type=kind)) for content in contents]
+    answers.append(devices.ask(device, contents[0], devices.wish(message_type=kind, spoil_envelope=spoil)))
+    assert {(answer.status, answer.fail_info) for answer in answers} == {("2", "4")}
+    assert len({answer.text for answer in answers}) == 1
 
 
 def test_an_encrypted_key_that_says_it_is_of_another_length(devices: Fleet) -> None:

@@ -254,10 +254,14 @@ def test_a_poll_by_another_key_or_for_nothing_finds_nothing(waiting: Fleet) -> N
         assert (answer.status, answer.fail_info, answer.certificates) == ("2", "4", ())
 
 
-def test_a_poll_that_cannot_be_read(waiting: Fleet) -> None:
+def test_what_a_poll_holds_is_not_looked_at(waiting: Fleet) -> None:
+    """Nor decrypted: the id and the key that signs decide."""
     device = Device.fresh()
-    answer = waiting.ask(device, b"\x30\x00", Wish(message_type="20"))
-    assert (answer.status, answer.fail_info) == ("2", "1")
+    waiting.ask(device, asked_for(device), Wish(transaction="MINE"))
+    for content in (b"", b"\x30\x00", b"nothing that could be read"):
+        assert waiting.ask(device, content, Wish(message_type="20", transaction="MINE")).status == "3"
+    unpadded = Wish(message_type="20", transaction="MINE", spoil_envelope=lambda der: der[:-16] + bytes(16))
+    assert waiting.ask(device, b"\x30\x00", unpadded).status == "3"
 
 
 def test_without_a_proof_a_person_may_decide(sqlite_world: World) -> None:
@@ -287,8 +291,8 @@ def test_what_was_not_issued_here_is_not_fetched(sqlite_world: World, kind: str)
     for asked in (stranger.certificate, look_alike.certificate, devices.place.path[0]):
         answer = devices.ask(device, get_message(asked), devices.wish(message_type=kind))
         assert (answer.status, answer.fail_info, answer.certificates, answer.crls) == ("2", "4", (), ())
-    answer = devices.ask(device, b"\x02\x01\x01", devices.wish(message_type=kind))
-    assert (answer.status, answer.fail_info) == ("2", "1")
+    unread = devices.ask(device, b"\x02\x01\x01", devices.wish(message_type=kind))
+    assert (unread.status, unread.fail_info, unread.text) == ("2", "4", answer.text)
 
 
 def test_nobody_else_s_act_is_a_devices(sqlite_world: World) -> None:
