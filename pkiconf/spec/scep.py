@@ -262,6 +262,12 @@ class SCEPSpec(Declared):
             yield Misfit(
                 ("approval", "intune"), "Intune's devices do not wait for a person", "Remove approval, or intune"
             )
+        if self.approval and self.static_passphrase is not None:
+            yield Misfit(
+                ("approval", "static_passphrase"),
+                "a waiting request would keep the passphrase that every device knows",
+                "Use challenges, and write static_passphrase: null",
+            )
         if self.single_des and not self.legacy:
             yield Misfit(("single_des", "legacy"), "single DES is older than what legacy allows", "Remove single_des")
         if written or not self.enabled or self.lets_in:

@@ -209,7 +209,7 @@ def test_without_a_grace_the_end_is_the_end(sqlite_world: World) -> None:
 def test_a_renewal_waits_for_nobody(sqlite_world: World) -> None:
     devices = fleet(sqlite_world)
     device = devices.enrolled()
-    devices = fleet(sqlite_world, BY_PASSPHRASE % ", approval: true")
+    devices = fleet(sqlite_world, "{ enabled: true, static_passphrase: null, challenges: true, approval: true }")
     devices.asked = 10
     assert renew(devices, device).status == "0"
 

@@ -15,7 +15,7 @@ from pkiconf.model.request import Issued, Overrides
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.model.scep import NOT_PROVED
 from pkiconf.policy.serials import serial_bytes
-from tests.scep.devices import BY_PASSPHRASE, Fleet, fleet
+from tests.scep.devices import Fleet, fleet
 from tests.scep.place import PASSPHRASE
 from tests.scep_client import (
     Answer,
@@ -197,7 +197,12 @@ def test_a_certificate_that_was_given_up_gives_its_challenge_back(sqlite_world: 
 
 @pytest.fixture
 def waiting(world: World) -> Fleet:
-    return fleet(world, BY_PASSPHRASE % ", approval: true")
+    return fleet(world, "{ enabled: true, challenges: true, approval: true }")
+
+
+def proved_by_challenge(devices: Fleet, device: Device) -> bytes:
+    challenge = devices.world.services.scep.challenges.create(devices.place.template_id, OPERATOR)
+    return asked_for(device, challenge=challenge.reveal().decode())
 
 
 def poll(devices: Fleet, device: Device, request: bytes, transaction: str) -> Answer:
@@ -212,7 +217,7 @@ def the_request(devices: Fleet) -> int:
 
 def test_what_waits_for_a_person_is_pending_and_then_there(waiting: Fleet) -> None:
     device, wish = Device.fresh(), Wish(transaction="WAIT")
-    request = asked_for(device)
+    request = proved_by_challenge(waiting, device)
     answer = waiting.ask(device, request, wish)
     assert (answer.status, answer.certificates, answer.fail_info) == ("3", (), None)
     assert waiting.ask(device, request, wish).status == "3"
@@ -230,14 +235,14 @@ def test_what_waits_for_a_person_is_pending_and_then_there(waiting: Fleet) -> No
 
 def test_what_a_person_declined_is_refused(waiting: Fleet) -> None:
     device = Device.fresh()
-    request = asked_for(device)
+    request = proved_by_challenge(waiting, device)
     waiting.ask(device, request, Wish(transaction="NO"))
     waiting.world.services.requests.decline(the_request(waiting), "not ours", OPERATOR)
     for answer in (poll(waiting, device, request, "NO"), waiting.ask(device, request, Wish(transaction="NO"))):
         assert (answer.status, answer.fail_info) == ("2", "2")
         assert answer.text == "the request was declined: not ours"
     waiting.world.pass_time(timedelta(days=2))
-    assert waiting.ask(device, request, Wish(transaction="NO")).status == "3"
+    assert waiting.ask(device, proved_by_challenge(waiting, device), Wish(transaction="NO")).status == "3"
 
 
 def test_who_has_no_passphrase_does_not_even_wait(waiting: Fleet) -> None:
@@ -248,7 +253,7 @@ def test_who_has_no_passphrase_does_not_even_wait(waiting: Fleet) -> None:
 
 def test_a_poll_by_another_key_or_for_nothing_finds_nothing(waiting: Fleet) -> None:
     device, other = Device.fresh(), Device.fresh(1)
-    request = asked_for(device)
+    request = proved_by_challenge(waiting, device)
     waiting.ask(device, request, Wish(transaction="MINE"))
     for answer in (poll(waiting, other, request, "MINE"), poll(waiting, device, request, "NONE")):
         assert (answer.status, answer.fail_info, answer.certificates) == ("2", "4", ())
