@@ -30,7 +30,7 @@ from pkiconf.scep.origin import ORIGIN, origin_id
 from pkiconf.scep.places import Place
 from pkiconf.scep.proofs import Proofs
 from pkiconf.scep.renewals import Presented, Renewals, renewed
-from pkiconf.scep.transactions import Question, Transactions, Waiting, check_same, is_same
+from pkiconf.scep.transactions import Question, Transactions, Waiting, check_same
 from pkiconf.steps import Step
 from pkiconf.store import requests, scep_transactions
 from pkiconf.store.database import Connection
@@ -294,7 +294,9 @@ def _check_signer(opened: Opened, wanted: CertificateRequest, presented: Present
 
 def _follows(row: TransactionRow, question: Question, presented: Presented | None) -> bool:
     """Whether a renewal begins another transaction under the id of an earlier one: clients that make the id from their
-    key, and keep the key, have no other."""
+    key, and keep the key, have no other. It is theirs alone: the certificate that renews came of that transaction, or
+    its key began it."""
     if presented is None:
         return False
-    return row.serial == presented.row.serial or not is_same(row, question)
+    is_another = row.csr_sha256 != question.csr_sha256 and row.signer_spki_sha256 == question.signer_sha256
+    return row.serial == presented.row.serial or is_another

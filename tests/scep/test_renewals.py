@@ -11,12 +11,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiconf.model.certificate import CertificateID
+from pkiconf.model.request import Issued, Overrides
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.model.scep import NOT_PROVED
 from pkiconf.store.audit import list_events
 from tests.scep.devices import BY_PASSPHRASE, Fleet, fleet, roll_over
 from tests.scep.place import PASSPHRASE
-from tests.scep_client import Answer, Device, device_key, make_request
+from tests.scep_client import Answer, Device, Wish, device_key, make_request
+from tests.wholeness import rows
 from tests.world import OPERATOR, World
 
 WINDOW = BY_PASSPHRASE % ", renewal: { window: 30d, grace: 10d }"
@@ -225,6 +227,33 @@ def test_a_renewal_under_the_id_of_the_enrolment(sqlite_world: World) -> None:
     assert first.certificates != (device.certificate,)
     assert devices.ask(device, asked, wish).certificates == first.certificates
     assert devices.issued() == 2
+
+
+def test_a_renewal_takes_nobody_elses_id(world: World) -> None:
+    """Whose id it is polls, and gets his certificate."""
+    stranger = fleet(world).enrolled(1, "device-2")
+    devices = fleet(world, BY_PASSPHRASE % ", approval: true")
+    owner, request = Device.fresh(), make_request(device_key(0), challenge=PASSPHRASE)
+    assert devices.ask(owner, request, Wish(transaction="OWNERS")).status == "3"
+    taking = Wish(message_type="17", transaction="OWNERS")
+    asked = make_request(stranger.key, "device-2", (), challenge=None)
+    refused(devices.ask(stranger, asked, taking), "used for another request")
+    polling = Wish(message_type="20", transaction="OWNERS")
+    assert devices.ask(owner, b"", polling).status == "3"
+    [(number,)] = rows(world.services, "SELECT id FROM request")
+    made = world.services.requests.sign(number, Overrides(), OPERATOR)
+    assert isinstance(made, Issued)
+    assert devices.ask(owner, b"", polling).certificates == (made.der,)
+
+
+def test_a_renewal_takes_no_id_whose_certificate_is_anothers(sqlite_world: World) -> None:
+    devices = fleet(sqlite_world)
+    owner, stranger = devices.enrolled(), devices.enrolled(1, "device-2")
+    taking = Wish(message_type="17", transaction="T0000001")
+    asked = make_request(stranger.key, "device-2", (), challenge=None)
+    refused(devices.ask(stranger, asked, taking), "used for another request")
+    polled = devices.ask(Device.fresh(), b"", Wish(message_type="20", transaction="T0000001"))
+    assert polled.certificates == (owner.certificate,)
 
 
 def test_the_generation_before_is_renewed_by_the_present_one(sqlite_world: World) -> None:
