@@ -24,7 +24,7 @@ from pkiconf.model.actor import SYSTEM, Actor
 from pkiconf.model.durations import Duration
 from pkiconf.policy.authorization import Action, check_may
 from pkiconf.revocation.crl_comparison import Withheld
-from pkiconf.revocation.crl_contents import Contents, collect
+from pkiconf.revocation.crl_contents import SKEW, Contents, collect
 from pkiconf.revocation.crl_schedule import Place, Schedule
 from pkiconf.signing.signer import Kind, Signer, SigningOrder
 from pkiconf.steps import Step
@@ -34,9 +34,6 @@ from pkiconf.store.database import Connection
 
 KEPT: Final = 3
 """How many past CRLs of each part stay in the database."""
-
-SKEW: Final = timedelta(minutes=5)
-"""thisUpdate lies this much in the past, for clients whose clocks are slow."""
 
 PATIENCE: Final = 5.0
 """Seconds to wait for another thread or process that is making the CRL, while there is an older one that is valid."""

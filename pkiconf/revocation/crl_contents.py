@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from pkiconf.clock import to_epoch
 from pkiconf.der.crl import delta_crl_indicator, issuing_distribution_point
@@ -18,6 +19,9 @@ from pkiconf.spec.authority import AuthoritySpec
 from pkiconf.store import authorities, crls, inventory, keys
 from pkiconf.store.crls import FULL, Part
 from pkiconf.store.database import Connection
+
+SKEW: Final = timedelta(minutes=5)
+"""thisUpdate lies this much in the past, for clients whose clocks are slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,10 @@ def collect(c: Connection, issuer_id: int, part: Part, now: datetime, *, compare
         return Contents(issuer, key, spec, before.this_update if before else 0, entries, extensions, base)
     row = crls.current(c, issuer_id, part.shard)
     last_update = row.this_update if row else 0
-    # RFC 5280 §3.3: an expired certificate is left out only after it stood on one CRL issued beyond its end.
-    new = NewList(issuer_id, part, _lines(c, issuer_id, part, last_update), last_update)
+    # RFC 5280 §3.3: an expired certificate is left out only after it stood on one CRL issued beyond its end. One that
+    # was made while the clock was ahead lies beyond the end of certificates that have not ended.
+    shown_since = min(last_update, to_epoch(now - SKEW))
+    new = NewList(issuer_id, part, _lines(c, issuer_id, part, shown_since), shown_since)
     if compare:
         check_new_list(c, new, row)
     url = authority_urls(load_settings(c), spec, authority.slug, issuer.generation).crl

@@ -75,7 +75,9 @@ class Schedule:
         if head is None:
             return True
         half = head.this_update + (head.next_update - head.this_update) // 2
-        if to_epoch(self._parts.now()) >= half or head.covers_epoch < head.located_epoch:
+        now = to_epoch(self._parts.now())
+        # One from the future was made while the clock was ahead, and nobody believes it yet.
+        if now >= half or now < head.this_update or head.covers_epoch < head.located_epoch:
             return True
         if part.delta:  # RFC 5280 §6.3.3 (c): a delta goes with complete lists that are older than itself
             behind_complete = complete is None or head.number < complete.number

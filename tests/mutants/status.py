@@ -61,7 +61,8 @@ STATUS: tuple[Guard, ...] = (
         "pkiconf/revocation/crl_schedule.py",
         _REVOCATION,
         ("a revocation makes a new CRL", " and head.covers_epoch < head.status_epoch\n", " and False\n"),
-        ("a CRL is made again at half its life", "to_epoch(self._parts.now()) >= half or ", ""),
+        ("a CRL is made again at half its life", "if now >= half or ", "if "),
+        ("a CRL from the future is made again", " or now < head.this_update", ""),
         ("a part names every URL that certificates name", " or head.covers_epoch < head.located_epoch", ""),
         (
             "a part that no certificate names is not made",
@@ -76,6 +77,15 @@ STATUS: tuple[Guard, ...] = (
             "a CRL's signature is verified before it is published",
             "        verify_signature(found.key.spki, algorithm, tbs, signature)\n",
             "",
+        ),
+    ),
+    *guards(
+        "pkiconf/revocation/crl_contents.py",
+        ("tests/revocation/test_crl.py",),
+        (
+            "a CRL from the future lets nothing go that has not ended",
+            "min(last_update, to_epoch(now - SKEW))",
+            "last_update",
         ),
     ),
     *guards(

@@ -208,6 +208,30 @@ def test_a_clock_that_is_set_back_gives_no_crl_from_the_future(lite: PKI) -> Non
     assert second.last_update_utc <= lite.world.clock.now()
 
 
+def test_lists_made_while_the_clock_was_ahead_let_nothing_go_that_has_not_ended(pki: PKI) -> None:
+    issued = pki.issue()
+    revoke(pki, issued)
+    assert serials(pki.crl()) == {serial_of(issued)}
+    pki.world.pass_time(timedelta(days=365))
+    pki.crl()
+    pki.world.services.crls.make(pki.issuer_id())
+    assert serials(pki.crl()) == set()  # as if it had ended
+    pki.world.pass_time(-timedelta(days=365))
+    assert serials(pki.crl()) == {serial_of(issued)}
+
+
+def test_a_list_from_the_future_is_made_anew_though_nothing_is_revoked(pki: PKI) -> None:
+    pki.world.pass_time(timedelta(days=365))
+    ahead = pki.crl()
+    pki.world.pass_time(-timedelta(days=365))
+    assert (pki.issuer_id(), FULL_LIST) in pki.world.services.crls.schedule.due()
+    back = pki.crl()
+    assert number(back) > number(ahead)
+    assert back.last_update_utc <= pki.world.clock.now() < ahead.last_update_utc
+    assert pki.crl() == back
+    assert (pki.issuer_id(), FULL_LIST) not in pki.world.services.crls.schedule.due()
+
+
 def test_expired_certificates_stand_on_one_more_crl(pki: PKI) -> None:
     """RFC 5280 §3.3."""
     issued = pki.issue()
