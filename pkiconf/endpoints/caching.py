@@ -19,25 +19,21 @@ def answer_cacheable(
     now: datetime,
     *,
     ends: datetime | None = None,
-    version: datetime | None = None,
     digest: str | None = None,
 ) -> None:
     """Send `body` with validators, or 304 if the client has it.
 
-    `ends` is when it stops being true (None: never). `version` is a moment that no other body under this URL has: it
-    becomes Last-Modified, and only the very same moment in If-Modified-Since counts. A client may put there when it
-    last asked (RFC 9110 §13.1.3), and a revocation since then may have an earlier thisUpdate than that. `digest`
-    stands for the body where its SHA-256 is known already.
+    `ends` is when it stops being true (None: never). Only the tag validates: two bodies of one second have one
+    Last-Modified, and in If-Modified-Since a client may put when it last asked (RFC 9110 §13.1.3), while a revocation
+    since then may have an earlier thisUpdate than that. `digest` stands for the body where its SHA-256 is known already.
     """
     age = MAX_AGE if ends is None else max(0, min(MAX_AGE, int((ends - now).total_seconds()) - 1))
     tag = f'"{digest or hashlib.sha256(body).hexdigest()}"'
     resp.set_header("ETag", tag)
     resp.set_header("Cache-Control", f"max-age={age},public,no-transform,must-revalidate")
-    if version is not None:
-        resp.last_modified = version
     if ends is not None:
         resp.expires = ends
-    if _has_it(req, tag, version):
+    if _has_it(req, tag):
         resp.status = falcon.HTTP_304
         return
     resp.data = body
@@ -49,11 +45,6 @@ def answer_once(resp: falcon.Response, body: bytes) -> None:
     resp.data = body
 
 
-def _has_it(req: falcon.Request, tag: str, version: datetime | None) -> bool:
-    wanted = req.get_header("If-None-Match")
-    if wanted is not None:  # RFC 9110 §13.1.3: the date is not looked at then
-        return wanted.strip() == "*" or tag in (part.strip().removeprefix("W/") for part in wanted.split(","))
-    try:
-        return version is not None and req.if_modified_since == version
-    except falcon.HTTPInvalidHeader:
-        return False
+def _has_it(req: falcon.Request, tag: str) -> bool:
+    wanted = req.get_header("If-None-Match", default="")
+    return wanted.strip() == "*" or tag in (part.strip().removeprefix("W/") for part in wanted.split(","))

@@ -41,7 +41,8 @@ class CRLResource:
         resp.content_type = _MEDIA_TYPES[form]
         body = crl.der if form == "crl" else pem_encode("X509 CRL", crl.der).encode()
         digest = crl.digest if form == "crl" else f"{crl.digest}-pem"
-        answer_cacheable(req, resp, body, parts.now(), ends=crl.next_update, version=crl.this_update, digest=digest)
+        resp.last_modified = crl.this_update
+        answer_cacheable(req, resp, body, parts.now(), ends=crl.next_update, digest=digest)
 
     on_head = on_get
 

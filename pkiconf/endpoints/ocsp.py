@@ -44,7 +44,6 @@ class OCSPResource:
             answer_once(resp, answer.der)
             return
         observe_answer(answer.produced_at, now)
-        # Two answers of one second may differ, so this is no `version` for conditional requests.
         resp.last_modified = answer.produced_at
         answer_cacheable(req, resp, answer.der, now, ends=answer.expires)
 
