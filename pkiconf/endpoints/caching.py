@@ -25,7 +25,7 @@ def answer_cacheable(
 
     `ends` is when it stops being true (None: never). Only the tag validates: two bodies of one second have one
     Last-Modified, and in If-Modified-Since a client may put when it last asked (RFC 9110 §13.1.3), while a revocation
-    since then may have an earlier thisUpdate than that. `digest` stands for the body where its SHA-256 is known already.
+    since then may have an earlier thisUpdate than that. `digest` stands for the body where its SHA-256 is known.
     """
     age = MAX_AGE if ends is None else max(0, min(MAX_AGE, int((ends - now).total_seconds()) - 1))
     tag = f'"{digest or hashlib.sha256(body).hexdigest()}"'

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -38,6 +39,9 @@ KEPT: Final = 3
 PATIENCE: Final = 5.0
 """Seconds to wait for another thread or process that is making the CRL, while there is an older one that is valid."""
 
+TRIES: Final = 3
+"""How often a CRL is made when others publish one meanwhile that covers less."""
+
 LOOK: Final = 0.05
 """Seconds between two looks at what another process is making."""
 
@@ -49,6 +53,9 @@ PAUSE: Final = timedelta(seconds=10)
 
 WITHHELD: Final = timedelta(minutes=1)
 """The same for one that contradicts the one before it: finding that out means reading all of it."""
+
+Record = Callable[[Connection, int], None]
+"""What is written together with a CRL, given its number."""
 
 log = logging.getLogger(__name__)
 
@@ -97,27 +104,23 @@ class CRLs:
         finally:
             making.release()
 
-    def make(self, issuer_id: int, part: Part = FULL_LIST, *, compare: bool = True) -> PublishedCRL:
+    def make(self, issuer_id: int, part: Part = FULL_LIST) -> PublishedCRL:
         """Sign and publish a new CRL of everything revoked by now.
 
         The number is taken in a transaction of its own, so two processes never sign different lists under one; a
         list that would go back behind a published one is not published. Raises SigningUnavailable, Unavailable,
-        NotFound; Withheld unless it is not to be compared with the one before.
+        NotFound; Withheld.
         """
-        signer = self._signer(issuer_id)  # before a number is spent
-        number = self._parts.db.write(Step.CRL_NUMBER, lambda c: crls.next_number(c, issuer_id).number)
-        return self._finish(issuer_id, part, signer, number, compare)
+        return self._make(issuer_id, part, True, _nothing_more)
 
     def make_as_it_is(self, issuer_id: int, part: Part, actor: Actor) -> PublishedCRL:
         """`make` without comparing, by somebody who knows why certificates are no longer on the list."""
         check_may(actor, Action.CRL_OVERRIDE, _address(issuer_id, part))
-        made = self.make(issuer_id, part, compare=False)
 
-        def record(c: Connection) -> None:
-            self._parts.record(c, actor, "crl.override", _address(issuer_id, part), {"number": made.number})
+        def record(c: Connection, number: int) -> None:
+            self._parts.record(c, actor, "crl.override", _address(issuer_id, part), {"number": number})
 
-        self._parts.db.write(Step.CRL_PUBLISH, record)
-        return made
+        return self._make(issuer_id, part, False, record)
 
     def refresh(self, issuer_id: int, shard: int) -> None:
         """Make whatever is due of one part or of the full list, the complete one before its delta.
@@ -190,17 +193,39 @@ class CRLs:
         key = self._parts.db.read(find)
         return self._parts.keyring.open(key.id, key.spki_sha256, key.algorithm, key.sealed, key.wrapping_key_id)
 
-    def _finish(self, issuer_id: int, part: Part, signer: Signer, number: int, compare: bool) -> PublishedCRL:
+    def _make(self, issuer_id: int, part: Part, compare: bool, record: Record) -> PublishedCRL:
+        """`record` is done in the transaction that publishes."""
+        signer = self._signer(issuer_id)  # before a number is spent
+        for _ in range(TRIES):
+            number = self._parts.db.write(Step.CRL_NUMBER, lambda c: crls.next_number(c, issuer_id).number)
+            row = self._sign_or_withhold(issuer_id, part, signer, number, compare)
+            if self._publish(row, part, record):
+                return self._keep(row, part)
+            # Another process published one under a later number meanwhile. It may have read the database earlier.
+            known = self._load(issuer_id, part)
+            if known.covers_epoch >= row.covers_epoch:
+                return known
+        raise Unavailable("other processes keep publishing CRLs that cover less")
+
+    def _sign_or_withhold(self, issuer_id: int, part: Part, signer: Signer, number: int, compare: bool) -> crls.CRLRow:
         try:
-            row = self._sign(issuer_id, part, signer, number, compare)
+            return self._sign(issuer_id, part, signer, number, compare)
         except Withheld as ex:
             self._withhold(issuer_id, part, str(ex))
             raise
+
+    def _publish(self, row: crls.CRLRow, part: Part, record: Record) -> bool:
+        """Whether it is the current one now; not when a newer one was published meanwhile."""
+
+        def write(c: Connection) -> None:
+            _publish(c, row, part)
+            record(c, row.number)
+
         try:
-            self._parts.db.write(Step.CRL_PUBLISH, lambda c: _publish(c, row, part))
-        except Conflict:  # another process published a newer list meanwhile: that one is served
-            return self._load(issuer_id, part)
-        return self._keep(row, part)
+            self._parts.db.write(Step.CRL_PUBLISH, write)
+        except Conflict:
+            return False
+        return True
 
     def _sign(self, issuer_id: int, part: Part, signer: Signer, number: int, compare: bool) -> crls.CRLRow:
         now = self._parts.now()
@@ -244,6 +269,10 @@ class CRLs:
             from_epoch(row.this_update), from_epoch(row.next_update), row.covers_epoch,
         )  # fmt: skip
         return found
+
+
+def _nothing_more(_c: Connection, _number: int) -> None:
+    """The record of a CRL that was made by itself."""
 
 
 def _validity(found: Contents, part: Part) -> Duration:

@@ -78,6 +78,11 @@ STATUS: tuple[Guard, ...] = (
             "        verify_signature(found.key.spki, algorithm, tbs, signature)\n",
             "",
         ),
+        (
+            "a newer CRL that covers less is not enough",
+            "            if known.covers_epoch >= row.covers_epoch:",
+            "            if True:",
+        ),
     ),
     *guards(
         "pkiconf/revocation/crl_contents.py",

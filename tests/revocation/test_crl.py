@@ -417,3 +417,23 @@ def test_a_list_that_would_go_back_is_not_published(lite: PKI, monkeypatch: pyte
     head = lite.world.parts.db.read(lambda c: crls.head(c, issuer_id))
     assert head is not None
     assert head.number == 2
+
+
+@pytest.mark.parametrize("revocations", [1, 2])
+def test_a_newer_list_that_covers_less_is_not_what_was_asked_for(
+    pki: PKI, monkeypatch: pytest.MonkeyPatch, revocations: int
+) -> None:
+    """Another process takes a later number, and reads the database and publishes before the revocation."""
+    issued = [pki.issue(name=f"n{n}.corp.example") for n in range(revocations)]
+    slow, fast = CRLs(pki.world.parts), CRLs(pki.world.parts)
+    sign, left = CRLs._sign, list(issued)
+
+    def overtaken(self: CRLs, *order: Any) -> Any:
+        if self is slow and left:
+            fast.make(pki.issuer_id())
+            revoke(pki, left.pop())
+        return sign(self, *order)
+
+    monkeypatch.setattr(CRLs, "_sign", overtaken)
+    made = x509.load_der_x509_crl(slow.make(pki.issuer_id()).der)
+    assert serials(made) == {serial_of(one) for one in issued}

@@ -11,7 +11,7 @@ from cryptography import x509
 from sqlalchemy import text
 
 from pkiconf.der.crl_entries import encode_crl_entries
-from pkiconf.errors import Refused
+from pkiconf.errors import Refused, Unavailable
 from pkiconf.model.actor import SYSTEM
 from pkiconf.model.request import Issued
 from pkiconf.model.revocation import RevocationReason
@@ -184,6 +184,24 @@ def test_an_operator_may_publish_it_all_the_same(pki: PKI) -> None:
     assert [event.fields["address"] for event in events if event.fields["action"] == "crl.override"] == [
         f"crl/{pki.issuer_id()}/full"
     ]
+
+
+def test_it_is_published_only_together_with_its_record(pki: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    tamper(pki, SQL["good again"], revoked(pki))
+    before = pki.crl()
+    record = type(pki.world.parts).record
+
+    def fail(self: Any, c: Connection, actor: Any, action: str, *more: Any) -> None:
+        if action == "crl.override":
+            raise Unavailable("the audit log cannot be written")
+        record(self, c, actor, action, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(pki.world.parts), "record", fail)
+        with pytest.raises(Unavailable):
+            pki.world.services.crls.make_as_it_is(pki.issuer_id(), FULL_LIST, OPERATOR)
+    assert pki.crl() == before
+    assert pki.rows("crl") == 1
 
 
 def test_nobody_else_may(lite: PKI) -> None:
