@@ -132,7 +132,7 @@ class Enrolment:
     def _prove(self, place: Place, request: SCEPRequest, presented: Presented | None) -> Proof:
         """By the certificate where one of ours was presented; where Intune decides, its challenge comes first, and what
         it let in it has to let in again. Who may not renew may still be let in like anybody else, but not with a
-        message that says it is a renewal."""
+        message that says it is a renewal, and for another key only while the certificate that signed is good."""
         asks_intune = place.spec.intune is not None and request.challenge
         is_intunes = presented is not None and self._renewals.is_intunes(place, presented)
         if presented is not None and not is_intunes and (request.is_renewal or not asks_intune):
@@ -142,6 +142,8 @@ class Enrolment:
                 is_own_key = is_same_key(request.wanted.spki, presented.certificate.spki)
                 if request.is_renewal or not request.challenge or not is_own_key:
                     raise
+        if presented is not None:
+            self._renewals.check_vouches(place, presented, request.wanted)
         proof = self._proofs.check(request, place.terms)
         if proof.allowed is not None:
             wrong = names_refusal(proof.allowed, request.subject, request.sans)

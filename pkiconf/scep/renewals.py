@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pkiconf.clock import from_epoch
 from pkiconf.der.certificate import Certificate, assemble_certificate, parse_certificate
 from pkiconf.der.certificate_head import CertificateHead
+from pkiconf.der.keys import is_same_key
 from pkiconf.der.names import general_name_text, parse_general_names, parse_name
 from pkiconf.der.oids import SUBJECT_ALTERNATIVE_NAME
 from pkiconf.issuance.parts import Parts
@@ -57,22 +58,46 @@ class Renewals:
 
     def check(self, place: Place, presented: Presented, wanted: CertificateRequest) -> Proof:
         """Raises NotProved; SCEPFailure badRequest with what the holder of a good certificate may know: that it is
-        too early or too late, or that other names are asked for."""
+        too early or too late, or that other names are asked for, if the request is the holder's own beyond doubt."""
         renewal, row = place.spec.renewal, presented.row
-        what = f"certificate {row.serial.hex()}"
         if not renewal.enabled:
             raise NotProved("renewal is not enabled")
-        if presented.template_id != place.template_id:
-            raise NotProved(f"{what} was issued by another template")
-        if row.status != CertificateStatus.GOOD:
-            raise NotProved(f"{what} is {row.status}")
-        now, end = self._parts.now(), from_epoch(row.not_after)
-        if now > end + _length(renewal.grace.seconds if renewal.grace else None):
+        _check_good(place, presented)
+        end = from_epoch(row.not_after)
+        if self._has_ended(place, presented):
             raise _refused(f"the certificate ended on {_text(end)}, too long ago to be renewed", "Enrol anew")
-        if renewal.window is not None and now < (opens := end - timedelta(seconds=renewal.window.seconds)):
+        opens = end - timedelta(seconds=renewal.window.seconds) if renewal.window is not None else None
+        if opens is not None and self._parts.now() < opens:
             raise _refused(f"the certificate can be renewed from {_text(opens)} on", "Come back then")
         _check_names(place, presented.certificate, wanted)
-        return Proof(ProofMethod.RENEWAL, what)
+        return Proof(ProofMethod.RENEWAL, _what(presented))
+
+    def check_vouches(self, place: Place, presented: Presented, wanted: CertificateRequest) -> None:
+        """Raise NotProved unless the message is signed by the key it asks for, or by a certificate that is good for
+        these names: whoever sends on another's request, which he cannot read, has none."""
+        if is_same_key(wanted.spki, presented.certificate.spki):
+            return
+        _check_good(place, presented)
+        if self._has_ended(place, presented):
+            raise NotProved(f"{_what(presented)} has ended")
+        _check_names(place, presented.certificate, wanted)
+
+    def _has_ended(self, place: Place, presented: Presented) -> bool:
+        """Longer ago than the template forgives."""
+        grace = place.spec.renewal.grace
+        return self._parts.now() > from_epoch(presented.row.not_after) + _length(grace.seconds if grace else None)
+
+
+def _what(presented: Presented) -> str:
+    return f"certificate {presented.row.serial.hex()}"
+
+
+def _check_good(place: Place, presented: Presented) -> None:
+    """Raises NotProved."""
+    if presented.template_id != place.template_id:
+        raise NotProved(f"{_what(presented)} was issued by another template")
+    if presented.row.status != CertificateStatus.GOOD:
+        raise NotProved(f"{_what(presented)} is {presented.row.status}")
 
 
 def _find(c: Connection, issuer_ids: tuple[int, ...], serial: bytes, der: bytes) -> Presented | None:
@@ -101,6 +126,8 @@ def _names_of(certificate: Certificate) -> tuple[Name, tuple[GeneralName, ...]]:
 
 
 def _check_names(place: Place, certificate: Certificate, wanted: CertificateRequest) -> None:
+    """Raises SCEPFailure with the names that are too many; NotProved where another key asks for them: who signed the
+    message may have found the request in another's, and cannot read it."""
     subject, sans = _names_of(certificate)
     known = {comparable(name) for name in sans}
     beyond = [general_name_text(name) for name in wanted.sans if comparable(name) not in known]
@@ -115,9 +142,10 @@ def _check_names(place: Place, certificate: Certificate, wanted: CertificateRequ
             if attribute.oid not in decided and _comparable(attribute) not in mine
         ]
     if beyond:
-        raise _refused(
-            f"the certificate that is renewed does not name {', '.join(beyond)}", "For other names, enrol anew"
-        )
+        why = f"the certificate that is renewed does not name {', '.join(beyond)}"
+        if not is_same_key(wanted.spki, certificate.spki):
+            raise NotProved(why)
+        raise _refused(why, "For other names, enrol anew")
 
 
 def _comparable(attribute: Attribute) -> tuple[str, str]:

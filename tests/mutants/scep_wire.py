@@ -8,15 +8,24 @@ SCEP_WIRE: tuple[Guard, ...] = (
     *guards(
         "pkiconf/scep/renewals.py",
         ("tests/scep/test_renewals.py",),
-        ("a certificate renews its own template alone", "        if presented.template_id != place.template_id:"),
-        ("a revoked certificate renews nothing", "        if row.status != CertificateStatus.GOOD:"),
+        ("a certificate renews its own template alone", "    if presented.template_id != place.template_id:"),
+        ("a revoked certificate renews nothing", "    if presented.row.status != CertificateStatus.GOOD:"),
         ("renewal can be switched off", "        if not renewal.enabled:"),
         ("a renewal keeps to the names of its certificate", "    if beyond:"),
+        (
+            "names that another key asks for are told to nobody",
+            "        if not is_same_key(wanted.spki, certificate.spki):",
+        ),
     ),
     *guards(
         "pkiconf/scep/enrolment.py",
         ("tests/scep/test_renewals.py", "tests/scep/test_refusals.py"),
         ("a renewal is signed by a certificate of ours", "    if is_renewal:"),
+        (
+            "a renewal takes nobody else's transaction",
+            " and row.signer_spki_sha256 == question.signer_sha256\n    return",
+            "\n    return",
+        ),
         ("a message is signed by the key that it asks for", "    if not is_same_key(wanted.spki, opened.signer.spki):"),
     ),
     *guards(

@@ -93,7 +93,22 @@ def refused(answer: Answer, words: str, fail_info: str = "2") -> None:
 )
 def test_other_names_are_not_renewed(sqlite_world: World, more: dict[str, object], words: str) -> None:
     devices = fleet(sqlite_world)
-    refused(renew(devices, devices.enrolled(), **more), words)  # type: ignore[arg-type]
+    refused(renew(devices, devices.enrolled(), key=0, **more), words)  # type: ignore[arg-type]
+    assert devices.issued() == 1
+
+
+@pytest.mark.parametrize("kind", ["17", "19"])
+@pytest.mark.parametrize("challenge", [None, PASSPHRASE])
+def test_the_names_that_another_key_asks_for_are_not_told(
+    sqlite_world: World, caplog: pytest.LogCaptureFixture, kind: str, challenge: str | None
+) -> None:
+    """Whoever signs another's envelope with a certificate of his own cannot read what lies in it."""
+    devices = fleet(sqlite_world)
+    asked = {"name": "device-2", "dns": ("hidden.corp.example",)}
+    answer = renew(devices, devices.enrolled(), key=5, kind=kind, challenge=challenge, **asked)  # type: ignore[arg-type]
+    refused(answer, NOT_PROVED)
+    assert answer.text == NOT_PROVED
+    assert "does not name dns:hidden.corp.example, device-2" in caplog.text
     assert devices.issued() == 1
 
 

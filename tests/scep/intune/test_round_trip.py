@@ -3,6 +3,7 @@ read by a stranger's CMS, and its certificate is looked at by a stranger's libra
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from pkiconf.model.certificate import CertificateID
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.model.scep import NOT_PROVED
 from tests.endpoints.client import Client, client_of
+from tests.intune_client import make_csr
 from tests.intune_server import Fault, Said, error, never, reset
 from tests.intune_tenant import SID
 from tests.intune_world import Device, IntuneWorld
@@ -296,6 +298,46 @@ def test_what_intune_let_in_intune_renews(place: Place) -> None:
     place.world.stand_in.forget()
     assert place.enrol(place.world.device(), holder, message_type="17").status == SUCCESS
     assert _told(place) == ["validateRequest", "successNotification"]
+
+
+def _revoked(place: Place, certificate: x509.Certificate) -> Device:
+    named = CertificateID(place.client.pki.issuer_id("issuing"), certificate.serial_number)
+    place.world.pki.services.revocations.revoke(named, RevocationReason.SUPERSEDED, SYSTEM)
+    return _of_another_key(place)
+
+
+def _ended(place: Place, certificate: x509.Certificate) -> Device:
+    place.world.pass_time(certificate.not_valid_after_utc - place.world.pki.clock.now() + timedelta(seconds=1))
+    return _of_another_key(place)
+
+
+def _for_other_names(place: Place, certificate: x509.Certificate) -> Device:
+    return _of_another_key(place, sans=[x509.DNSName("hidden.corp.example")])
+
+
+def _of_another_key(place: Place, **asks: Any) -> Device:
+    challenge = place.world.stand_in.tenant.challenge()
+    return Device(place.world, make_csr(challenge, key=device_key(1), **asks), challenge)
+
+
+@pytest.mark.parametrize("what", [_revoked, _ended, _for_other_names])
+def test_only_a_good_certificate_speaks_for_another_key(
+    place: Place, what: Callable[[Place, x509.Certificate], Device]
+) -> None:
+    """Another device's request, sent on in a message of one's own: Intune is not even asked."""
+    mine = place.enrol(place.world.device()).certificate
+    holder = MESSENGER.holding(mine.public_bytes(Encoding.DER))
+    place.world.stand_in.forget()
+    victims = what(place, mine)
+    answer = place.enrol(victims, holder)
+    assert (answer.status, answer.fail_info, answer.text) == (FAILURE, "2", NOT_PROVED)
+    assert _told(place) == []
+
+
+def test_a_good_certificate_speaks_for_another_key(place: Place) -> None:
+    mine = place.enrol(place.world.device()).certificate
+    holder = MESSENGER.holding(mine.public_bytes(Encoding.DER))
+    assert place.enrol(_of_another_key(place), holder).status == SUCCESS
 
 
 def test_a_revoked_certificate_is_not_handed_out_again(place: Place) -> None:
