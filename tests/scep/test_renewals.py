@@ -247,8 +247,9 @@ def test_a_renewal_under_the_id_of_the_enrolment(sqlite_world: World) -> None:
 def test_a_renewal_takes_nobody_elses_id(world: World) -> None:
     """Whose id it is polls, and gets his certificate."""
     stranger = fleet(world).enrolled(1, "device-2")
-    devices = fleet(world, BY_PASSPHRASE % ", approval: true")
-    owner, request = Device.fresh(), make_request(device_key(0), challenge=PASSPHRASE)
+    devices = fleet(world, "{ enabled: true, static_passphrase: null, challenges: true, approval: true }")
+    challenge = world.services.scep.challenges.create(devices.place.template_id, OPERATOR).reveal().decode()
+    owner, request = Device.fresh(), make_request(device_key(0), challenge=challenge)
     assert devices.ask(owner, request, Wish(transaction="OWNERS")).status == "3"
     taking = Wish(message_type="17", transaction="OWNERS")
     asked = make_request(stranger.key, "device-2", (), challenge=None)

@@ -262,7 +262,7 @@ def test_a_poll_by_another_key_or_for_nothing_finds_nothing(waiting: Fleet) -> N
 def test_what_a_poll_holds_is_not_looked_at(waiting: Fleet) -> None:
     """Nor decrypted: the id and the key that signs decide."""
     device = Device.fresh()
-    waiting.ask(device, asked_for(device), Wish(transaction="MINE"))
+    waiting.ask(device, proved_by_challenge(waiting, device), Wish(transaction="MINE"))
     for content in (b"", b"\x30\x00", b"nothing that could be read"):
         assert waiting.ask(device, content, Wish(message_type="20", transaction="MINE")).status == "3"
     unpadded = Wish(message_type="20", transaction="MINE", spoil_envelope=lambda der: der[:-16] + bytes(16))
