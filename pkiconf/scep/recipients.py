@@ -1,10 +1,9 @@
 """The keys that SCEP messages to an authority are encrypted to, and that sign its answers.
 
 A self-signed authority with an RSA key answers itself where its certificate allows that: with digitalSignature and
-keyEncipherment, or with any usage (RFC 8894 §2.1.2). Clients look: certmonger, for one, refuses answers that were
-signed by a certificate for signing certificates only. Every other authority has a registration authority: a service
-certificate with an RSA key (§2.2). One that was replaced opens messages until it ends, for clients that fetched it
-earlier, and so does that of the generation before.
+keyEncipherment, or with any usage (RFC 8894 §2.1.2): clients look at it. Every other authority has a registration
+authority: a service certificate with an RSA key (§2.2). One that was replaced opens messages until it ends, for
+clients that fetched it earlier, and so does that of the generation before.
 """
 
 from __future__ import annotations
