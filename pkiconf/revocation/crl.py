@@ -151,7 +151,7 @@ class CRLs:
             pause = WITHHELD if isinstance(failure, Withheld) else PAUSE
             if failure is not None and failed_at is not None and failed_at <= now < failed_at + pause:
                 raise failure
-            made = self._make_alone(issuer_id, part, valid)
+            made = self._make_alone(issuer_id, part)
         except (SigningUnavailable, Unavailable, Withheld) as ex:
             if ex is not failure:
                 self._failed[issuer_id, part] = (now, ex)
@@ -162,8 +162,12 @@ class CRLs:
         self._failed.pop((issuer_id, part), None)
         return made
 
-    def _make_alone(self, issuer_id: int, part: Part, valid: PublishedCRL | None) -> PublishedCRL:
-        """Let nobody else make the same one meanwhile, on any host; or wait until somebody else has made it."""
+    def _make_alone(self, issuer_id: int, part: Part) -> PublishedCRL:
+        """Let nobody else make the same one meanwhile, on any host; or wait a little for somebody else to make it.
+
+        Whoever has the lease may have been killed over it: rather the work is done twice than an acknowledged
+        revocation left out for as long as a lease lasts.
+        """
         if part.delta:
             self.current(issuer_id, part.complete)  # there has to be one to begin from
         waiting_until = time.monotonic() + PATIENCE
@@ -176,7 +180,7 @@ class CRLs:
             if known is not None and not due:
                 return known
             if time.monotonic() >= waiting_until:
-                return valid or self.make(issuer_id, part)
+                return self.make(issuer_id, part)
 
     def _lease(self, issuer_id: int, part: Part) -> contextlib.AbstractContextManager[bool]:
         """Whether it was free, and is ours now."""

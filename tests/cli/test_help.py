@@ -94,7 +94,7 @@ def test_one_line_of_help_for_every_command_of_the_table() -> None:
         (("apply", "x.yaml", "--allow", "everything"), "rollover, replace and retire"),
         (("apply", "plan.json", "--prune"), "leave out --limit and --prune"),
         (("request", "list", "--filter", "colour=blue"), "template=…, subject=…, name=… or by=…"),
-        (("request", "list", "--state", "open"), "'pending', 'approved'"),
+        (("request", "list", "--state", "open"), "'pending', 'awaiting_claim'"),
     ],
 )
 def test_wrong_usage_says_what_would_be_right(bare: CommandLine, words: tuple[str, ...], hint: str) -> None:

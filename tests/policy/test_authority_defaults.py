@@ -28,8 +28,8 @@ def test_a_name_is_enough() -> None:
     assert fields["key"] == {"type": "ec", "curve": "p384", "source": "generate", "generation": 1}
     assert (fields["validity"], fields["path_length"]) == ("10y", None)
     assert fields["key_usage"] == ["keyCertSign", "cRLSign"]
-    assert fields["crl"] == {"validity": "7d"}
-    assert fields["ocsp"] == {"validity": "24h"}
+    assert fields["crl"] == {"validity": "7d", "partitions": 0, "delta": None}
+    assert fields["ocsp"] == {"validity": "24h", "presign": []}
     assert fields["service_certificates"] == {
         "key": {"type": "ec", "curve": "p256"},
         "signature_hash": None,
@@ -187,5 +187,5 @@ def test_templates_of_service_certificates(purpose: str, usages: list[str]) -> N
 
 
 def test_a_purpose_that_is_none() -> None:
-    with pytest.raises(Refused, match="Use one of ocsp, tsa, scep_ra, tls"):
+    with pytest.raises(Refused, match="Use one of ocsp, tsa, scep_ra, profile, tls"):
         service_template("coffee", spec())

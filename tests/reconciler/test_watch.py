@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 import time
@@ -45,7 +46,7 @@ def converged(outcome: Outcome) -> Converged:
 
 def validity(installation: Installation) -> str:
     ((spec,),) = installation.row("authority", "spec")
-    return str(spec).partition('"crl":{"validity":"')[2].partition('"')[0]
+    return str(json.loads(spec)["crl"]["validity"])
 
 
 def test_an_edit_is_applied(small_installation: Installation) -> None:
