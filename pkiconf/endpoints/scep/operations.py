@@ -14,7 +14,7 @@ from pkiconf.endpoints.body import read_body
 from pkiconf.endpoints.scep.ndes import answer_information
 from pkiconf.endpoints.scep.query import decode_message, read_query
 from pkiconf.endpoints.wsgi import App
-from pkiconf.errors import Malformed
+from pkiconf.errors import Malformed, NotFound
 from pkiconf.model.scep_urls import MSCEP, NDES
 from pkiconf.scep.access import check_may_enrol
 from pkiconf.scep.places import Place
@@ -35,8 +35,9 @@ class OperationResource:
         self._scep = services.scep
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, authority: str, template: str) -> None:
+        self._check_may_enrol(req, resp, authority, template)
         operation, message = read_query(req.query_string)
-        place = self._place(req, resp, authority, template)
+        place = self._scep.places.find(authority, template)
         match operation:
             case "getcacaps":
                 resp.content_type = "text/plain"
@@ -60,20 +61,24 @@ class OperationResource:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, authority: str, template: str) -> None:
         """The body is the message, whatever its type is said to be; old clients leave the operation out."""
+        self._check_may_enrol(req, resp, authority, template)
         operation, _ = read_query(req.query_string)
         if operation not in ("", "pkioperation"):
             raise Malformed(f"operation {operation[:40]!r} is not done by POST", "Use GET, or PKIOperation")
-        place = self._place(req, resp, authority, template)
+        place = self._scep.places.find(authority, template)
         body = read_body(req, MAX_MESSAGE_SIZE)
         if len(body) > MAX_MESSAGE_SIZE:
             raise falcon.HTTPContentTooLarge(description=f"the message has more than {MAX_MESSAGE_SIZE} octets")
         self._answer(req, resp, place, body)
 
-    def _place(self, req: falcon.Request, resp: falcon.Response, authority: str, template: str) -> Place:
+    def _check_may_enrol(self, req: falcon.Request, resp: falcon.Response, authority: str, template: str) -> None:
+        """Before a place is looked for, which may open keys and make a registration authority. Raises NotFound for what
+        names no template, Refused for addresses that SCEP is not offered to."""
         resp.set_header("Cache-Control", "no-store")
-        place = self._scep.places.find(authority, template)
-        check_may_enrol(place.terms, req.context.client)
-        return place
+        terms = self._scep.terms.find(authority, template)
+        if terms is None:
+            raise NotFound("there is no such template")
+        check_may_enrol(terms, req.context.client)
 
     def _answer(self, req: falcon.Request, resp: falcon.Response, place: Place, message: bytes) -> None:
         resp.data = self._scep.responder.answer(place, message, req.context.client)

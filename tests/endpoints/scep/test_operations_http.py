@@ -21,6 +21,7 @@ from tests.scep.devices import BY_PASSPHRASE, DECLARATION, Fleet, fleet, roll_ov
 from tests.scep.place import PASSPHRASE, environment
 from tests.scep_client import Device, Wish, make_request, message, read_answer
 from tests.tools import accepted, run_tool
+from tests.wholeness import rows
 from tests.world import World
 
 URL = "/scep/issuing/device"
@@ -312,6 +313,24 @@ def test_from_elsewhere_nothing_is_answered(sqlite_world: World) -> None:
     for said, status in (("10.20.3.4", 200), ("10.20.3.4, 198.51.100.9", 403), ("198.51.100.9", 403)):
         headers = {"x_forwarded_for": said}
         assert behind.request("GET", f"{URL}?operation=GetCACaps", headers=headers).status == status
+
+
+@pytest.mark.row("F130")
+def test_for_strangers_nothing_is_made(sqlite_world: World) -> None:
+    """Neither keys nor certificates; and they do not learn what state the rest is in."""
+    fleet(sqlite_world, BY_PASSPHRASE % ", ip_acl: { allow: [10.20.0.0/16] }")
+    client = http(sqlite_world)
+    made = "SELECT count(*) FROM service_certificate WHERE purpose = 'scep_ra'"
+    assert rows(sqlite_world.services, made) == [(0,)]
+    for query in ("operation=GetCACert", "operation=GetCACaps", "operation=PKIOperation&message=!", "operation=x", ""):
+        answer = client.request("GET", f"{URL}?{query}", peer="192.0.2.7")
+        assert (answer.status, answer.text) == (403, "SCEP is not offered to your address\n")
+    for query in ("operation=GetCACert", "operation=PKIOperation"):
+        answer = client.request("POST", f"{URL}?{query}", b"0", peer="192.0.2.7")
+        assert (answer.status, answer.text) == (403, "SCEP is not offered to your address\n")
+    assert rows(sqlite_world.services, made) == [(0,)]
+    assert client.request("GET", f"{URL}?operation=GetCACert", peer="10.20.0.1").status == 200
+    assert rows(sqlite_world.services, made) != [(0,)]
 
 
 def test_when_the_database_cannot_be_read_the_client_comes_back(devices: Fleet, client: Client) -> None:
