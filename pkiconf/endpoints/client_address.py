@@ -14,7 +14,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 class ClientAddress:
     """Sets `req.context.client`, text that is an address (or empty for a peer that has none), and `req.context.secure`:
-    whether the client spoke TLS, to us or to a trusted proxy that says so in X-Forwarded-Proto.
+    whether the client spoke TLS, to us or to a trusted proxy that says so at the right end of X-Forwarded-Proto.
 
     X-Forwarded-For is read only when the peer is a trusted proxy, from the right, up to the first address that is
     none: what stands further left may have been written by anybody. Headers about client certificates are not read
@@ -46,8 +46,8 @@ class ClientAddress:
         address = parse_address(peer)
         if address is None or not self._is_trusted(address):
             return False
-        # Of several proxies the first one has spoken to the client; whoever adds to the list is trusted.
-        return (req.get_header("X-Forwarded-Proto") or "").partition(",")[0].strip().lower() == "https"
+        # What stands further left than the trusted proxy's own word may have been written by the client.
+        return (req.get_header("X-Forwarded-Proto") or "").rpartition(",")[2].strip().lower() == "https"
 
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)

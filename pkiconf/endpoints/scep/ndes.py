@@ -33,6 +33,8 @@ from pkiconf.store import authorities
 
 _TIMES: Final = re.compile("/{2,}")
 _REALM: Final = 'Basic realm="Network Device Enrollment Service", charset="UTF-8"'
+_PROXIED: Final = ("X-Forwarded-For", "Forwarded", "Via")
+"""By which a proxy shows, whether it is trusted or not."""
 
 
 class AnyCase:
@@ -117,9 +119,11 @@ def answer_information(resp: falcon.Response, terms: SCEPTerms) -> None:
 
 
 def _check_secure(req: falcon.Request) -> None:
-    """A password is asked for over TLS only (RFC 7617 §4), or on this machine. Raises Refused."""
+    """A password is asked for over TLS only (RFC 7617 §4), or on this machine, where a proxy that says nothing of TLS
+    has been no part of the way. Raises Refused."""
     address = find_address(req.context.client)
-    if req.context.secure or (address is not None and address.is_loopback):
+    is_direct = not any(req.get_header(name) is not None for name in _PROXIED)
+    if req.context.secure or (is_direct and address is not None and address.is_loopback):
         return
     raise Refused(
         "this page is given over https only",

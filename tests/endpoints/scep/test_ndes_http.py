@@ -181,11 +181,22 @@ def test_a_password_is_asked_for_over_tls_only(sqlite_world: World) -> None:
         answer = page.ask(scheme="http", peer="10.9.1.1", x_forwarded_for="192.0.2.7", x_forwarded_proto=said)
         return answer.status
 
-    assert [proxied(said) for said in ("http", "", "ftp", "http, https")] == [403] * 4
+    assert [proxied(said) for said in ("http", "", "ftp", "https, http", "https,")] == [403] * 5
     assert page.challenges() == 0
-    assert [proxied(said) for said in ("https", "HTTPS, http")] == [200, 200]
+    assert [proxied(said) for said in ("https", "http, HTTPS")] == [200, 200]
     assert page.ask(scheme="http", peer="127.0.0.1").status == 200
     assert page.ask(scheme="http", peer="::1").status == 200
+
+
+@pytest.mark.parametrize("header", ["x_forwarded_for", "forwarded", "via"])
+def test_a_proxy_on_this_machine_that_nobody_trusts_is_not_this_machine(sqlite_world: World, header: str) -> None:
+    page = Page(sqlite_world)
+    for peer in ("127.0.0.1", "::1"):
+        for said in ("127.0.0.1", "1.1 proxy", ""):
+            answer = page.ask(scheme="http", peer=peer, **{header: said})
+            assert (answer.status, "https only" in answer.text) == (403, True)
+    assert page.challenges() == 0
+    assert page.ask(peer="127.0.0.1", **{header: "192.0.2.7"}).status == 200
 
 
 @pytest.mark.row("F125", "F130")
