@@ -5,24 +5,35 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from typing import Final
+from urllib.parse import unquote
 
 from pkiconf.der.names import general_name_text, name_text
 from pkiconf.model.attributes import COMMON_NAME, EMAIL_ADDRESS
-from pkiconf.model.names import GeneralName, Name
+from pkiconf.model.names import URI, GeneralName, Name, OtherName
 from pkiconf.model.scep import BoundNames
 from pkiconf.policy.overrides import comparable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+SID_TAG: Final = "tag:microsoft.com,2022-09-14:sid:"
+"""How the URI begins by which Windows maps a certificate to an account."""
+
+UPN: Final = "1.3.6.1.4.1.311.20.2.3"
+"""The otherName of a user principal name."""
+
 _V6_PREFIX = 64
 
 
-def names_refusal(bound: BoundNames, subject: Name, sans: Sequence[GeneralName]) -> str:
+def names_refusal(
+    bound: BoundNames, subject: Name, sans: Sequence[GeneralName], *, subject_is_written: bool = False
+) -> str:
     """Why a request with these names is none that the proof is good for; empty if it is.
 
     A subject has to be the same set of attributes, in any order: devices turn it round. Where none is bound, the
-    subject may still not say what the alternative names do not: a common name or mailbox in it is read as a name.
+    subject may still not say what the alternative names do not: a common name or mailbox in it is read as a name, and
+    nothing else may stand in it, unless the template writes all of it (`subject_is_written`).
     """
     if bound.sans is not None:
         asked, granted = set(map(comparable, sans)), set(map(comparable, bound.sans))
@@ -35,6 +46,22 @@ def names_refusal(bound: BoundNames, subject: Name, sans: Sequence[GeneralName])
         beyond = [value for value in _named_in(subject) if value.lower() not in _values(bound.sans)]
         if beyond:
             return f"the subject names {', '.join(beyond)}, which is none of {_listed(bound.sans)}"
+        if not subject_is_written and any(one.oid not in (COMMON_NAME, EMAIL_ADDRESS) for one in subject.attributes):
+            return f"no subject is granted, and {name_text(subject)} holds more than names"
+    return ""
+
+
+def unvouched_refusal(sans: Sequence[GeneralName], allowed_types: Collection[str] | None) -> str:
+    """Why a request whose alternative names nobody vouched for may not have them; empty if it may.
+
+    A directory maps a SID tag, or a user principal name, to an account: whoever has one in a certificate is that
+    account. `allowed_types` are the types of otherName that the template lists, None where it lists none.
+    """
+    for name in sans:
+        if isinstance(name, URI) and unquote(name.value).strip().lower().startswith(SID_TAG):
+            return f"{name.value} is a SID, which Intune, a bound challenge or a person has to vouch for"
+        if isinstance(name, OtherName) and name.type_id == UPN and not {UPN, "*"} & set(allowed_types or ()):
+            return "a user principal name is asked for, which names.allow.othername of the template does not list"
     return ""
 
 

@@ -21,7 +21,7 @@ from pkiconf.model.request import CertificateRequest, Issued, Outcome, Pending, 
 from pkiconf.model.scep import FailInfo, MessageType, NotProved, Proof, ProofMethod, SCEPFailure, SCEPRequest
 from pkiconf.policy.authorization import Action, check_may
 from pkiconf.policy.overrides import apply_overrides
-from pkiconf.policy.scep import names_refusal
+from pkiconf.policy.scep import names_refusal, unvouched_refusal
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.scep.actor import device_actor
 from pkiconf.scep.envelope import Opened
@@ -42,6 +42,9 @@ UNREADABLE: Final = (
 )
 """One text for all that goes wrong before the request's own signature was verified: what lies inside is told to nobody
 who does not know it (RFC 3218 §2.3)."""
+
+MOST_WAITING: Final = 1000
+"""How many requests of one template may wait for a person: more than anybody looks through."""
 
 _TRIES: Final = 3
 
@@ -146,7 +149,13 @@ class Enrolment:
             self._renewals.check_vouches(place, presented, request.wanted)
         proof = self._proofs.check(request, place.terms)
         if proof.allowed is not None:
-            wrong = names_refusal(proof.allowed, request.subject, request.sans)
+            is_written = place.terms.subject_is_written
+            wrong = names_refusal(proof.allowed, request.subject, request.sans, subject_is_written=is_written)
+            if wrong:
+                raise NotProved(wrong)
+        if not _are_names_vouched_for(place, proof):
+            allow = place.template.names.allow
+            wrong = unvouched_refusal(request.sans, allow.othername if allow is not None else None)
             if wrong:
                 raise NotProved(wrong)
         return proof
@@ -221,7 +230,7 @@ class Enrolment:
         return write
 
     def _wait_for_approval(self, attempt: _Attempt) -> Waiting:
-        """Record the request, as one that was submitted by hand would be."""
+        """Record the request, as one that was submitted by hand would be. Raises SCEPFailure when too many wait."""
         place, request = attempt.place, attempt.request
         actor = device_actor(place, attempt.proof.method)
         check_may(actor, Action.REQUEST_SUBMIT, place.address)
@@ -235,6 +244,8 @@ class Enrolment:
         )
 
         def write(c: Connection) -> None:
+            if scep_transactions.count_waiting(c, place.template_id, MOST_WAITING) >= MOST_WAITING:
+                raise SCEPFailure(FailInfo.BAD_REQUEST, "too many requests wait for a person", "Try again later")
             number = requests.add(c, new)
             self._record(c, attempt, number, None, None)
             self._parts.record(c, actor, Action.REQUEST_SUBMIT, f"request/{number}", {"template": place.address})
@@ -278,6 +289,13 @@ def _read_request(place: Place, opened: Opened) -> tuple[CertificateRequest, str
         return parse_csr_with_challenge(opened.content, sha1=place.spec.legacy)
     except (Malformed, Unverified, UnsupportedAlgorithm) as ex:
         raise SCEPFailure(FailInfo.BAD_MESSAGE_CHECK, UNREADABLE, reason=str(ex)) from None
+
+
+def _are_names_vouched_for(place: Place, proof: Proof) -> bool:
+    """Whether somebody but the client says that these alternative names are its own."""
+    if proof.method in (ProofMethod.INTUNE, ProofMethod.APPROVAL) or place.spec.approval:
+        return True
+    return proof.allowed is not None and proof.allowed.sans is not None
 
 
 def _check_signer(opened: Opened, wanted: CertificateRequest, presented: Presented | None, *, is_renewal: bool) -> None:

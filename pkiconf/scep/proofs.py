@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from pkiconf.clock import to_epoch
 from pkiconf.issuance.parts import Parts
-from pkiconf.model.scep import NotProved, Proof, ProofMethod, SCEPRequest
+from pkiconf.model.scep import BoundNames, NotProved, Proof, ProofMethod, SCEPRequest
 from pkiconf.policy.scep import names_refusal
 from pkiconf.scep.challenges import Challenge, Challenges
 from pkiconf.scep.passphrases import Passphrases
@@ -50,18 +50,24 @@ class Proofs:
         """Why the request may have a certificate. Nothing is consumed before the proof's `consume` is called.
 
         Raises NotProved: one text for the client, whatever was wrong; the reason is for the log. A wrong challenge
-        counts against the client's address.
+        counts against the client's address, and so does what a person would have to look at.
         """
         challenge = (request.challenge or "").strip(_PADDING)
-        if not challenge:
+        if not challenge and terms.spec.unproved != "approval":
             return _without_challenge(terms)
         if self._tries.are_used_up(terms, request.client_address):
             raise NotProved(f"too many wrong challenges came from {request.client_address or 'an unknown address'}")
+        if not challenge:
+            return self._by_a_person(request, terms)
         try:
             return self._first_proof(request, terms, challenge)
         except NotProved:
             self._tries.record(terms, request.client_address)
             raise
+
+    def _by_a_person(self, request: SCEPRequest, terms: SCEPTerms) -> Proof:
+        self._tries.record(terms, request.client_address)
+        return Proof(ProofMethod.APPROVAL, "a person decides")
 
     def _first_proof(self, request: SCEPRequest, terms: SCEPTerms, challenge: str) -> Proof:
         if len(challenge) > _LONGEST:
@@ -88,7 +94,7 @@ class Proofs:
         state = found.state(to_epoch(self._parts.now()))
         if state != "unused":
             return f"challenge {found.row.id} is {state}"
-        wrong = names_refusal(found.bound, request.subject, request.sans) if found.bound is not None else ""
+        wrong = _names_refusal(found.bound, request, terms) if found.bound is not None else ""
         if wrong:
             self._challenges.record_try(found)
             return f"challenge {found.row.id} is good for other names: {wrong}"
@@ -112,9 +118,11 @@ class Proofs:
         return Proof(ProofMethod.PASSPHRASE, f"passphrase {found.id}")
 
 
+def _names_refusal(bound: BoundNames, request: SCEPRequest, terms: SCEPTerms) -> str:
+    return names_refusal(bound, request.subject, request.sans, subject_is_written=terms.subject_is_written)
+
+
 def _without_challenge(terms: SCEPTerms) -> Proof:
-    if terms.spec.unproved == "approval":
-        return Proof(ProofMethod.APPROVAL, "a person decides")
     if terms.spec.unproved == "issue":
         return Proof(ProofMethod.NONE, "the template asks for no proof")
     raise NotProved("there is no challenge in it")

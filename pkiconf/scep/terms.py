@@ -22,11 +22,13 @@ _OFF: Final = SCEPSpec()
 @dataclass(frozen=True, slots=True)
 class SCEPTerms:
     """`spec` has every value; the networks are those that enrolment and the page of challenges may be used from, None
-    for anywhere. `enabled` is false also where the template or its authority issues nothing."""
+    for anywhere. `enabled` is false also where the template or its authority issues nothing; `subject_is_written` says
+    that the template writes the whole subject, whatever is asked for."""
 
     place: SCEPPlace
     spec: SCEPSpec
     enabled: bool
+    subject_is_written: bool
     enrolment_networks: tuple[Network, ...] | None
     challenge_networks: tuple[Network, ...] | None
 
@@ -89,6 +91,7 @@ def _read(c: Connection, place: SCEPPlace) -> SCEPTerms:
         place,
         spec,
         spec.enabled and issues,
+        template.subject.from_ == "template",
         networks if access.applies_to in ("scep", "both") else None,
         networks if access.applies_to in ("ndes", "both") else None,
     )

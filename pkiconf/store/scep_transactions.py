@@ -65,6 +65,14 @@ _FIND: Final = Prepared(
     TransactionRow,
 )
 
+# Only as far as is asked: whoever may fill the table shall not make counting dear.
+_WAITING: Final = Prepared(
+    text(
+        "SELECT count(*) FROM (SELECT 1 FROM request r JOIN scep_transaction t ON t.request_id = r.id"
+        " WHERE r.state = 'pending' AND r.template_id = :template_id LIMIT :most) AS waiting"
+    )
+)
+
 
 def add(c: Connection, new: NewTransaction) -> None:
     """Raises Conflict, through the database, when another request has this attempt."""
@@ -73,3 +81,8 @@ def add(c: Connection, new: NewTransaction) -> None:
 
 def find(c: Connection, template_id: int, transaction_id: str) -> TransactionRow | None:
     return _FIND.find(c, {"template_id": template_id, "transaction_id": transaction_id})
+
+
+def count_waiting(c: Connection, template_id: int, most: int) -> int:
+    """Requests that wait for a person; at most `most`."""
+    return int(_WAITING.scalar(c, {"template_id": template_id, "most": most}))

@@ -29,7 +29,7 @@ def refusal(bound: tuple[str | None, tuple[str, ...] | None], subject: str, *san
         (("CN=a", ("dns:a.corp",)), "CN=a", ("dns:a.corp", "dns:a.corp")),
         (("CN=a", None), "CN=a", ("dns:anything",)),
         ((None, ("dns:a.corp",)), "", ("dns:a.corp",)),
-        ((None, ("dns:a.corp",)), "CN=A.Corp,O=Whatever", ("dns:a.corp",)),
+        ((None, ("dns:a.corp",)), "CN=A.Corp", ("dns:a.corp",)),
         ((None, ("email:a@corp.example",)), "emailAddress=a@corp.example", ("email:a@corp.example",)),
         ((None, None), "CN=anything", ("dns:anything",)),
         (("", ("dns:a.corp",)), "", ("dns:a.corp",)),
@@ -61,12 +61,22 @@ def test_good_for(bound: tuple[str | None, tuple[str, ...] | None], subject: str
         ((None, ("dns:a.corp",)), "CN=a.corp,CN=admin", ("dns:a.corp",), "the subject names admin"),
         ((None, ("dns:a.corp",)), "emailAddress=root@corp", ("dns:a.corp",), "the subject names root@corp"),
         ((None, ()), "CN=admin", (), "the subject names admin, which is none of none"),
+        ((None, ("dns:a.corp",)), "CN=A.Corp,O=Whatever", ("dns:a.corp",), "no subject is granted, and CN=A.Corp,O=Wh"),
+        ((None, ("dns:a.corp",)), "UID=admin", ("dns:a.corp",), "no subject is granted"),
+        ((None, ("dns:a.corp",)), "CN=a.corp+UID=admin", ("dns:a.corp",), "no subject is granted"),
+        ((None, ("dns:a.corp",)), "DC=corp,OU=Domain Controllers", ("dns:a.corp",), "no subject is granted"),
     ],
 )
 def test_not_good_for(
     bound: tuple[str | None, tuple[str, ...] | None], subject: str, sans: tuple[str, ...], said: str
 ) -> None:
     assert said in refusal(bound, subject, *sans)
+
+
+def test_a_subject_that_the_template_writes_may_be_any() -> None:
+    bound, subject = BoundNames(sans=()), parse_name_text("O=Whatever")
+    assert names_refusal(bound, subject, (), subject_is_written=True) == ""
+    assert names_refusal(bound, subject, ()) != ""
 
 
 @pytest.mark.parametrize(

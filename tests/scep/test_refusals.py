@@ -13,8 +13,9 @@ from asn1crypto import core
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pkiconf.der.names import parse_general_name_text
 from pkiconf.errors import Malformed
-from pkiconf.model.scep import NOT_PROVED
+from pkiconf.model.scep import NOT_PROVED, BoundNames
 from pkiconf.scep.enrolment import UNREADABLE
 from tests.scep.devices import BY_PASSPHRASE, Fleet, fleet
 from tests.scep.place import PASSPHRASE
@@ -33,7 +34,7 @@ from tests.scep_client import (
     sealed,
     signed,
 )
-from tests.world import World
+from tests.world import OPERATOR, World
 
 
 @pytest.fixture
@@ -317,3 +318,58 @@ def test_two_answers_have_two_nonces(devices: Fleet) -> None:
     sent = message(device, make_request(device.key, challenge="wrong-passphrase"), devices.recipient, devices.wish())
     answers = {hashlib.sha256(devices.send(sent)).digest() for _ in range(3)}
     assert len(answers) == 3
+
+
+SID = "tag:microsoft.com,2022-09-14:sid:S-1-5-21-1-2-3-500"
+UPN = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), b"\x0c\x0ea@corp.example")
+UNPROVED = "{ enabled: true, unproved: issue }"
+CHALLENGES = "{ enabled: true, challenges: true%s }"
+
+
+def asking(device: Device, name: x509.GeneralName, challenge: str | None) -> bytes:
+    names = x509.SubjectAlternativeName([name])
+    return make_request(device.key, dns=(), challenge=challenge, extensions=[(names, False)])
+
+
+def made(devices: Fleet, *sans: str) -> str:
+    bound = BoundNames(sans=tuple(map(parse_general_name_text, sans))) if sans else None
+    create = devices.world.services.scep.challenges.create
+    return create(devices.place.template_id, OPERATOR, bound=bound).reveal().decode()
+
+
+@pytest.mark.parametrize("uri", [SID, SID.upper(), SID.replace(",", "%2C")])
+@pytest.mark.parametrize("scep", [BY_PASSPHRASE % "", UNPROVED, CHALLENGES % ""])
+def test_a_sid_that_nobody_vouches_for(
+    sqlite_world: World, caplog: pytest.LogCaptureFixture, scep: str, uri: str
+) -> None:
+    devices, device = fleet(sqlite_world, scep, more=", names: { allow: { uri: ['*'], cn: ['*'] } }"), Device.fresh()
+    challenge = {UNPROVED: None, BY_PASSPHRASE % "": PASSPHRASE}[scep] if "challenges" not in scep else made(devices)
+    with caplog.at_level(logging.WARNING, "pkiconf.scep.responder"):
+        answer = devices.ask(device, asking(device, x509.UniformResourceIdentifier(uri), challenge))
+    refused(devices, answer, "2", NOT_PROVED)
+    assert "is a SID" in caplog.text
+
+
+def test_a_sid_of_a_bound_challenge_or_before_a_person(sqlite_world: World) -> None:
+    devices, device = fleet(sqlite_world, CHALLENGES % ""), Device.fresh()
+    name = x509.UniformResourceIdentifier(SID)
+    bound = made(devices, f"uri:{SID}")
+    request = make_request(device.key, "", (), bound, extensions=[(x509.SubjectAlternativeName([name]), True)])
+    assert devices.ask(device, request).status == "0"
+    waiting = fleet(sqlite_world, CHALLENGES % ", approval: true")
+    waiting.asked = 10
+    assert waiting.ask(device, asking(device, name, made(waiting))).status == "3"
+
+
+@pytest.mark.parametrize(
+    ("names", "status"),
+    [
+        ("", "2"),
+        (", names: { allow: { othername: ['1.2.3'], cn: ['*'] } }", "2"),
+        (", names: { allow: { othername: ['1.3.6.1.4.1.311.20.2.3'], cn: ['*'] } }", "0"),
+    ],
+)
+def test_a_user_principal_name_where_the_template_lists_it(sqlite_world: World, names: str, status: str) -> None:
+    devices, device = fleet(sqlite_world, more=names), Device.fresh()
+    answer = devices.ask(device, asking(device, UPN, PASSPHRASE))
+    assert (answer.status, answer.text or "") == (status, NOT_PROVED if status == "2" else "")

@@ -276,6 +276,37 @@ def test_without_a_proof_a_person_may_decide(sqlite_world: World) -> None:
     assert devices.ask(device, asked_for(device, challenge="anything else")).text == NOT_PROVED
 
 
+def test_only_so_many_requests_of_a_template_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pkiconf.scep.enrolment.MOST_WAITING", 2)
+    devices = fleet(world, "{ enabled: true, unproved: approval }")
+    device, first = Device.fresh(), Wish(transaction="FIRST")
+    assert devices.ask(device, asked_for(device, challenge=None), first).status == "3"
+    assert devices.ask(device, asked_for(device, challenge=None)).status == "3"
+    answer = devices.ask(device, asked_for(device, challenge=None), client="198.51.100.9")
+    assert (answer.status, answer.fail_info) == ("2", "2")
+    assert "too many requests wait for a person" in (answer.text or "")
+    assert devices.transactions() == len(rows(world.services, "SELECT id FROM request")) == 2
+    assert devices.ask(device, asked_for(device, challenge=None), first).status == "3"  # it waits already
+    other = fleet(world, "{ enabled: true, unproved: approval }")
+    other.template, other.asked = "other", 10
+    assert other.ask(device, asked_for(device, challenge=None)).status == "3"
+    world.services.requests.decline(1, "not ours", OPERATOR)
+    assert devices.ask(device, asked_for(device, challenge=None)).status == "3"
+
+
+def test_of_one_client_only_so_many_wait(sqlite_world: World) -> None:
+    devices = fleet(sqlite_world, "{ enabled: true, unproved: approval, tries: { count: 2, per: 1h } }")
+    device, first = Device.fresh(), Wish(transaction="FIRST")
+    for _ in range(3):
+        assert devices.ask(device, asked_for(device, challenge=None), first).status == "3"  # once, however often
+    assert devices.ask(device, asked_for(device, challenge=None)).status == "3"
+    assert devices.ask(device, asked_for(device, challenge=None)).text == NOT_PROVED
+    assert devices.transactions() == 2
+    assert devices.ask(device, asked_for(device, challenge=None), client="198.51.100.9").status == "3"
+    sqlite_world.pass_time(timedelta(hours=1))
+    assert devices.ask(device, asked_for(device, challenge=None)).status == "3"
+
+
 @pytest.mark.parametrize("kind", ["21", "22"])
 def test_certificates_and_lists_are_fetched(world: World, kind: str) -> None:
     devices = fleet(world)
