@@ -120,7 +120,8 @@ class Proof:
     `detail` is for the audit: which passphrase or challenge, by its id, never itself. Who takes the proof compares the
     wanted names with `allowed`. `consume` is called with the connection of the transaction that reserves the
     certificate (or records the request that waits for a person): it marks what is good for once as used by this
-    transaction id, and raises Conflict when another request took it; it touches only the database and may run again.
+    transaction id, and raises Conflict when another request took it, or when what proved it is good no longer; it
+    touches only the database and may run again.
     `after_issue` names what has to be told before the certificate is handed out. `request_id` is the pre-approved
     request that a challenge was made for: `consume` moves it from awaiting_claim to approved, the transaction records
     it, and the complete certificate makes it issued.

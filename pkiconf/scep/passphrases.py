@@ -35,6 +35,10 @@ class Passphrases:
         """The passphrase that this is, if it is one that the template takes now."""
         return self._find(terms.template_id, SecretKind.PASSPHRASE, Purpose.PASSPHRASE, _octets(presented))
 
+    def check_accepted(self, c: Connection, found: store.SecretRow) -> None:
+        """In the transaction of what it lets in. Raises Conflict when it was replaced since it was found."""
+        store.check_accepted(c, found.id, to_epoch(self._parts.now()))
+
     def is_fetcher(self, terms: SCEPTerms, username: str, password: str) -> bool:
         """Whether these are user name and password of whoever may fetch challenges."""
         wanted = terms.spec.ndes.basic_auth

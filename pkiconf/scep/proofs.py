@@ -115,7 +115,11 @@ class Proofs:
         found = self._passphrases.find(terms, challenge)
         if found is None:
             return "it is not the static passphrase"
-        return Proof(ProofMethod.PASSPHRASE, f"passphrase {found.id}")
+        return Proof(
+            ProofMethod.PASSPHRASE,
+            f"passphrase {found.id}",
+            consume=lambda c: self._passphrases.check_accepted(c, found),
+        )
 
 
 def _names_refusal(bound: BoundNames, request: SCEPRequest, terms: SCEPTerms) -> str:

@@ -15,6 +15,7 @@ from pkiconf.der.certificate_head import CertificateHead
 from pkiconf.der.keys import is_same_key
 from pkiconf.der.names import general_name_text, parse_general_names, parse_name
 from pkiconf.der.oids import SUBJECT_ALTERNATIVE_NAME
+from pkiconf.errors import Conflict
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.certificate import CertificateStatus
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS
@@ -70,7 +71,7 @@ class Renewals:
         if opens is not None and self._parts.now() < opens:
             raise _refused(f"the certificate can be renewed from {_text(opens)} on", "Come back then")
         _check_names(place, presented.certificate, wanted)
-        return Proof(ProofMethod.RENEWAL, _what(presented))
+        return Proof(ProofMethod.RENEWAL, _what(presented), consume=lambda c: _check_still_good(c, presented))
 
     def check_vouches(self, place: Place, presented: Presented, wanted: CertificateRequest) -> None:
         """Raise NotProved unless the message is signed by the key it asks for, or by a certificate that is good for
@@ -90,6 +91,14 @@ class Renewals:
 
 def _what(presented: Presented) -> str:
     return f"certificate {presented.row.serial.hex()}"
+
+
+def _check_still_good(c: Connection, presented: Presented) -> None:
+    """In the transaction that reserves the successor. Raises Conflict."""
+    row = presented.row
+    status = certificates.hold_still(c, row.issuer_id, row.serial)
+    if status != CertificateStatus.GOOD:
+        raise Conflict(f"{_what(presented)} has become {status}")
 
 
 def _check_good(place: Place, presented: Presented) -> None:

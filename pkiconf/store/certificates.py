@@ -136,6 +136,7 @@ _SET_STATUS = Prepared(
 )
 _KEY = (certificate.c.issuer_id == bindparam("of"), certificate.c.serial == bindparam("number"))
 _FIND = Prepared(select(certificate).where(*_KEY), CertificateRow)
+_HOLD_STILL = Prepared(select(certificate.c.status).where(*_KEY).with_for_update(read=True))
 _BY_SERIAL = Prepared(
     # By way of the issuers, because certificates are indexed by issuer first.
     select(certificate)
@@ -332,6 +333,12 @@ def status(c: Connection, issuer_id: int, serial: bytes) -> StatusRow | None:
 
 def find(c: Connection, issuer_id: int, serial: bytes) -> CertificateRow | None:
     return _FIND.find(c, {"of": issuer_id, "number": serial})
+
+
+def hold_still(c: Connection, issuer_id: int, serial: bytes) -> str | None:
+    """Its status, which does not change before the transaction ends; None for one that is not there."""
+    found = _HOLD_STILL.scalar(c, {"of": issuer_id, "number": serial})
+    return None if found is None else str(found)
 
 
 def get_certificate(c: Connection, id: CertificateID) -> CertificateRow:

@@ -52,6 +52,7 @@ _ACCEPTED = Prepared(
     .order_by(scep_secret.c.id.desc()),
     SecretRow,
 )
+_STILL_ACCEPTED = Prepared(text("SELECT 1 FROM scep_secret WHERE id = :id AND (until_at IS NULL OR until_at > :now)"))
 _TRIES = Prepared(
     text("SELECT failures FROM scep_tries WHERE template_id = :of AND client = :client AND since_at > :since")
 )
@@ -93,6 +94,12 @@ def end_secrets(c: Connection, template_id: int, kind: SecretKind, until: int) -
 def list_accepted(c: Connection, template_id: int, kind: SecretKind, now: int) -> list[SecretRow]:
     """The current one first, then those that are still accepted beside it."""
     return _ACCEPTED.all(c, {"of": template_id, "called": kind.value, "now": now})
+
+
+def check_accepted(c: Connection, secret_id: int, now: int) -> None:
+    """Raise Conflict for one that is not accepted any more."""
+    if _STILL_ACCEPTED.scalar(c, {"id": secret_id, "now": now}) is None:
+        raise Conflict("the passphrase was replaced meanwhile", "Use the new one")
 
 
 def count_failures(c: Connection, template_id: int, client: str, since: int) -> int:

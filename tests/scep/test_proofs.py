@@ -50,7 +50,7 @@ def take(world: World, proof: Proof) -> None:
 @pytest.mark.row("F116", "F128")
 def test_a_passphrase_lets_in(world: World) -> None:
     proof = check(world, declared(world, STATIC), PASSPHRASE)
-    assert (proof.method, proof.allowed, proof.consume) == (ProofMethod.PASSPHRASE, None, None)
+    assert (proof.method, proof.allowed) == (ProofMethod.PASSPHRASE, None)
     assert proof.detail == "passphrase 1"
 
 

@@ -11,9 +11,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiconf.model.certificate import CertificateID
-from pkiconf.model.request import Issued, Overrides
+from pkiconf.model.request import CertificateRequest, Issued, Overrides
 from pkiconf.model.revocation import RevocationReason
-from pkiconf.model.scep import NOT_PROVED
+from pkiconf.model.scep import NOT_PROVED, Proof
+from pkiconf.scep.places import Place
+from pkiconf.scep.renewals import Presented, Renewals
 from pkiconf.store.audit import list_events
 from tests.scep.devices import BY_PASSPHRASE, Fleet, fleet, roll_over
 from tests.scep.place import PASSPHRASE
@@ -123,6 +125,26 @@ def test_a_revoked_certificate_renews_nothing(world: World) -> None:
     for kind in ("17", "19"):
         refused(renew(devices, device, kind=kind), NOT_PROVED)
     assert devices.issued() == 1
+
+
+@pytest.mark.parametrize("kind", ["17", "19"])
+def test_a_certificate_that_is_revoked_before_its_successor_is_reserved(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    devices = fleet(world)
+    device = devices.enrolled()
+    serial = x509.load_der_x509_certificate(device.certificate).serial_number
+    identity = CertificateID(devices.place.issuer_id, serial)
+    check = Renewals.check
+
+    def checked(self: Renewals, place: Place, presented: Presented, wanted: CertificateRequest) -> Proof:
+        proof = check(self, place, presented, wanted)
+        world.services.revocations.revoke(identity, RevocationReason.KEY_COMPROMISE, OPERATOR)
+        return proof
+
+    monkeypatch.setattr(Renewals, "check", checked)
+    refused(renew(devices, device, kind=kind), NOT_PROVED)
+    assert (devices.issued(), devices.transactions()) == (1, 1)
 
 
 def test_another_templates_certificate_renews_nothing(sqlite_world: World) -> None:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from pkiconf.clock import to_epoch
 from pkiconf.model.actor import Actor
 from pkiconf.model.certificate import CertificateID
 from pkiconf.model.request import Issued, Overrides
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.model.scep import NOT_PROVED
 from pkiconf.policy.serials import serial_bytes
+from pkiconf.scep.passphrases import Passphrases
+from pkiconf.scep.terms import SCEPTerms
+from pkiconf.steps import Step
+from pkiconf.store.scep_secrets import SecretKind, SecretRow, end_secrets
 from tests.scep.devices import Fleet, fleet
 from tests.scep.place import PASSPHRASE
 from tests.scep_client import (
@@ -243,6 +249,24 @@ def test_what_a_person_declined_is_refused(waiting: Fleet) -> None:
         assert answer.text == "the request was declined: not ours"
     waiting.world.pass_time(timedelta(days=2))
     assert waiting.ask(device, proved_by_challenge(waiting, device), Wish(transaction="NO")).status == "3"
+
+
+def test_a_passphrase_that_is_replaced_before_anything_is_reserved(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = fleet(world)
+    device, find = Device.fresh(), Passphrases.find
+
+    def replaced(self: Passphrases, terms: SCEPTerms, presented: str) -> SecretRow | None:
+        found, now = find(self, terms, presented), to_epoch(world.clock.now())
+        end = partial(end_secrets, template_id=terms.template_id, kind=SecretKind.PASSPHRASE, until=now)
+        world.parts.db.write(Step.SCEP_SECRET_WRITE, lambda c: end(c))
+        return found
+
+    monkeypatch.setattr(Passphrases, "find", replaced)
+    answer = devices.ask(device, asked_for(device))
+    assert (answer.status, answer.fail_info, answer.text) == ("2", "2", NOT_PROVED)
+    assert (devices.issued(), devices.transactions()) == (0, 0)
 
 
 def test_who_has_no_passphrase_does_not_even_wait(waiting: Fleet) -> None:
