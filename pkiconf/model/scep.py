@@ -81,12 +81,17 @@ class BoundNames:
     sans: tuple[GeneralName, ...] | None = None
 
 
+def attempt_name(attempt: int, transaction_id: str) -> str:
+    return f"{attempt}.{transaction_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class SCEPRequest:
     """A PKCSReq or RenewalReq: decrypted, its signature and the CSR's verified; not proved yet.
 
     `challenge` is the CSR's challengePassword; `signer_certificate` (DER) the one that signed the message: for a first
-    enrolment the client's own, which proves nothing. `client_address` is text, empty where it is not known.
+    enrolment the client's own, which proves nothing. `client_address` is text, empty where it is not known. `attempt`
+    counts what was begun under the transaction id.
     """
 
     template_id: int
@@ -98,6 +103,12 @@ class SCEPRequest:
     is_renewal: bool
     client_address: str
     received_at: datetime
+    attempt: int = 1
+
+    @property
+    def attempt_name(self) -> str:
+        """What a challenge is used by: with another attempt of the same id it has nothing to do."""
+        return attempt_name(self.attempt, self.transaction_id)
 
     @property
     def csr(self) -> bytes:
@@ -120,7 +131,7 @@ class Proof:
     `detail` is for the audit: which passphrase or challenge, by its id, never itself. Who takes the proof compares the
     wanted names with `allowed`. `consume` is called with the connection of the transaction that reserves the
     certificate (or records the request that waits for a person): it marks what is good for once as used by this
-    transaction id, and raises Conflict when another request took it, or when what proved it is good no longer; it
+    attempt, and raises Conflict when another request took it, or when what proved it is good no longer; it
     touches only the database and may run again.
     `after_issue` names what has to be told before the certificate is handed out. `request_id` is the pre-approved
     request that a challenge was made for: `consume` moves it from awaiting_claim to approved, the transaction records

@@ -120,16 +120,12 @@ class Challenges:
         rows = self._parts.db.look(lambda c: store.list_outstanding(c, template_id, now, most))
         return [Challenge(row, _read(row.bound)) for row in rows]
 
-    def consume(self, c: Connection, challenge: Challenge, transaction_id: str) -> None:
+    def consume(self, c: Connection, challenge: Challenge, by: str) -> None:
         """In the transaction of what it is used for, together with the pre-approved request that it was made for.
         Raises Conflict when another request has used either meanwhile."""
         if challenge.row.grant_id is not None:
             grants.claim(c, challenge.row.grant_id)
-        store.consume(c, challenge.row.id, transaction_id, to_epoch(self._parts.now()), MOST_TRIES)
-
-    def release(self, c: Connection, template_id: int, transaction_id: str) -> None:
-        """In the transaction that gives a reservation back: nothing was signed, so the challenge is good again."""
-        store.release(c, template_id, transaction_id)
+        store.consume(c, challenge.row.id, by, to_epoch(self._parts.now()), MOST_TRIES)
 
     def record_try(self, challenge: Challenge) -> None:
         """It was presented with names that it is not good for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pkiconf.clock import to_epoch
@@ -124,6 +124,7 @@ class Enrolment:
                 check_same(row, question)
                 outcome = self._transactions.outcome(row)
                 return self.deliver(row, request, outcome) if isinstance(outcome, Issued) else outcome
+        request = replace(request, attempt=number)
         proof = self._prove(place, request, presented)
         is_renewed = presented is not None and proof.method is ProofMethod.RENEWAL
         wanted = renewed(presented, request.wanted) if presented and is_renewed else apply_overrides(request.wanted)

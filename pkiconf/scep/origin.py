@@ -6,6 +6,7 @@ import hashlib
 from typing import Final
 
 from pkiconf.model.certificate import CertificateID
+from pkiconf.model.scep import attempt_name
 from pkiconf.store import scep_challenges
 from pkiconf.store.database import Connection
 
@@ -23,6 +24,6 @@ class TransactionOrigin:
         """The transaction knows its certificate since it was reserved."""
 
     def given_back(self, c: Connection, origin_id: str) -> None:
-        """A challenge is good again; the client asks anew, under the same id or another."""
-        template_id, _, _, transaction_id = origin_id.split(".", 3)
-        scep_challenges.release(c, int(template_id), transaction_id)
+        """The challenge of this attempt is good again; the client asks anew, under the same id or another."""
+        template_id, attempt, _, transaction_id = origin_id.split(".", 3)
+        scep_challenges.release(c, int(template_id), attempt_name(int(attempt), transaction_id))

@@ -105,7 +105,7 @@ class Proofs:
             ProofMethod.CHALLENGE,
             f"challenge {found.row.id}",
             found.bound,
-            lambda c: self._challenges.consume(c, found, request.transaction_id),
+            lambda c: self._challenges.consume(c, found, request.attempt_name),
             request_id=found.row.grant_id,
         )
 

@@ -111,15 +111,16 @@ def count_outstanding(c: Connection, template_id: int, now: int) -> int:
     return int(_COUNT.scalar(c, {"of": template_id, "now": now}))
 
 
-def consume(c: Connection, challenge_id: int, transaction_id: str, now: int, most_tries: int) -> None:
-    """Raises Conflict unless it can be used now and nobody else has used it."""
-    if _CONSUME.count(c, {"id": challenge_id, "by": transaction_id, "now": now, "most": most_tries}) == 0:
+def consume(c: Connection, challenge_id: int, by: str, now: int, most_tries: int) -> None:
+    """`by` names an attempt (see `model.scep.attempt_name`). Raises Conflict unless it can be used now and nobody else
+    has used it."""
+    if _CONSUME.count(c, {"id": challenge_id, "by": by, "now": now, "most": most_tries}) == 0:
         raise Conflict("the challenge was used by another request, or has expired meanwhile", "Ask for another one")
 
 
-def release(c: Connection, template_id: int, transaction_id: str) -> None:
-    """It is good again, if this transaction had used one: nothing was issued for it."""
-    _RELEASE.count(c, {"of": template_id, "by": transaction_id})
+def release(c: Connection, template_id: int, by: str) -> None:
+    """It is good again, if this attempt had used one: nothing was issued for it."""
+    _RELEASE.count(c, {"of": template_id, "by": by})
 
 
 def void(c: Connection, grant_id: int, now: int) -> int:

@@ -585,7 +585,7 @@ scep_challenge = Table(  # one-time challenge passwords; one that was consumed s
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("consumed_at", BigInteger),
-    Column("consumed_by", Text),  # the transaction id
+    Column("consumed_by", Text),  # the attempt and the transaction id
     Index("ix_scep_challenge_expires_at", "expires_at"),
     _partial("ix_scep_challenge_outstanding", "template_id", "expires_at",
              where=Column("consumed_at", BigInteger).is_(None)),

@@ -42,7 +42,7 @@ def made_for_somebody(services: Services, place: Place, side: str) -> None:
 def enrolled_once(services: Services, place: Place, side: str) -> None:
     """One certificate for one challenge, and the device has it."""
     assert rows(services, "SELECT status FROM certificate WHERE origin_kind = 'scep'") == [("good",)]
-    assert rows(services, "SELECT consumed_by FROM scep_challenge") == [("router-7",)]
+    assert rows(services, "SELECT consumed_by FROM scep_challenge") == [("1.router-7",)]
     assert (place.folder / "router.der").exists()
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 
@@ -11,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiconf.clock import to_epoch
+from pkiconf.errors import NotSigned
 from pkiconf.model.actor import Actor
 from pkiconf.model.certificate import CertificateID
 from pkiconf.model.request import Issued, Overrides
@@ -19,6 +21,7 @@ from pkiconf.model.scep import NOT_PROVED
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.scep.passphrases import Passphrases
 from pkiconf.scep.terms import SCEPTerms
+from pkiconf.signing.local import LocalSigner
 from pkiconf.steps import Step
 from pkiconf.store.scep_secrets import SecretKind, SecretRow, end_secrets
 from tests.scep.devices import Fleet, fleet
@@ -180,13 +183,9 @@ def test_a_refusal_that_is_not_the_challenges_fault_leaves_it_good(sqlite_world:
     assert devices.ask(device, asked_for(device, challenge=challenge)).status == "0"
 
 
-def test_a_certificate_that_was_given_up_gives_its_challenge_back(sqlite_world: World) -> None:
-    """As when its key gave certainly no signature."""
-    devices = fleet(sqlite_world, CHALLENGES)
-    device, challenge, wish = Device.fresh(), challenge_of(devices), Wish(transaction="GIVEN")
-    from pkiconf.errors import NotSigned
-    from pkiconf.signing.local import LocalSigner
-
+@contextmanager
+def without_signatures() -> Iterator[None]:
+    """Every key gives certainly none."""
     signing = LocalSigner.sign
 
     def refusing(self: LocalSigner, order: object) -> bytes:
@@ -194,11 +193,35 @@ def test_a_certificate_that_was_given_up_gives_its_challenge_back(sqlite_world: 
 
     LocalSigner.sign = refusing  # type: ignore[method-assign]
     try:
-        answer = devices.ask(device, asked_for(device, challenge=challenge), wish)
+        yield
     finally:
         LocalSigner.sign = signing  # type: ignore[method-assign]
+
+
+def test_a_certificate_that_was_given_up_gives_its_challenge_back(sqlite_world: World) -> None:
+    """As when its key gave certainly no signature."""
+    devices = fleet(sqlite_world, CHALLENGES)
+    device, challenge, wish = Device.fresh(), challenge_of(devices), Wish(transaction="GIVEN")
+    with without_signatures():
+        answer = devices.ask(device, asked_for(device, challenge=challenge), wish)
     assert (answer.status, answer.fail_info) == ("2", "2")
     assert devices.ask(device, asked_for(device, challenge=challenge), wish).status == "0"
+
+
+def test_an_attempt_that_was_given_up_gives_no_other_attempts_challenge_back(world: World) -> None:
+    """What let the first attempt in stays used, although the second has the same id."""
+    devices = fleet(world, CHALLENGES)
+    device, wish = Device.fresh(), Wish(transaction="SECOND")
+    first, second = challenge_of(devices), challenge_of(devices)
+    made = devices.ask(device, asked_for(device, challenge=first), wish).certificate
+    identity = CertificateID(devices.place.issuer_id, made.serial_number)
+    world.services.revocations.revoke(identity, RevocationReason.SUPERSEDED, OPERATOR)
+    with without_signatures():
+        assert devices.ask(device, asked_for(device, challenge=second), wish).status == "2"
+    used = rows(world.services, "SELECT consumed_by FROM scep_challenge ORDER BY id")
+    assert used == [("1.SECOND",), (None,)]
+    assert devices.ask(device, asked_for(device, challenge=first), wish).text == NOT_PROVED
+    assert devices.ask(device, asked_for(device, challenge=second), wish).status == "0"
 
 
 @pytest.fixture

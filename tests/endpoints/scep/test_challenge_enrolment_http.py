@@ -60,7 +60,7 @@ def test_a_challenge_of_the_page_enrols_once(world: World) -> None:
     assert first.send().certificates == issued.certificates  # a lost answer costs nothing
     refused(Enrolment(page, challenge, "T2", number=1).send())
     assert rows(world.services, "SELECT count(*) FROM certificate WHERE origin_kind = 'scep'") == [(1,)]
-    assert rows(world.services, "SELECT consumed_by FROM scep_challenge") == [("T1",)]
+    assert rows(world.services, "SELECT consumed_by FROM scep_challenge") == [("1.T1",)]
 
 
 @pytest.mark.row("F122")
