@@ -96,7 +96,7 @@ class Worker:
     chores: Sequence[tuple[str, Callable[[], int]]] = ()
     """What this process keeps up besides, each with its name for the log."""
     _pruned: list[int] = field(default_factory=list)
-    """The minute in which nonces were last pruned."""
+    """The minute in which nonces were last pruned, and old generations looked at."""
 
     def run(self, alarm: Alarm, stopping: Callable[[], bool]) -> None:
         """Work until told to stop; woken by the alarm, and by the clock."""
@@ -140,12 +140,12 @@ class Worker:
         done += self._attempt("renewing service certificates", self.services.service_certificates.renew_due)
         self._attempt("looking for OCSP answers to sign ahead", self.services.presigning.queue_due)
         done += self._attempt("signing OCSP answers ahead", self._presign)
-        done += self._attempt("ending old generations", self._end_issuers)
         done += self._attempt("ending links that nobody used", self.services.enrolment.grants.expire_overdue)
         done += self._attempt("sealing the audit log", lambda: self.services.sealer.seal(self.services.parts.now()))
         if self._pruned != (minute := [to_epoch(self.services.parts.now()) // 60]):
             self._pruned[:] = minute
             self._attempt("forgetting expired nonces", self.services.acme.nonces.prune)
+            done += self._attempt("ending old generations", self._end_issuers)
         for what, chore in self.chores:
             self._attempt(what, chore)
         return done
@@ -228,14 +228,14 @@ class Worker:
         return len(due)
 
     def _end_issuers(self) -> int:
-        """An old generation whose last certificate has ended needs no CRL and no OCSP any more."""
+        """An old generation whose last certificate has ended, good or revoked, needs no CRL and no OCSP any more."""
         now = to_epoch(self.services.parts.now())
 
         def ended(c: Connection) -> list[int]:
             return [
                 row.id
                 for row in authorities.list_issuers(c)
-                if row.state == "retiring" and (inventory.last_end(c, row.id) or 0) < now
+                if row.state == "retiring" and not inventory.has_unended(c, row.id, now)
             ]
 
         old = self.services.parts.db.read(ended)

@@ -93,14 +93,16 @@ _CHANGED = {
     for of_shard in (False, True)
 }
 _SELF: Final = cast(certificate.c.issuer_id, Text).concat(":self:%")
-_LAST_END = Prepared(
-    select(func.max(certificate.c.not_after)).where(
+_UNENDED = Prepared(
+    select(certificate.c.serial)
+    .where(
         certificate.c.issuer_id == bindparam("of"),
-        text("status IN ('good', 'held', 'reserved')"),
+        certificate.c.not_after >= bindparam("now"),
         # Neither its responder's nor the one it signed for itself is anything that it should answer for.
         certificate.c.origin_kind != "service",
         ~and_(certificate.c.origin_kind == "ca", certificate.c.origin_id.like(_SELF)),
     )
+    .limit(1)
 )
 
 
@@ -179,10 +181,10 @@ def changed(c: Connection, issuer_id: int, since: int, shard: int | None = None)
     return _CHANGED[shard is not None].all(c, {"of": issuer_id, "shard": shard, "since": since})
 
 
-def last_end(c: Connection, issuer_id: int) -> int | None:
-    """When the last live certificate that an issuer gave to others ends; None when it has none."""
-    found = _LAST_END.scalar(c, {"of": issuer_id})
-    return None if found is None else int(found)
+def has_unended(c: Connection, issuer_id: int, now: int) -> bool:
+    """Whether a certificate that an issuer gave to others has not ended yet, be it revoked: for as long as that, its
+    revocation has to be told too."""
+    return _UNENDED.scalar(c, {"of": issuer_id, "now": now}) is not None
 
 
 def count_by_status(c: Connection) -> list[tuple[int, str, int]]:

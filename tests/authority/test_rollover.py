@@ -13,7 +13,8 @@ from pkiconf.errors import Conflict, NotSigned, PkiconfError, Refused
 from pkiconf.model.actor import SYSTEM
 from pkiconf.reconciler.state import Action
 from pkiconf.signing.local import LocalSigner
-from pkiconf.store import jobs
+from pkiconf.store import inventory, jobs
+from pkiconf.store.database import Connection
 from pkiconf.worker import Worker
 from tests.authority.elsewhere import everything
 from tests.authority.following import GOOD, REVOKED, aki, answer, crl, current, issuers, loaded, revoke, ski
@@ -79,6 +80,40 @@ def test_an_old_generation_ends_after_its_last_certificate(sqlite_world: World) 
     sqlite_world.pass_time(timedelta(days=11))
     worker.run_once()
     assert [row.state for row in issuers(sqlite_world, "ca")] == ["ended", "active"]
+
+
+def test_an_old_generation_tells_of_revocations_until_what_it_revoked_has_ended(world: World) -> None:
+    world.apply(rolled(1))
+    issued = world.issued("ca/web-server", make_csr())
+    revoke(world, issued.id)
+    world.apply(rolled(2), allow=ROLL)
+    worker = Worker(world.services)
+    for days, state in ((0, "retiring"), (80, "retiring"), (11, "ended")):
+        world.pass_time(timedelta(days=days))
+        worker.run_once()
+        assert [row.state for row in issuers(world, "ca")] == [state, "active"]
+
+
+def test_old_generations_are_looked_at_once_a_minute(sqlite_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the worker is woken: it looks through their certificates."""
+    sqlite_world.apply(rolled(1))
+    sqlite_world.issued("ca/web-server", make_csr())
+    sqlite_world.apply(rolled(2), allow=ROLL)
+    looks: list[int] = []
+    has_unended = inventory.has_unended
+
+    def count(c: Connection, issuer_id: int, now: int) -> bool:
+        looks.append(issuer_id)
+        return has_unended(c, issuer_id, now)
+
+    monkeypatch.setattr(inventory, "has_unended", count)
+    worker = Worker(sqlite_world.services)
+    for _ in range(5):
+        worker.run_chores()
+    assert len(looks) == 1
+    sqlite_world.pass_time(timedelta(minutes=1))
+    worker.run_chores()
+    assert len(looks) == 2
 
 
 @pytest.mark.parametrize(("old", "new"), [

@@ -307,13 +307,15 @@ def test_search_goes_on_where_it_stopped(rows: Rows) -> None:
     assert pages == [serials[:3], serials[3:6], serials[6:], []]
 
 
-def test_last_end_and_counts(rows: Rows) -> None:
-    assert rows.read(lambda c: inventory.last_end(c, rows.issuer_id)) is None
+def test_what_has_not_ended_and_counts(rows: Rows) -> None:
+    def unended(now: int) -> bool:
+        return rows.read(lambda c: inventory.has_unended(c, rows.issuer_id, now))
+
+    assert not unended(0)
     rows.issued(not_after=5_000)
     late = rows.issued(not_after=7_000)
-    assert rows.read(lambda c: inventory.last_end(c, rows.issuer_id)) == 7_000
-    revoke(rows, late)
-    assert rows.read(lambda c: inventory.last_end(c, rows.issuer_id)) == 5_000
+    revoke(rows, late)  # whoever holds it must not be believed until it has ended
+    assert (unended(5_001), unended(7_000), unended(7_001)) == (True, True, False)
     assert sorted(rows.read(inventory.count_by_status)) == [(rows.issuer_id, "good", 1), (rows.issuer_id, "revoked", 1)]
 
 
