@@ -6,7 +6,8 @@ import collections
 import functools
 import logging
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -86,17 +87,26 @@ def observe_answer(produced_at: datetime, now: datetime) -> None:
     _oldest.observe(produced_at, now)
 
 
-class _DatabaseCollector:
-    """What is looked up at each scrape."""
+_Counts = Sequence[tuple[int, str, int]]
+COUNTS_KEPT: Final = 60.0
+"""Seconds for which certificates are not counted again: that goes through all of them."""
 
-    def __init__(self, services: Services) -> None:
+
+class _DatabaseCollector:
+    """What is looked up at each scrape; certificates are counted now and then. `monotonic` gives seconds on a clock
+    that is never set."""
+
+    def __init__(self, services: Services, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._services = services
+        self._monotonic = monotonic
+        self._counted: tuple[float, _Counts] = (float("-inf"), ())
 
     def collect(self) -> Iterator[Metric]:
         parts = self._services.parts
         up = GaugeMetricFamily("pkiconf_database_up", "Whether the database could be read")
         try:
-            found = parts.db.read(lambda c: _gauges(c, to_epoch(parts.now())))
+            counts = self._counts()
+            found = parts.db.read(lambda c: _gauges(c, to_epoch(parts.now()), counts))
         except PkiconfError as ex:
             log.error("/metrics: %s", ex)
             found = []
@@ -104,16 +114,24 @@ class _DatabaseCollector:
         yield up
         yield from found
 
+    def _counts(self) -> _Counts:
+        at, counts = self._counted
+        if (now := self._monotonic()) >= at + COUNTS_KEPT:
+            counts = self._services.parts.db.read(inventory.count_by_status)
+            self._counted = (now, counts)
+        return counts
 
-def _gauges(c: Connection, now: int) -> list[Metric]:
+
+def _gauges(c: Connection, now: int, counts: _Counts) -> list[Metric]:
     names = {row.id: row.name for row in authorities.list_authorities(c)}
     issuers = authorities.list_issuers(c)
     labels = {row.id: [names.get(row.authority_id, "?"), str(row.generation)] for row in issuers}
     certificates = GaugeMetricFamily(
         "pkiconf_certificates", "Certificates by status", labels=["authority", "generation", "status"]
     )
-    for issuer_id, status, number in inventory.count_by_status(c):
-        certificates.add_metric([*labels[issuer_id], status], number)
+    for issuer_id, status, number in counts:
+        if issuer_id in labels:  # it may have been destroyed since they were counted
+            certificates.add_metric([*labels[issuer_id], status], number)
     age = GaugeMetricFamily("pkiconf_crl_age_seconds", "Age of the CRL served", labels=["authority", "generation"])
     left = GaugeMetricFamily(
         "pkiconf_crl_seconds_left", "Until the CRL served ends", labels=["authority", "generation"]
@@ -158,20 +176,20 @@ def _overdue(c: Connection, now: int) -> int:
 
 
 class MetricsResource:
-    def __init__(self, services: Services) -> None:
-        self._registry = CollectorRegistry()
+    def __init__(self, services: Services, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.registry = CollectorRegistry()
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-            multiprocess.MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
+            multiprocess.MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]
         else:
-            self._registry.register(_REQUESTS)
-            self._registry.register(_SECONDS)
-            self._registry.register(_OLDEST_ANSWER)
-            self._registry.register(_TIMESTAMPS)
-        self._registry.register(_DatabaseCollector(services))
+            self.registry.register(_REQUESTS)
+            self.registry.register(_SECONDS)
+            self.registry.register(_OLDEST_ANSWER)
+            self.registry.register(_TIMESTAMPS)
+        self.registry.register(_DatabaseCollector(services, monotonic))
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.content_type = CONTENT_TYPE_LATEST
-        answer_once(resp, generate_latest(self._registry))
+        answer_once(resp, generate_latest(self.registry))
 
     on_head = on_get
 

@@ -7,8 +7,10 @@ import re
 import sys
 
 import pytest
+from prometheus_client import generate_latest
 
 from pkiconf.endpoints.app import create_operations_app
+from pkiconf.endpoints.metrics import COUNTS_KEPT, MetricsResource
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.settings import ProcessSettings
 from tests.endpoints.client import Client, client_of
@@ -121,6 +123,35 @@ def test_what_the_database_says(client: Client) -> None:
     assert metric(text, "pkiconf_jobs_overdue") >= 1
     assert metric(text, "pkiconf_database_up") == 1
     assert client.get("/metrics").headers["content-type"].startswith("text/plain; version=")
+
+
+def test_certificates_are_counted_once_a_minute(client: Client) -> None:
+    """However often and by however many it is scraped: counting goes through all of them."""
+    seconds = [1000.0]
+    resource = MetricsResource(client.pki.world.services, lambda: seconds[0])
+
+    def good() -> float:
+        text = generate_latest(resource.registry).decode()
+        return metric(text, "pkiconf_certificates", authority="issuing", generation="1", status="good")
+
+    before = good()
+    client.pki.issue()
+    seconds[0] += COUNTS_KEPT - 1
+    assert good() == before
+    seconds[0] += 1
+    assert good() == before + 1
+
+
+def test_counts_of_an_authority_that_was_destroyed_since_are_left_out(lite: Client) -> None:
+    world = lite.pki.world
+    lite.pki.issue("other")
+    assert 'authority="other"' in lite.get("/metrics").text
+    generation = world.services.lookup.get("other").row.generation
+    world.services.authorities.retire("other", generation, OPERATOR)
+    world.services.destruction.destroy("other", OPERATOR)
+    text = lite.get("/metrics").text
+    assert metric(text, "pkiconf_database_up") == 1
+    assert 'authority="other"' not in text
 
 
 # --- health, and where it is ----------------------------------------------------------------------------------------
