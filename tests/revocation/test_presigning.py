@@ -144,6 +144,72 @@ def test_they_are_signed_anew_at_half_their_life(sqlite_world: World) -> None:
     assert ask(pki, serial_of(issued)).produced_at_utc == sqlite_world.clock.now()
 
 
+def answers(pki: PKI) -> dict[tuple[int, str], int]:
+    """Of serial number and hash: when it was produced."""
+    query = f"SELECT serial, hash_algorithm, produced_at FROM ocsp_answer WHERE issuer_id = {pki.issuer_id()}"
+    rows = pki.world.parts.db.read(lambda c: c.exec_driver_sql(query).all())
+    return {(int.from_bytes(serial), algorithm): at for serial, algorithm, at in rows}
+
+
+def test_a_hash_that_is_no_longer_declared_lets_the_worker_rest(world: World) -> None:
+    pki = declare(world, BOTH)
+    pki.issue()
+    work(world)
+    assert {algorithm for _, algorithm in answers(pki)} == {"sha1", "sha256"}
+    assert world.apply(DECLARED).exit_code == 0
+    world.pass_time(timedelta(hours=13))
+    work(world)
+    assert {algorithm for _, algorithm in answers(pki)} == {"sha1"}
+    assert world.services.presigning.queue_due() == 0
+
+
+def test_what_was_issued_or_revoked_since_is_answered_soon(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By looking at a few certificates each time; the other answers stay."""
+    pki = declare(world)
+    old = [pki.issue(name=f"n{number}.corp.example") for number in range(6)]
+    work(world)
+    before = answers(pki)
+    world.pass_time(timedelta(minutes=1))
+    new = pki.issue(name="new.corp.example")
+    world.services.revocations.revoke(old[0].id, RevocationReason.SUPERSEDED, OPERATOR)
+    monkeypatch.setattr(presigning, "GLANCE", 2)
+    worker = Worker(world.services)
+    for _ in range(4):
+        worker.run_once()
+    after = answers(pki)
+    now = int(world.clock.now().timestamp())
+    assert {key for key, at in after.items() if at == now} == {(serial_of(one), "sha1") for one in (new, old[0])}
+    assert set(after) == {*before, (serial_of(new), "sha1")}
+    assert [world.services.presigning.queue_due() for _ in range(4)] == [0] * 4
+
+
+def test_a_hash_that_is_declared_later_is_answered_soon(sqlite_world: World) -> None:
+    pki = declare(sqlite_world)
+    issued = pki.issue()
+    work(sqlite_world)
+    assert sqlite_world.apply(BOTH).exit_code == 0
+    work(sqlite_world)
+    assert (serial_of(issued), "sha256") in answers(pki)
+
+
+def test_answers_from_the_future_are_signed_anew(sqlite_world: World) -> None:
+    """The clock was set back; a few minutes pass by themselves."""
+    pki = declare(sqlite_world)
+    pki.issue()
+    work(sqlite_world)
+    sqlite_world.parts.db.write(
+        Step.OCSP_PRESIGN, lambda c: c.exec_driver_sql("UPDATE ocsp_answer SET produced_at = produced_at + 60")
+    )
+    assert sqlite_world.services.presigning.queue_due() == 0
+    sqlite_world.parts.db.write(
+        Step.OCSP_PRESIGN, lambda c: c.exec_driver_sql("UPDATE ocsp_answer SET produced_at = produced_at + 7200")
+    )
+    assert sqlite_world.services.presigning.queue_due() == 1
+    work(sqlite_world)
+    assert set(answers(pki).values()) == {int(sqlite_world.clock.now().timestamp())}
+    assert sqlite_world.services.presigning.queue_due() == 0
+
+
 def test_an_old_one_is_not_given(sqlite_world: World) -> None:
     """No worker runs."""
     pki = declare(sqlite_world)
