@@ -54,9 +54,7 @@ class OCSPResource:
         if len(possible) == 1:
             return self._responder.answer(authority, possible[0], now)
         # Only the reading that a proxy has not spoilt is about a certificate that was issued.
-        answers = (self._responder.answer(authority, request, now) for request in possible)
-        known = next((answer for answer in answers if answer.known), None)
-        return known or self._responder.answer(authority, _NO_REQUEST, now)
+        return self._responder.answer(authority, self._responder.choose(authority, possible) or _NO_REQUEST, now)
 
 
 def _path_behind(req: falcon.Request) -> str:

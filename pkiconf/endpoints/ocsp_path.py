@@ -38,7 +38,7 @@ def readings(path: str) -> tuple[bytes, ...]:
         candidates = list(islice(_with_slashes(digits, missing), MOST_READINGS))
     else:
         candidates = [digits]
-    return tuple(found for found in map(_decode, candidates) if found)
+    return tuple(dict.fromkeys(found for found in map(_decode, candidates) if found))
 
 
 def _size(text: bytes) -> int:
@@ -58,7 +58,8 @@ def _size(text: bytes) -> int:
 
 
 def _with_slashes(text: bytes, missing: int) -> Iterator[bytes]:
-    places = [place for place, digit in enumerate(text) if digit == ord("/")]
+    # Wherever in a row of slashes one is put back, the text is the same.
+    places = [place for place, digit in enumerate(text) if digit == ord("/") and text[place - 1 : place] != b"/"]
     for chosen in combinations_with_replacement(places, missing):
         pieces, last = [], 0
         for place in chosen:

@@ -24,12 +24,12 @@ Key = tuple[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What an answer was made from. `stamp` is the issuer's at which `facts` were found; None where they may change
-    without it. `until`: from then on they have to be found again even so."""
+    """What an answer was made from. `stamp` is the issuer's at which `facts` were found. `until`: from then on they
+    have to be found again even so."""
 
     issuer_id: int
     facts: tuple[object, ...]
-    stamp: Stamp | None
+    stamp: Stamp
     until: datetime
 
 
@@ -46,8 +46,7 @@ class Kept(Generic[Q, A]):
 
     def at(self, stamp: Stamp | None, now: datetime) -> A | None:
         """The answer, if the issuer's present stamp says that nothing has changed since."""
-        unchanged = stamp is not None and stamp == self.basis.stamp
-        return self.answer if unchanged and now < self.basis.until and self.is_young(now) else None
+        return self.answer if stamp == self.basis.stamp and now < self.basis.until and self.is_young(now) else None
 
     def same(self, facts: tuple[object, ...], now: datetime) -> A | None:
         """The answer, if what was found now is what was found then."""

@@ -83,7 +83,7 @@ class OCSPResponder:
     def known(self, authority: str, request: bytes, now: datetime) -> OCSPAnswer | None:
         """An answer that was given before, if the issuer's status epoch says that it is still true."""
         kept = self._kept.find((authority, request))
-        if kept is None or kept.basis.stamp is None:
+        if kept is None:
             return None
         try:
             return kept.at(self._epochs.current(kept.basis.issuer_id), now)
@@ -120,10 +120,26 @@ class OCSPResponder:
         except Exception as ex:
             self._complain(authority, "internal error", now, ex)
             return _error(ResponseStatus.INTERNAL_ERROR, now)
-        if parsed.nonce is None:
+        # A serial number that was never issued may be at any moment, without a status epoch; and there are so many that
+        # whoever asks about them would drive out the others.
+        if parsed.nonce is None and answer.known:
             made = kept.made if kept and same else now
             self._kept.keep((authority, request), parsed, basis, answer, made)
         return answer
+
+    def choose(self, authority: str, requests: Sequence[bytes]) -> bytes | None:
+        """The first that is about certificates that were issued here; nothing is signed to find out. While that
+        cannot be found out, the first: its answer says so."""
+        for request in requests:
+            try:
+                found = self._look_up(authority, parse_ocsp_request(request))
+            except Malformed:
+                continue
+            except Exception:
+                return request
+            if found is not None and all(row.status is not None for row in found):
+                return request
+        return None
 
     def _look_up(self, slug: str, request: OCSPRequest) -> tuple[StatusRow, ...] | None:
         """One row for each CertID, all from one view of the database. None when the request is about an issuer that
@@ -197,13 +213,9 @@ def _find(c: Connection, slug: str, cert_id: CertID) -> StatusRow | None:
 
 
 def _basis(found: tuple[StatusRow, ...], responder: ServiceCertificate, now: datetime) -> Basis:
-    """A serial number that was never issued may be at any moment, without a status epoch."""
-    known = all(row.status is not None for row in found)
     facts = (*(row._replace(status_epoch=0) for row in found), responder.id)
     first = found[0]
-    return Basis(
-        first.issuer_id, facts, Stamp(first.status_epoch, first.generation) if known else None, responder.look_at
-    )
+    return Basis(first.issuer_id, facts, Stamp(first.status_epoch, first.generation), responder.look_at)
 
 
 def status_of(status: str | None, reason: int | None, revoked_at: int | None) -> CertStatus:

@@ -15,7 +15,7 @@ STATUS: tuple[Guard, ...] = (
             " and facts == self.basis.facts else None",
             " else None",
         ),
-        ("an answer is given unseen only at the same stamp", "stamp is not None and stamp == self.basis.stamp", "True"),
+        ("an answer is given unseen only at the same stamp", "if stamp == self.basis.stamp and now", "if now"),
         ("an answer is given again for a short while only", "self.made <= now < self.made + REUSE", "True"),
         ("a responder is looked at again in time", " and now < self.basis.until and ", " and "),
     ),
@@ -44,8 +44,8 @@ STATUS: tuple[Guard, ...] = (
         ),
         (
             "a serial that was never issued is asked about each time",
-            " if known else None, responder",
-            ", responder",
+            "        if parsed.nonce is None and answer.known:",
+            "        if parsed.nonce is None:",
         ),
     ),
     *guards(

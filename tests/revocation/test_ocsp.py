@@ -544,6 +544,27 @@ def test_unknown_is_not_remembered(pki: PKI) -> None:
     assert ocsp.load_der_ocsp_response(pki.answer(request).der).certificate_status is GOOD
 
 
+def test_questions_about_nothing_do_not_drive_out_answers(lite: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pkiconf.revocation.kept.MOST", 2)
+    request = question(lite.issuer(), serial_of(lite.issue()))
+    first = lite.answer(request)
+    for number in range(3):
+        assert not lite.answer(question(lite.issuer(), NEVER_ISSUED + number)).known
+    assert lite.world.services.ocsp.known("issuing", request, lite.world.clock.now()) == first
+
+
+def test_the_reading_that_is_chosen_is_about_what_was_issued(pki: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing is signed to find it."""
+    known = question(pki.issuer(), serial_of(pki.issue()))
+    unknown = [question(pki.issuer(), NEVER_ISSUED + number) for number in range(3)]
+    responder = pki.world.services.ocsp
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalSigner, "sign", lambda *_: pytest.fail("something was signed"))
+        assert responder.choose("issuing", [*unknown, b"no request", known]) == known
+        assert responder.choose("issuing", [*unknown, b"no request"]) is None
+        assert responder.choose("nobody", [known]) is None
+
+
 def test_kept_answers_are_bounded() -> None:
     kept: KeptAnswers[str, str] = KeptAnswers()
     at = datetime.fromisoformat("2030-01-01T00:00:00+00:00")
@@ -560,7 +581,6 @@ def test_kept_answers_are_bounded() -> None:
     assert found.at(Stamp(1, 1), at + REUSE) is None
     assert found.at(Stamp(1, 1), at - timedelta(seconds=1)) is None
     assert replace(found, basis=replace(found.basis, until=at)).at(Stamp(1, 1), at) is None
-    assert replace(found, basis=replace(found.basis, stamp=None)).at(None, at) is None
     kept.keep(("x", bytes(LARGEST + 1)), "q", found.basis, "a", at)
     assert kept.find(("x", bytes(LARGEST + 1))) is None
     assert replace(found, made=at + timedelta(seconds=1)).same((MOST + 9,), at) is None
