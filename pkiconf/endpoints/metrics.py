@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -20,6 +20,7 @@ from pkiconf.clock import to_epoch
 from pkiconf.endpoints.caching import answer_once
 from pkiconf.endpoints.wsgi import App
 from pkiconf.errors import PkiconfError
+from pkiconf.revocation.crl_schedule import Freshness
 from pkiconf.services import Services
 from pkiconf.store import authorities, crls, inventory, jobs, ocsp_answers, requests
 from pkiconf.store.database import Connection
@@ -105,8 +106,8 @@ class _DatabaseCollector:
         parts = self._services.parts
         up = GaugeMetricFamily("pkiconf_database_up", "Whether the database could be read")
         try:
-            counts = self._counts()
-            found = parts.db.read(lambda c: _gauges(c, to_epoch(parts.now()), counts))
+            counts, fresh = self._counts(), self._services.crls.schedule.freshness()
+            found = parts.db.read(lambda c: _gauges(c, to_epoch(parts.now()), counts, fresh))
         except PkiconfError as ex:
             log.error("/metrics: %s", ex)
             found = []
@@ -122,7 +123,7 @@ class _DatabaseCollector:
         return counts
 
 
-def _gauges(c: Connection, now: int, counts: _Counts) -> list[Metric]:
+def _gauges(c: Connection, now: int, counts: _Counts, fresh: Mapping[int, Freshness]) -> list[Metric]:
     names = {row.id: row.name for row in authorities.list_authorities(c)}
     issuers = authorities.list_issuers(c)
     labels = {row.id: [names.get(row.authority_id, "?"), str(row.generation)] for row in issuers}
@@ -132,21 +133,23 @@ def _gauges(c: Connection, now: int, counts: _Counts) -> list[Metric]:
     for issuer_id, status, number in counts:
         if issuer_id in labels:  # it may have been destroyed since they were counted
             certificates.add_metric([*labels[issuer_id], status], number)
-    age = GaugeMetricFamily("pkiconf_crl_age_seconds", "Age of the CRL served", labels=["authority", "generation"])
+    age = GaugeMetricFamily(
+        "pkiconf_crl_age_seconds", "Age of the oldest CRL served", labels=["authority", "generation"]
+    )
     left = GaugeMetricFamily(
-        "pkiconf_crl_seconds_left", "Until the CRL served ends", labels=["authority", "generation"]
+        "pkiconf_crl_seconds_left", "Until the first CRL served ends", labels=["authority", "generation"]
     )
     behind = GaugeMetricFamily(
-        "pkiconf_crl_epochs_behind", "Revocations not yet in the CRL served", labels=["authority", "generation"]
+        "pkiconf_crl_epochs_behind", "Revocations not yet in a CRL", labels=["authority", "generation"]
     )
     ends = GaugeMetricFamily(
         "pkiconf_authority_seconds_left", "Until the authority's certificate ends", labels=["authority", "generation"]
     )
     for issuer in issuers:
-        if (head := crls.head(c, issuer.id)) is not None:
-            age.add_metric(labels[issuer.id], now - head.this_update)
-            left.add_metric(labels[issuer.id], head.next_update - now)
-            behind.add_metric(labels[issuer.id], head.status_epoch - head.covers_epoch)
+        if (worst := fresh.get(issuer.id)) is not None:
+            age.add_metric(labels[issuer.id], worst.age)
+            left.add_metric(labels[issuer.id], worst.left)
+            behind.add_metric(labels[issuer.id], worst.behind)
         if (own := authorities.find_ca_certificate(c, issuer.id)) is not None:
             ends.add_metric(labels[issuer.id], own.not_after - now)
     presigned = GaugeMetricFamily(

@@ -28,6 +28,16 @@ class Standing:
     spec: CRLSpec
 
 
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """Of the worst of an issuer's CRLs, each figure for itself: seconds since thisUpdate, until nextUpdate, and how
+    many status changes it does not tell though it should."""
+
+    age: int
+    left: int
+    behind: int
+
+
 class Schedule:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -42,6 +52,27 @@ class Schedule:
             return tuple(Part(shard, delta) for shard in (FULL, *crls.parts(c, issuer_id)) for delta in deltas)
 
         return self._parts.db.read(read)
+
+    def freshness(self) -> dict[int, Freshness]:
+        """How fresh the CRLs of each serving issuer are, parts and deltas too; without issuers that have none yet."""
+        now = to_epoch(self._parts.now())
+        found = {}
+        for row in self._parts.db.read(authorities.list_issuers):
+            parts = self.parts_of(row.id) if row.state in _SERVING else ()
+            divided = any(part.shard != FULL for part in parts)
+            ages, left, behind = [], [], [0]
+            for part in parts:
+                standing = self.standing(row.id, part)
+                if (head := standing.head) is None:
+                    continue
+                ages.append(now - head.this_update)
+                left.append(head.next_update - now)
+                # As in `is_due`: where there are deltas they tell what is new, and where there are parts, these.
+                if part.delta == (standing.spec.delta is not None) and not (divided and part.shard == FULL):
+                    behind.append(head.status_epoch - head.covers_epoch)
+            if ages:
+                found[row.id] = Freshness(max(ages), min(left), max(behind))
+        return found
 
     def due(self) -> tuple[Place, ...]:
         """What should be made again: past half its life, or behind a revocation. The full list of an issuer whose

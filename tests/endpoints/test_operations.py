@@ -13,8 +13,9 @@ from pkiconf.endpoints.app import create_operations_app
 from pkiconf.endpoints.metrics import COUNTS_KEPT, MetricsResource
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.settings import ProcessSettings
+from pkiconf.worker import Worker
 from tests.endpoints.client import Client, client_of
-from tests.revocation.pki import question
+from tests.revocation.pki import DECLARATION, question
 from tests.world import OPERATOR
 
 
@@ -123,6 +124,15 @@ def test_what_the_database_says(client: Client) -> None:
     assert metric(text, "pkiconf_jobs_overdue") >= 1
     assert metric(text, "pkiconf_database_up") == 1
     assert client.get("/metrics").headers["content-type"].startswith("text/plain; version=")
+
+
+def test_freshness_is_that_of_the_worst_crl(lite: Client) -> None:
+    """Here a delta's: it ends first."""
+    deltas = DECLARATION.replace("{name: issuing,", "{name: issuing, crl: {delta: 6h},")
+    assert lite.pki.world.apply(deltas).exit_code == 0
+    Worker(lite.pki.world.services).run_once()
+    left = metric(lite.get("/metrics").text, "pkiconf_crl_seconds_left", authority="issuing", generation="1")
+    assert left == 6 * 3600
 
 
 def test_certificates_are_counted_once_a_minute(client: Client) -> None:

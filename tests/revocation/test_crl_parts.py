@@ -11,6 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import text
 
 from pkiconf.der.crl import parse_crl
 from pkiconf.errors import NotFound
@@ -19,6 +20,8 @@ from pkiconf.model.revocation import RevocationReason
 from pkiconf.policy.crl_parts import delta_url, part_of, part_url
 from pkiconf.revocation import crl as crl_room
 from pkiconf.revocation.crl import CRLs
+from pkiconf.revocation.crl_schedule import Freshness
+from pkiconf.steps import Step
 from pkiconf.store import crls
 from pkiconf.store.crls import FULL, FULL_LIST, Part
 from pkiconf.worker import Worker
@@ -163,6 +166,48 @@ def test_a_revocation_makes_the_list_of_its_part_alone(world: World) -> None:
     mine = part_of_issued(issued[0])
     after = {shard: number(crl(pki, Part(shard))) for shard in shards}
     assert {shard for shard in shards if after[shard] != before[shard]} == {mine}
+
+
+def test_freshness_is_that_of_the_worst(world: World) -> None:
+    """A full list that somebody has just fetched says nothing of the parts."""
+    pki = declare(world, DIVIDED)
+    issued = issue_many(pki, 12)
+    worker, issuer_id, day, skew = Worker(world.services), pki.issuer_id(), 86400, 300
+    worker.run_once()
+    assert schedule(world)[issuer_id] == Freshness(skew, 7 * day, 0)
+    world.pass_time(timedelta(days=1))
+    revoke(pki, issued[0])
+    crl(pki)
+    assert schedule(world)[issuer_id] == Freshness(day + skew, 6 * day, 1)
+    worker.run_once()
+    assert schedule(world)[issuer_id] == Freshness(day + skew, 6 * day, 0)
+
+
+def test_freshness_is_that_of_deltas_too(sqlite_world: World) -> None:
+    """They end first, and tell what is new: the complete list need not."""
+    pki = declare(sqlite_world, WITH_DELTAS)
+    issued, hour, skew = pki.issue(), 3600, 300
+    worker, issuer_id = Worker(sqlite_world.services), pki.issuer_id()
+    worker.run_once()
+    sqlite_world.pass_time(timedelta(hours=1))
+    assert schedule(sqlite_world)[issuer_id] == Freshness(hour + skew, 5 * hour, 0)
+    revoke(pki, issued)
+    assert schedule(sqlite_world)[issuer_id].behind == 1
+    worker.run_once()
+    assert schedule(sqlite_world)[issuer_id] == Freshness(hour + skew, 6 * hour, 0)
+
+
+def test_an_issuer_that_has_ended_is_not_old(sqlite_world: World) -> None:
+    pki = declare(sqlite_world, DECLARATION)
+    crl(pki)
+    assert pki.issuer_id() in schedule(sqlite_world)
+    ended = text(f"UPDATE issuer SET state = 'ended' WHERE id = {pki.issuer_id()}")
+    sqlite_world.parts.db.write(Step.AUTHORITY_UPDATE, lambda c: c.execute(ended))
+    assert pki.issuer_id() not in schedule(sqlite_world)
+
+
+def schedule(world: World) -> dict[int, Freshness]:
+    return world.services.crls.schedule.freshness()
 
 
 def test_the_worker_makes_the_part_and_leaves_the_full_list_to_who_fetches_it(sqlite_world: World) -> None:
