@@ -463,7 +463,11 @@ GUARDS: tuple[Guard, ...] = (
             "    if status is None:\n        return Good()",
         ),
         ("a revoked certificate is revoked", "    if status in _GOOD:", "    if True:"),
-        ("an answer with a nonce is given once", "        if parsed.nonce is None:", "        if True:"),
+        (
+            "an answer with a nonce is given once",
+            "        if parsed.nonce is None and answer.known:",
+            "        if answer.known:",
+        ),
         (
             "one answer is about one issuer",
             "        return found if same_issuer and len(found) == len(cert_ids) else None",
