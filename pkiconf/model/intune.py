@@ -58,7 +58,9 @@ class Verdict:
         return self.code == SUCCESS
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.description}" if self.description else self.code
+        """For the log: on one line, whatever the code is."""
+        code = self.code if self.code.isprintable() else repr(self.code)
+        return f"{code}: {self.description}" if self.description else code
 
 
 REFUSALS: Final = frozenset(

@@ -10,6 +10,7 @@ from pkiconf.der.csr import parse_csr_with_challenge
 from pkiconf.der.scep import parse_get
 from pkiconf.errors import Malformed, NotFound
 from pkiconf.issuance.parts import Parts
+from pkiconf.model.certificate import CertificateID
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS
 from pkiconf.model.request import Issued
 from pkiconf.model.scep import FailInfo, SCEPFailure, SCEPRequest
@@ -19,8 +20,9 @@ from pkiconf.scep.enrolment import Enrolment
 from pkiconf.scep.envelope import Opened
 from pkiconf.scep.places import Place
 from pkiconf.scep.transactions import Transactions, Waiting
-from pkiconf.store import certificates
+from pkiconf.store import certificates, intune
 from pkiconf.store.database import Connection
+from pkiconf.store.intune import IntuneState
 from pkiconf.store.scep_transactions import TransactionRow
 
 
@@ -60,14 +62,14 @@ class Inquiries:
         )
 
     def certificate(self, place: Place, opened: Opened) -> bytes:
-        """One that this authority issued. Raises SCEPFailure badCertId."""
+        """One that this authority issued, and that may be handed out. Raises SCEPFailure badCertId."""
         asked, issuer_ids = _asked_for(place, opened)
         number = serial_bytes(asked.serial_number)
 
         def find(c: Connection) -> bytes | None:
             for issuer_id in issuer_ids:
                 stored = certificates.find_stored(c, issuer_id, number)
-                if stored is not None and stored.signature is not None:
+                if stored is not None and stored.signature is not None and _is_let_out(c, issuer_id, asked):
                     return assemble_certificate(stored.tbs, SIGNATURE_ALGORITHMS[stored.algorithm], stored.signature)
             return None
 
@@ -93,6 +95,12 @@ class Inquiries:
             return self._crls.current(issuer_id).der
         except NotFound:
             raise _not_ours() from None
+
+
+def _is_let_out(c: Connection, issuer_id: int, asked: IssuerAndSerial) -> bool:
+    """What Intune let in nobody has before Intune was told of it, and nobody at all if it was withdrawn."""
+    let_in = intune.find(c, CertificateID(issuer_id, asked.serial_number))
+    return let_in is None or let_in.state == IntuneState.TOLD
 
 
 def _asked_for(place: Place, opened: Opened) -> tuple[IssuerAndSerial, tuple[int, ...]]:

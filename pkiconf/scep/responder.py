@@ -80,6 +80,7 @@ class Responder:
     def _log(self, place: Place, message: PKIMessage, client_address: str, ex: SCEPFailure) -> None:
         """What a stranger chose is shown as Python shows it, so that it forges no line."""
         why = ex.reason or str(ex)
+        why = why if why.isprintable() else repr(why)
         log.warning(
             "SCEP %s: transaction %r from %s refused (%s): %s",
             place.address, message.transaction_id, client_address or "an unknown address", ex.fail_info.name, why,

@@ -66,6 +66,16 @@ def test_who_has_no_passphrase(devices: Fleet, caplog: pytest.LogCaptureFixture,
     assert not challenge or challenge not in caplog.text
 
 
+def test_what_a_client_chose_forges_no_line_of_the_log(devices: Fleet, caplog: pytest.LogCaptureFixture) -> None:
+    holder = devices.enrolled()
+    asked = make_request(holder.key, "a\nb: forged\u2028c", challenge=None)
+    wish = devices.wish(transaction="T\nforged", string=core.UTF8String)
+    assert "forged" in (devices.ask(holder, asked, wish).text or "")
+    [said] = [record.getMessage() for record in caplog.records if record.name == "pkiconf.scep.responder"]
+    assert "b: forged" in said
+    assert said.isprintable()
+
+
 @pytest.mark.parametrize("kind", ["18", "3", "0", "99", "", "PKCSReq", "19 19", "-1", "١٩"])
 def test_messages_of_other_types(devices: Fleet, kind: str) -> None:
     device = Device.fresh()

@@ -219,7 +219,7 @@ def _check_good(row: IntuneRow) -> None:
 
 def _log_refusal(request: SCEPRequest, verdict: Verdict) -> None:
     known = "" if verdict.code in REFUSALS else " (a code that is not known here)"
-    log.warning("Intune refused SCEP transaction %s: %s%s", request.transaction_id, verdict, known)
+    log.warning("Intune refused SCEP transaction %r: %s%s", request.transaction_id, verdict, known)
 
 
 def _address(certificate: CertificateID) -> str:

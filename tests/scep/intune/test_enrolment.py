@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -129,7 +130,19 @@ def test_what_intune_does_not_decide_is_refused_and_not_told_of(world: IntuneWor
     assert "failureNotification" not in world.stand_in.acts
 
 
-@pytest.mark.parametrize("code", ["Unknown", "success", "SomethingNew"])
+def test_neither_a_device_nor_intune_forges_a_line_of_the_log(
+    world: IntuneWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.stand_in.verdicts["validateRequest"] = "Some\nthing: forged"
+    device = replace(world.device(), transaction="T\nforged")
+    with pytest.raises(NotProved) as failure:
+        world.check(device)
+    said = [record.getMessage() for record in caplog.records if record.name == "pkiconf.scep.intune.enrolment"]
+    assert said
+    assert all(line.isprintable() for line in [*said, failure.value.reason])
+
+
+@pytest.mark.parametrize("code", ["Unknown", "success", "Success\n", "SomethingNew"])
 def test_only_success_lets_in(world: IntuneWorld, code: str) -> None:
     world.stand_in.verdicts["validateRequest"] = code
     with pytest.raises(NotProved):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from asn1crypto import cms
+from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
@@ -200,6 +201,22 @@ def test_what_intune_was_not_told_of_is_revoked_and_nobody_has_it(place: Place, 
     assert place.status(serial) is ocsp.OCSPCertStatus.REVOKED
     poll = place.send(poll_message(place.authority(), device.csr), device, message_type="20")
     assert (poll.status, poll.certificates) == (FAILURE, ())
+    assert _fetched(place, device, serial) == ()
+
+
+def _fetched(place: Place, device: Device, serial: int) -> tuple[bytes, ...]:
+    """By GetCert."""
+    issuer = asn1_x509.Certificate.load(place.authority()).subject
+    asked = cms.IssuerAndSerialNumber({"issuer": issuer, "serial_number": serial}).dump()
+    return place.send(bytes(asked), device, message_type="21").certificates
+
+
+def test_what_intune_is_not_told_of_yet_is_not_fetched(place: Place) -> None:
+    device = place.world.device()
+    issued = place.world.issue(device)
+    assert _fetched(place, device, issued.id.serial_number) == ()
+    place.world.intune.enrolment.issued(device.request, issued)
+    assert _fetched(place, device, issued.id.serial_number) == (issued.der,)
 
 
 def test_after_that_the_device_may_begin_again(place: Place) -> None:
