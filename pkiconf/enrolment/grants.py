@@ -127,8 +127,9 @@ class Grants:
         def write(c: Connection) -> None:
             requests.move(c, number, row.state, target)
             mail.void(c, number, now)
-            scep_challenges.void(c, number, now)
             self._offer(c, number, grant.token_number + 1, salt, expires_at, wish.email)
+            # After the grant is locked: a profile that is being fetched has its challenge by then, or is refused.
+            scep_challenges.void(c, number, now)
             details = {"expires": expires_at.isoformat(), "email": wish.email}
             self._parts.record(c, actor, "request.resend", f"request/{number}", details)
 

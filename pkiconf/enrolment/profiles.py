@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -105,8 +106,7 @@ class Profiles:
                 raise LinkEnded("this link was replaced, or was fetched too often", ASK_AGAIN)
             self._parts.record(c, claim.actor, "request.fetch-profile", f"request/{claim.number}", {"from": address})
 
-        self._parts.db.write(Step.PROFILE_FETCH, write)
-        return self._make(claim, place, claim.actor, self._window_end(claim))
+        return self._make(claim, place, claim.actor, self._window_end(claim), write)
 
     def make(self, number: int, actor: Actor) -> Profile:
         """The profile of a request that waits to be claimed, for the operator to hand over: it is good for as long as
@@ -121,7 +121,12 @@ class Profiles:
         check_open(claim, self._parts.now())
         place = self._parts.db.read(lambda c: _place(c, claim.request))
         check_template(place.template, place.address)
-        return self._make(claim, place, actor, claim.expires_at)
+
+        def write(c: Connection) -> None:
+            if not grants.is_current(c, claim.grant):
+                raise LinkEnded("its link was replaced meanwhile", "Try again")
+
+        return self._make(claim, place, actor, claim.expires_at, write)
 
     def _window_end(self, claim: Claim) -> datetime:
         """When what is fetched now ends. Raises LinkEnded."""
@@ -131,7 +136,11 @@ class Profiles:
             raise LinkEnded(f"this link was used already, at {ends - WINDOW:%Y-%m-%d %H:%M} UTC", ASK_AGAIN)
         return min(ends, claim.expires_at)
 
-    def _make(self, claim: Claim, place: _Place, by: Actor, ends: datetime) -> Profile:
+    def _make(
+        self, claim: Claim, place: _Place, by: Actor, ends: datetime, beside: Callable[[Connection], None]
+    ) -> Profile:
+        """Its challenge is made in one write with `beside`, which locks the link: whoever replaces it meanwhile finds
+        the challenge."""
         wish = claim.wish
         challenge = self._challenges.create(
             claim.request.row.template_id,
@@ -139,6 +148,8 @@ class Profiles:
             ends - self._parts.now(),
             BoundNames(wish.subject, wish.sans),
             claim.number,
+            step=Step.PROFILE_FETCH,
+            beside=beside,
         )
         plist = encode_profile(self._facts(claim, place, challenge))
         return Profile(f"{place.template_slug}.mobileconfig", self._signed(place, plist), ends)

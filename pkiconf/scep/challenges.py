@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -66,8 +67,13 @@ class Challenges:
         ttl: timedelta | None = None,
         bound: BoundNames | None = None,
         grant_id: int | None = None,
+        *,
+        step: Step = Step.SCEP_CHALLENGE_CREATE,
+        beside: Callable[[Connection], None] | None = None,
     ) -> Secret:
         """A challenge, told to nobody else: ASCII text. Without `ttl` it is good for as long as the template says.
+
+        `beside` is done in the same write, before, which is `step` then; what it raises, and there is no challenge.
 
         Raises NotFound; Refused where the template takes no challenges, and for one that would be good for more than
         LONGEST; CacheFull.
@@ -88,6 +94,8 @@ class Challenges:
         written = _written(bound) if bound is not None else None
 
         def write(c: Connection) -> None:
+            if beside is not None:
+                beside(c)
             store.prune(c, now - int(_REMEMBERED.total_seconds()))
             if store.count_outstanding(c, template_id, now) >= terms.spec.ndes.max_outstanding:
                 raise CacheFull(
@@ -103,7 +111,7 @@ class Challenges:
                 details["bound"] = json.loads(written)
             self._parts.record(c, by, Action.SCEP_CHALLENGE_CREATE, terms.address, details)
 
-        self._parts.db.write(Step.SCEP_CHALLENGE_CREATE, write)
+        self._parts.db.write(step, write)
         return Secret(challenge)
 
     def find(self, template_id: int, presented: str) -> Challenge | None:

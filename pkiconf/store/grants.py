@@ -126,6 +126,13 @@ def fetch(c: Connection, row: GrantRow, now: int, most: int) -> bool:
     return _FETCH.count(c, values) == 1
 
 
+def is_current(c: Connection, row: GrantRow) -> bool:
+    """Whether its link is still the one that stands in `row`. Nobody replaces it before this transaction ends."""
+    number = enrolment_grant.c.token_number
+    query = select(number).where(enrolment_grant.c.request_id == row.request_id).with_for_update()
+    return c.execute(query).scalar() == row.token_number
+
+
 def claim(c: Connection, request_id: int) -> None:
     """It is claimed, by whoever comes first. Raises Conflict for one that was claimed, declined or has expired."""
     row = requests.get_request(c, request_id)

@@ -49,8 +49,9 @@ def approved(services: Services, place: Place, side: str) -> None:
 
 def fetched(services: Services, place: Place, side: str) -> None:
     """What was fetched is counted; what nobody got costs at most one of the times that a link may be fetched."""
-    assert rows(services, "SELECT fetches FROM enrolment_grant") == [(1 if side == "before" else 2,)]
-    assert rows(services, "SELECT count(*) FROM scep_challenge") == [(1,)]
+    fetches = [(1 if side == "before" else 2,)]
+    assert rows(services, "SELECT fetches FROM enrolment_grant") == fetches
+    assert rows(services, "SELECT count(*) FROM scep_challenge") == fetches
     assert rows(services, "SELECT state FROM request WHERE id = :id", id=NUMBER) == [("awaiting_claim",)]
 
 

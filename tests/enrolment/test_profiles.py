@@ -5,6 +5,7 @@ from __future__ import annotations
 import plistlib
 import threading
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,8 +20,9 @@ from pkiconf.errors import Conflict, NotFound, Refused
 from pkiconf.model.enrolment import LinkEnded
 from pkiconf.model.names import RFC822Name
 from pkiconf.model.request import Overrides
+from pkiconf.model.secret import Secret
 from pkiconf.reconciler.state import Action
-from pkiconf.scep.challenges import Challenge
+from pkiconf.scep.challenges import Challenge, Challenges
 from pkiconf.steps import Step
 from tests.enrolment.office import Office, token_of
 from tests.tools import run_tool
@@ -276,6 +278,27 @@ def test_sending_again_ends_the_link_and_the_challenges_before(office: Office) -
     with pytest.raises(NotFound):
         fetch(office, token)
     fetch(office, new)
+
+
+@pytest.mark.parametrize("by_operator", [False, True])
+def test_a_profile_is_not_fetched_while_its_link_is_replaced(
+    both: Office, monkeypatch: pytest.MonkeyPatch, by_operator: bool
+) -> None:
+    """Just before the challenge is made: there is none that would outlive the link."""
+    token, create = approved(both), Challenges.create
+
+    def resent_before(self: Challenges, *given: Any, **named: Any) -> Secret:
+        both.world.services.enrolment.grants.resend(1, OPERATOR)
+        return create(self, *given, **named)
+
+    monkeypatch.setattr(Challenges, "create", resent_before)
+    profiles = both.world.services.enrolment.profiles
+    get = partial(profiles.make, 1, OPERATOR) if by_operator else partial(profiles.fetch, token, ADDRESS)
+    with pytest.raises(LinkEnded, match="was replaced"):
+        get()
+    assert both.rows("SELECT count(*) FROM scep_challenge") == [(0,)]
+    assert both.rows("SELECT token_number, fetches FROM enrolment_grant") == [(2, 0)]
+    assert both.told("request.fetch-profile") == []
 
 
 def test_a_template_that_takes_no_challenges_any_more(office: Office) -> None:

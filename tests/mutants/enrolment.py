@@ -43,7 +43,11 @@ ENROLMENT: tuple[Guard, ...] = (
             "            BoundNames(wish.subject, wish.sans),\n",
             "            None,\n",
         ),
-        ("a challenge belongs to its request", "            claim.number,\n        )", "            None,\n        )"),
+        (
+            "a challenge belongs to its request",
+            "            claim.number,\n            step",
+            "            None,\n            step",
+        ),
     ),
     *guards(
         "pkiconf/enrolment/grants.py",
