@@ -97,12 +97,13 @@ def show(source: str, generation: int | None, shard: int | None, delta: bool, en
 @click.argument("authority")
 @_generation
 @_part
+@_delta
 @click.option("--accept-dropped", is_flag=True, help="Publish it even if it leaves out what the list before it held.")
-def make(authority: str, generation: int | None, shard: int | None, accept_dropped: bool) -> None:
+def make(authority: str, generation: int | None, shard: int | None, delta: bool, accept_dropped: bool) -> None:
     """Make an authority's CRL anew, now, whether it is due or not."""
     with services() as s:
         issuer_id = s.whereabouts.of_authority(authority, generation).issuer_id
-        part = _which(shard, False)
+        part = _which(shard, delta)
         s.crls.schedule.check_named(issuer_id, part)
         made = s.crls.make_as_it_is(issuer_id, part, operator()) if accept_dropped else s.crls.make(issuer_id, part)
     click.echo(f"CRL {made.number} of {authority}, until {made.next_update.isoformat()}.")

@@ -134,9 +134,7 @@ class CRLs:
     def _look(self, issuer_id: int, part: Part) -> tuple[PublishedCRL | None, bool]:
         """The latest CRL, and whether another one is due. Raises NotFound."""
         standing = self.schedule.standing(issuer_id, part)
-        if part.delta and standing.spec.delta is None:
-            raise NotFound("this authority has no delta CRLs")
-        if standing.head is None:
+        if standing.head is None or (part.delta and standing.spec.delta is None):
             self.schedule.check_named(issuer_id, part)
             return None, True
         known = self._latest.get((issuer_id, part))
@@ -256,7 +254,7 @@ class CRLs:
         at = to_epoch(self._parts.now())
 
         def write(c: Connection) -> None:
-            if crls.withhold(c, issuer_id, part.shard, at, reason):
+            if crls.withhold(c, issuer_id, part, at, reason):
                 self._parts.record(c, SYSTEM, "crl.withhold", _address(issuer_id, part), {"reason": reason})
 
         self._parts.db.write(Step.CRL_PUBLISH, write)
@@ -290,8 +288,7 @@ def _validity(found: Contents, part: Part) -> Duration:
 def _publish(c: Connection, row: crls.CRLRow, part: Part) -> None:
     crls.publish(c, row)
     crls.prune(c, row.issuer_id, KEPT, row.shard, part.delta)
-    if not part.delta:
-        crls.clear_withheld(c, row.issuer_id, row.shard)
+    crls.clear_withheld(c, row.issuer_id, part)
 
 
 def _address(issuer_id: int, part: Part) -> str:

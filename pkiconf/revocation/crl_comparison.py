@@ -16,7 +16,7 @@ from pkiconf.der.crl_entries import encode_crl_entries, parse_crl_entry, serial_
 from pkiconf.errors import Conflict
 from pkiconf.model.certificate import CertificateStatus
 from pkiconf.model.revocation import RevocationReason
-from pkiconf.store import certificates, inventory
+from pkiconf.store import certificates, crls, inventory
 from pkiconf.store.certificates import CertificateRow
 from pkiconf.store.crls import FULL, CRLRow, Part
 from pkiconf.store.database import Connection
@@ -43,8 +43,22 @@ class NewList:
         return None if self.part.shard == FULL else self.part.shard
 
 
-def check_new_list(c: Connection, new: NewList, before: CRLRow | None) -> None:
-    """Raises Withheld when a line of `before` is gone without a reason, or the database knows other lines than `new`.
+@dataclass(frozen=True, slots=True)
+class NewDelta:
+    """What a delta that is about to be signed lists, and the serials that it takes off the list. `base` is the number
+    of the complete list that it begins from; what ended before `ended` need not be listed."""
+
+    issuer_id: int
+    part: Part
+    base: int
+    entries: list[bytes]
+    removed: list[bytes]
+    ended: int
+
+
+def check_new_list(c: Connection, new: NewList, before: CRLRow | None, delta: CRLRow | None = None) -> None:
+    """Raises Withheld when a line of `before`, or of a later delta, is gone without a reason, or the database knows
+    other lines than `new`.
 
     To be called in the view of the database in which the lines were read.
     """
@@ -58,9 +72,58 @@ def check_new_list(c: Connection, new: NewList, before: CRLRow | None) -> None:
         raise Withheld("the list holds a certificate twice")
     gone = [entry for entry in parse_crl(before.der).encoded_entries if entry not in listed]
     _tell(before, (serial_of_entry(entry) for entry in gone if not _may_go(c, new, listed, entry)), "drop")
+    if delta is not None and delta.number > before.number:
+        gone = [entry for entry in _revocations(delta) if entry not in listed]
+        _tell(delta, (serial_of_entry(entry) for entry in gone if not _may_go(c, new, listed, entry)), "drop")
     changed = inventory.changed(c, new.issuer_id, before.covers_epoch, new.shard)
     missing = (row.serial for row in changed if row.status in inventory.REVOKED and not _is_listed(new, listed, row))
     _tell(before, missing, "leave out")
+
+
+def check_new_delta(c: Connection, new: NewDelta, before: CRLRow | None) -> None:
+    """Raises Withheld when a revocation of the delta `before` is gone without a reason, or a certificate that was not
+    on hold would be taken off the list. To be called in the view of the database in which the lines were read."""
+    listed = frozenset(new.entries)
+    gone = [entry for entry in _revocations(before) if entry not in listed] if before else []
+    removed = {_plain(serial) for serial in new.removed}
+    if before is not None and gone:
+        base = crls.complete_since(c, new.issuer_id, new.part.shard, new.base)[0]
+        wanted = {serial_of_entry(entry) for entry in gone}
+        standing = {entry for entry in parse_crl(base.der).encoded_entries if serial_of_entry(entry) in wanted}
+        stays = NewList(new.issuer_id, new.part, [], min(base.this_update, new.ended))
+        lost = (serial_of_entry(entry) for entry in gone if not _may_go(c, stays, listed | standing, entry))
+        _tell(before, lost, "drop", delta=True)
+    lists = _last_first(c, new, before)
+    while removed and (row := next(lists, None)) is not None:  # what the last one says that names it
+        entries = parse_crl(row.der).encoded_entries
+        named = {serial: entry for entry in entries if (serial := serial_of_entry(entry)) in removed}
+        _tell(row, (serial for serial, entry in named.items() if not _is_removable(entry)), "remove", delta=True)
+        removed -= named.keys()
+
+
+def _last_first(c: Connection, new: NewDelta, before: CRLRow | None) -> Iterator[CRLRow]:
+    """The delta before, and the complete lists that the new one goes with. These may be long, and are mostly older."""
+    head = crls.head(c, new.issuer_id, new.part.shard)
+    first = before is not None and (head is None or head.number < before.number)
+    if before is not None and first:
+        yield before
+    rows = crls.complete_since(c, new.issuer_id, new.part.shard, new.base)
+    yield from sorted((*rows, before) if before and not first else rows, key=lambda row: row.number, reverse=True)
+
+
+def _revocations(delta: CRLRow) -> Iterator[bytes]:
+    """Its lines, without those that take a certificate off the list."""
+    entries = parse_crl(delta.der).encoded_entries
+    return (entry for entry in entries if not parse_crl_entry(entry, in_delta=True).removed)
+
+
+def _is_removable(entry: bytes) -> bool:
+    said = parse_crl_entry(entry, in_delta=True)
+    return said.removed or said.reason is RevocationReason.CERTIFICATE_HOLD
+
+
+def _plain(serial: bytes) -> bytes:
+    return serial.lstrip(b"\0") or b"\0"
 
 
 def _may_go(c: Connection, new: NewList, listed: frozenset[bytes], entry: bytes) -> bool:
@@ -81,11 +144,12 @@ def _is_listed(new: NewList, listed: frozenset[bytes], row: CertificateRow | inv
     return line in listed
 
 
-def _tell(before: CRLRow, serials: Iterator[bytes], what: str) -> None:
+def _tell(before: CRLRow, serials: Iterator[bytes], what: str, *, delta: bool = False) -> None:
     named = list(islice(serials, _MOST_NAMED + 1))
     if named:
         shown = ", ".join([serial.hex() for serial in named[:_MOST_NAMED]] + ["others"] * bool(named[_MOST_NAMED:]))
         raise Withheld(
             f"it would {what} {shown}, which CRL {before.number} or a revocation after it says to be revoked",
-            "Find out who changed the database. `pkiconf crl make --accept-dropped` publishes the list as it is",
+            f"Find out who changed the database. `pkiconf crl make {'--delta ' if delta else ''}--accept-dropped`"
+            " publishes the list as it is",
         )

@@ -14,7 +14,7 @@ from pkiconf.errors import Conflict, NotFound
 from pkiconf.issuance.issuer import authority_spec, authority_urls, load_settings
 from pkiconf.model.certificate import Extension
 from pkiconf.policy.crl_parts import delta_url
-from pkiconf.revocation.crl_comparison import NewList, check_new_list
+from pkiconf.revocation.crl_comparison import NewDelta, NewList, check_new_delta, check_new_list
 from pkiconf.spec.authority import AuthoritySpec
 from pkiconf.store import authorities, crls, inventory, keys
 from pkiconf.store.crls import FULL, Part
@@ -46,10 +46,14 @@ def collect(c: Connection, issuer_id: int, part: Part, now: datetime, *, compare
     spec, key = authority_spec(authority), keys.get_key(c, issuer.key_id)
     scope = _scope(c, issuer_id, part)
     if part.delta:
-        before = crls.head(c, issuer_id, part.shard, delta=True)
-        base, entries = _changes(c, issuer_id, part, now)
-        extensions = (delta_crl_indicator(base), *scope)
-        return Contents(issuer, key, spec, before.this_update if before else 0, entries, extensions, base)
+        before = crls.current(c, issuer_id, part.shard, delta=True)
+        delta = _changes(c, issuer_id, part, now)
+        if compare:
+            check_new_delta(c, delta, before)
+        removals = (encode_removal(serial, to_epoch(now)) for serial in delta.removed)
+        entries = b"".join((*delta.entries, *removals))
+        extensions = (delta_crl_indicator(delta.base), *scope)
+        return Contents(issuer, key, spec, before.this_update if before else 0, entries, extensions, delta.base)
     row = crls.current(c, issuer_id, part.shard)
     last_update = row.this_update if row else 0
     # RFC 5280 §3.3: an expired certificate is left out only after it stood on one CRL issued beyond its end. One that
@@ -57,7 +61,7 @@ def collect(c: Connection, issuer_id: int, part: Part, now: datetime, *, compare
     shown_since = min(last_update, to_epoch(now - SKEW))
     new = NewList(issuer_id, part, _lines(c, issuer_id, part, shown_since), shown_since)
     if compare:
-        check_new_list(c, new, row)
+        check_new_list(c, new, row, crls.current(c, issuer_id, part.shard, delta=True))
     url = authority_urls(load_settings(c), spec, authority.slug, issuer.generation).crl
     freshest = (freshest_crl((delta_url(url, part.shard),)),) if spec.crl.delta is not None else ()
     return Contents(issuer, key, spec, last_update, b"".join(new.entries), (*scope, *freshest))
@@ -76,8 +80,8 @@ def _lines(c: Connection, issuer_id: int, part: Part, ended_after: int) -> list[
     return encode_crl_entries(inventory.revoked(c, issuer_id, ended_after, None if part.shard == FULL else part.shard))
 
 
-def _changes(c: Connection, issuer_id: int, part: Part, now: datetime) -> tuple[int, bytes]:
-    """The number of the CRL that a delta begins from, and what has changed since: from the oldest that somebody may
+def _changes(c: Connection, issuer_id: int, part: Part, now: datetime) -> NewDelta:
+    """The CRL that a delta begins from, and what has changed since: from the oldest that somebody may
     still use, so that whoever fetched that one need not fetch another (RFC 5280 §5.2.4)."""
     head = crls.head(c, issuer_id, part.shard)
     located = head.located_epoch if head else 0
@@ -97,5 +101,5 @@ def _changes(c: Connection, issuer_id: int, part: Part, now: datetime) -> tuple[
         for row in rows
         if row.status in inventory.REVOKED
     )
-    removed = [encode_removal(row.serial, to_epoch(now)) for row in rows if row.status not in inventory.REVOKED]
-    return base.number, b"".join((*listed, *removed))
+    removed = [row.serial for row in rows if row.status not in inventory.REVOKED]
+    return NewDelta(issuer_id, part, base.number, listed, removed, to_epoch(now - SKEW))

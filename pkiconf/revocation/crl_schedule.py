@@ -89,6 +89,8 @@ class Schedule:
 
     def check_named(self, issuer_id: int, part: Part) -> None:
         """Before a number is spent: anybody may ask for any part. Raises NotFound."""
+        if part.delta and self.standing(issuer_id, part).spec.delta is None:
+            raise NotFound("this authority has no delta CRLs")
         if part.shard != FULL and not self._parts.db.read(lambda c: crls.locations(c, issuer_id, part.shard)):
             raise NotFound("no certificate names such a part of this CRL")
 

@@ -74,10 +74,11 @@ class Numbered(NamedTuple):
 
 
 class WithheldRow(NamedTuple):
-    """A CRL that was not published, and why."""
+    """A CRL that was not published, and why. `delta` is 1 or 0."""
 
     issuer_id: int
     shard: int
+    delta: int
     at: int
     reason: str
 
@@ -98,6 +99,10 @@ _BASES = Prepared(
         " AND base_number IS NULL ORDER BY number DESC"
     ),
     Base,
+)
+_SINCE = Prepared(
+    select(crl).where(*_OF, crl.c.base_number.is_(None), crl.c.number >= bindparam("number")).order_by(crl.c.number),
+    CRLRow,
 )
 _DELTA = Prepared(
     select(crl).where(*_OF, crl.c.base_number.is_not(None)).order_by(crl.c.number.desc()).limit(1), CRLRow
@@ -152,11 +157,14 @@ _EPOCH = Prepared(text("UPDATE issuer SET status_epoch = status_epoch + 1 WHERE 
 _LOCATE = Prepared(inserting(crl_partition, ending="ON CONFLICT DO NOTHING"))
 _WITHHOLD = Prepared(
     inserting(
-        crl_withheld, ending="ON CONFLICT (issuer_id, shard) DO UPDATE SET at = excluded.at, reason = excluded.reason"
+        crl_withheld,
+        ending="ON CONFLICT (issuer_id, shard, delta) DO UPDATE SET at = excluded.at, reason = excluded.reason",
     )
 )
-_CLEAR = Prepared(text("DELETE FROM crl_withheld WHERE issuer_id = :of AND shard = :part"))
-_WITHHELD = Prepared(select(crl_withheld).order_by(crl_withheld.c.issuer_id, crl_withheld.c.shard), WithheldRow)
+_CLEAR = Prepared(text("DELETE FROM crl_withheld WHERE issuer_id = :of AND shard = :part AND delta = :delta"))
+_WITHHELD = Prepared(
+    select(crl_withheld).order_by(crl_withheld.c.issuer_id, crl_withheld.c.shard, crl_withheld.c.delta), WithheldRow
+)
 
 
 def next_number(c: Connection, issuer_id: int) -> Numbered:
@@ -190,6 +198,11 @@ def current(c: Connection, issuer_id: int, shard: int = FULL, delta: bool = Fals
 def bases(c: Connection, issuer_id: int, shard: int) -> list[Base]:
     """Complete ones that are kept, the newest first."""
     return _BASES.all(c, {"of": issuer_id, "part": shard})
+
+
+def complete_since(c: Connection, issuer_id: int, shard: int, number: int) -> list[CRLRow]:
+    """The complete ones that are kept, from `number` on, the oldest first."""
+    return _SINCE.all(c, {"of": issuer_id, "part": shard, "number": number})
 
 
 def head(c: Connection, issuer_id: int, shard: int = FULL, delta: bool = False) -> CRLHead | None:
@@ -229,17 +242,18 @@ def locate(c: Connection, issuer_id: int, shard: int, url: str) -> None:
         _LOCATE.count(c, {"issuer_id": issuer_id, "shard": shard, "url": url, "added_epoch": epoch})
 
 
-def withhold(c: Connection, issuer_id: int, shard: int, at: int, reason: str) -> bool:
+def withhold(c: Connection, issuer_id: int, part: Part, at: int, reason: str) -> bool:
     """Remember that a CRL was not published; whether that is news."""
-    before = next((row for row in withheld(c) if row[:2] == (issuer_id, shard)), None)
+    key = (issuer_id, part.shard, int(part.delta))
+    before = next((row for row in withheld(c) if row[:3] == key), None)
     if before is not None and before.reason == reason:
         return False
-    _WITHHOLD.count(c, {"issuer_id": issuer_id, "shard": shard, "at": at, "reason": reason})
+    _WITHHOLD.count(c, WithheldRow(*key, at, reason)._asdict())
     return True
 
 
-def clear_withheld(c: Connection, issuer_id: int, shard: int) -> None:
-    _CLEAR.count(c, {"of": issuer_id, "part": shard})
+def clear_withheld(c: Connection, issuer_id: int, part: Part) -> None:
+    _CLEAR.count(c, {"of": issuer_id, "part": part.shard, "delta": int(part.delta)})
 
 
 def withheld(c: Connection) -> list[WithheldRow]:

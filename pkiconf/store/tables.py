@@ -371,9 +371,10 @@ crl_withheld = Table(  # CRLs that are not published because the one before list
     metadata,
     _reference("issuer_id", "issuer.id"),
     Column("shard", Integer, nullable=False),
+    Column("delta", Integer, nullable=False),  # 1 or 0
     Column("at", BigInteger, nullable=False),
     Column("reason", Text, nullable=False),
-    PrimaryKeyConstraint("issuer_id", "shard"),
+    PrimaryKeyConstraint("issuer_id", "shard", "delta"),
 )
 
 ocsp_answer = Table(  # signed ahead of time, as long as nothing has happened to the certificate since

@@ -104,6 +104,16 @@ STATUS: tuple[Guard, ...] = (
             " and parse_crl_entry(entry).reason is RevocationReason.CERTIFICATE_HOLD",
             "",
         ),
+        (
+            "a line of a delta goes only with a reason",
+            "listed | standing, entry))",
+            "listed | standing, entry) and False)",
+        ),
+        ("a delta removes only what was on hold", "if not _is_removable(entry)", "if False"),
+        (
+            "what a later delta lists stays on the complete one",
+            "    if delta is not None and delta.number > before.number:",
+        ),
         ("a certificate keeps its part", " or (new.shard is not None and row.crl_shard != new.shard)", ""),
     ),
 )

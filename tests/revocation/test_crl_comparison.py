@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from cryptography import x509
 from sqlalchemy import text
 
+from pkiconf.der.crl import CRL, parse_crl
 from pkiconf.der.crl_entries import encode_crl_entries
 from pkiconf.errors import Refused, Unavailable
 from pkiconf.model.actor import SYSTEM
@@ -136,6 +138,111 @@ def test_a_certificate_twice(lite: PKI, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(crl_contents, "encode_crl_entries", lambda lines: encode_crl_entries(lines)[:1] * 2)
     with pytest.raises(Withheld, match="twice"):
         lite.world.services.crls.make(lite.issuer_id())
+
+
+# --- deltas -----------------------------------------------------------------------------------------------------------
+
+DELTA = Part(delta=True)
+WITH_DELTAS = DECLARATION.replace("{name: issuing,", "{name: issuing, crl: {delta: 6h},")
+CHANGED = "; UPDATE certificate SET changed_epoch = (SELECT status_epoch + 1 FROM issuer WHERE id = issuer_id) WHERE"
+CHANGED += " serial = :serial"
+
+
+def delta(pki: PKI) -> CRL:
+    return parse_crl(pki.world.services.crls.current(pki.issuer_id(), DELTA).der)
+
+
+def on_the_base(pki: PKI) -> Issued:
+    issued = revoked(pki)
+    assert [entry.serial_number for entry in parse_crl(_complete(pki)).entries] == [serial_of(issued)]
+    assert list(delta(pki).entries) == []
+    return issued
+
+
+def on_the_delta(pki: PKI) -> Issued:
+    pki.crl()
+    issued = revoked(pki)
+    assert list(parse_crl(_complete(pki)).entries) == []
+    assert [entry.serial_number for entry in delta(pki).entries] == [serial_of(issued)]
+    return issued
+
+
+def _complete(pki: PKI) -> bytes:
+    return pki.world.services.crls.current(pki.issuer_id()).der
+
+
+def withheld(pki: PKI) -> list[tuple[int, int]]:
+    return [(row.shard, row.delta) for row in pki.world.parts.db.read(crls.withheld)]
+
+
+@pytest.mark.row("F138")
+@pytest.mark.parametrize(
+    ("where", "sql"),
+    [
+        (on_the_base, SQL["good again"] + CHANGED),
+        (on_the_delta, SQL["good again"]),
+        (on_the_delta, SQL["good again"] + CHANGED),
+        (on_the_delta, SQL["good again"] + "; UPDATE certificate SET changed_epoch = 0 WHERE serial = :serial"),
+        (on_the_delta, SQL["reserved again"]),
+        (on_the_delta, SQL["forgotten"]),
+    ],
+)
+def test_a_delta_that_takes_a_revocation_back_is_withheld(
+    world: World, where: Callable[[PKI], Issued], sql: str
+) -> None:
+    pki = prepare(world)
+    assert world.apply(WITH_DELTAS).exit_code == 0
+    issued = where(pki)
+    before = delta(pki)
+    tamper(pki, sql, issued)
+    assert delta(pki).der == before.der  # served on
+    with pytest.raises(Withheld, match=f"{serial_of(issued):038x}.*--delta --accept-dropped"):
+        world.services.crls.make(pki.issuer_id(), DELTA)
+    assert withheld(pki) == [(crls.FULL, 1)]
+    with pytest.raises(Withheld, match="drop"):  # nor does a complete list forget what a delta said
+        world.services.crls.make(pki.issuer_id())
+    assert withheld(pki) == [(crls.FULL, 0), (crls.FULL, 1)]
+    world.services.crls.make_as_it_is(pki.issuer_id(), FULL_LIST, OPERATOR)
+    assert withheld(pki) == [(crls.FULL, 1)]
+    world.services.crls.make_as_it_is(pki.issuer_id(), DELTA, OPERATOR)
+    assert withheld(pki) == []
+    for part in (DELTA, FULL_LIST, DELTA):  # and from then on there is nothing to compare it with
+        world.services.crls.make(pki.issuer_id(), part)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_delta_releases_what_was_held(lite: PKI, shown: bool) -> None:
+    assert lite.world.apply(WITH_DELTAS).exit_code == 0
+    lite.crl()
+    issued = lite.issue()
+    lite.world.services.revocations.hold(issued.id, OPERATOR)
+    if shown:
+        assert [entry.removed for entry in delta(lite).entries] == [False]
+    lite.world.services.revocations.release(issued.id, OPERATOR)
+    assert [entry.removed for entry in delta(lite).entries] == [True]
+    lite.world.services.revocations.revoke(issued.id, RevocationReason.SUPERSEDED, OPERATOR)
+    assert [entry.removed for entry in delta(lite).entries] == [False]
+    assert withheld(lite) == []
+
+
+def test_a_revocation_leaves_the_delta_for_the_complete_list_and_both_when_it_has_ended(lite: PKI) -> None:
+    assert lite.world.apply(WITH_DELTAS).exit_code == 0
+    issued = on_the_delta(lite)
+    held = lite.issue(name="held.corp.example")
+    lite.world.services.revocations.hold(held.id, OPERATOR)
+    assert len(list(delta(lite).entries)) == 2
+    for days in (4, 4, 4):
+        lite.world.pass_time(timedelta(days=days))
+        lite.crl()
+        delta(lite)
+    assert list(delta(lite).entries) == []
+    assert {entry.serial_number for entry in lite.crl()} == {serial_of(issued), serial_of(held)}
+    for _ in range(30):
+        lite.world.pass_time(timedelta(days=4))
+        lite.crl()
+        delta(lite)
+    assert list(lite.crl()) == []
+    assert withheld(lite) == []
 
 
 # --- reasons to leave ------------------------------------------------------------------------------------------------

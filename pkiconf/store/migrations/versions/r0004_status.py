@@ -100,10 +100,11 @@ def _crls() -> None:
         "crl_withheld",
         sa.Column("issuer_id", sa.BigInteger(), nullable=False),
         sa.Column("shard", sa.Integer(), nullable=False),
+        sa.Column("delta", sa.Integer(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["issuer_id"], ["issuer.id"], name=op.f("fk_crl_withheld_issuer_id")),
-        sa.PrimaryKeyConstraint("issuer_id", "shard", name=op.f("pk_crl_withheld")),
+        sa.PrimaryKeyConstraint("issuer_id", "shard", "delta", name=op.f("pk_crl_withheld")),
     )
 
 
