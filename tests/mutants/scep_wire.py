@@ -69,6 +69,6 @@ SCEP_WIRE: tuple[Guard, ...] = (
     *guards(
         "pkiconf/endpoints/scep/operations.py",
         ("tests/endpoints/scep/test_operations_http.py",),
-        ("an access list is asked", "        check_may_enrol(place.terms, req.context.client)\n", ""),
+        ("an access list is asked", "        check_may_enrol(terms, req.context.client)\n", ""),
     ),
 )
