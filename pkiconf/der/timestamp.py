@@ -1,33 +1,12 @@
-"""Timestamp requests and responses (RFC 3161 §2.4, RFC 5816).
-
-What a token repeats from its request is copied as octets; what is the same in all tokens of an authority is encoded
-once, in a `TokenForm`. So one token costs a hash, a signature and a few joins.
-"""
+"""Timestamp requests, and responses that refuse them (RFC 3161 §2.4). Tokens are in `timestamp_token`."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from cryptography.hazmat import asn1
 
-from pkiconf.clock import from_epoch
 from pkiconf.der import oids
-from pkiconf.der.certificate import parse_certificate
-from pkiconf.der.signed_data import (
-    SignerIdentity,
-    assemble_signed_data,
-    content_type,
-    encode_attribute,
-    encode_certificates,
-    encode_signed_attributes,
-    encode_signer_info,
-    message_digest,
-)
-from pkiconf.der.times import GENERALIZED_TIME, encode_generalized_time
 from pkiconf.der.tlv import (
     BIT_STRING,
     BOOLEAN,
@@ -44,7 +23,7 @@ from pkiconf.der.tlv import (
     read_elements,
 )
 from pkiconf.errors import PkiconfError
-from pkiconf.model.timestamps import Accuracy, FailureInfo, PKIStatus
+from pkiconf.model.timestamps import FailureInfo, PKIStatus
 
 MAX_REQUEST_SIZE: Final = 16 * 1024
 _LONGEST_NONCE: Final = 64  # octets: four times what any client sends
@@ -52,7 +31,6 @@ _LONGEST_NONCE: Final = 64  # octets: four times what any client sends
 _VERSION_1: Final = b"\x02\x01\x01"
 _UTF8_STRING: Final = 0x0C
 _IMPLICIT_0: Final = CONTEXT | CONSTRUCTED | 0
-_MICROSECONDS: Final = 1_000_000
 
 _HASHES: Final = (
     (oids.SHA1, "sha1", 20),
@@ -193,112 +171,6 @@ def _malformed(detail: str, hint: str = "") -> Rejected:
     return Rejected(FailureInfo.BAD_DATA_FORMAT, detail, hint)
 
 
-@dataclass(frozen=True, slots=True)
-class TokenForm:
-    """What all tokens of one signer and one policy have in common, encoded. `fraction`: how many digits a genTime has
-    behind the point."""
-
-    identity: SignerIdentity
-    head: bytes  # version and policy
-    tail: bytes  # accuracy and ordering
-    fraction: int
-    attributes: tuple[bytes, ...]
-    certificates: bytes
-
-    @classmethod
-    def of(
-        cls,
-        identity: SignerIdentity,
-        policy: str,
-        accuracy: Accuracy | None,
-        ordering: bool,
-        certificate: bytes,
-        chain: Iterable[bytes],
-    ) -> TokenForm:
-        """`certificate` is the signer's; `chain` what a client needs besides. Raises Malformed."""
-        return cls(
-            identity=identity,
-            head=_VERSION_1 + oids.encode_oid(policy),
-            tail=(_encode_accuracy(accuracy) if accuracy else b"") + (b"\x01\x01\xff" if ordering else b""),
-            fraction=6 if ordering else _digits(accuracy),
-            attributes=(content_type(oids.TST_INFO), _signing_certificate(certificate)),
-            certificates=encode_certificates((certificate, *chain)),
-        )
-
-    def encode_tst_info(self, request: TimestampRequest, serial: bytes, moment: int) -> bytes:
-        """`serial` is positive, its octets as an INTEGER has them; `moment` is in microseconds since 1970."""
-        # The field `tsa` is left out: it would only repeat what signingCertificateV2 says (RFC 5816 §2.2.1).
-        return encode_sequence(
-            (
-                self.head,
-                request.imprint,
-                encode_tlv(INTEGER, serial),
-                encode_gen_time(moment, self.fraction),
-                self.tail,
-                request.nonce,
-            )
-        )
-
-    def encode_signed_attributes(self, tst_info: bytes) -> bytes:
-        """The octets to sign."""
-        return encode_signed_attributes((*self.attributes, message_digest(self.identity.digest.digest(tst_info))))
-
-    def assemble_response(
-        self, tst_info: bytes, signed_attributes: bytes, signature: bytes, *, cert_req: bool
-    ) -> bytes:
-        """A TimeStampResp that grants the token. Certificates are in it only when they were asked for (§2.4.1)."""
-        info = encode_signer_info(self.identity, signed_attributes, signature)
-        certificates = self.certificates if cert_req else b""
-        token = assemble_signed_data(oids.TST_INFO, tst_info, ((self.identity, info),), certificates)
-        return encode_sequence((_GRANTED, token))
-
-
-def _encode_accuracy(accuracy: Accuracy) -> bytes:
-    """Accuracy: what is 0 is left out, and millis and micros are below 1000 (RFC 3161 §2.4.2)."""
-    seconds, rest = divmod(accuracy.microseconds, _MICROSECONDS)
-    millis, micros = divmod(rest, 1000)
-    return encode_sequence(
-        (
-            asn1.encode_der(seconds) if seconds else b"",
-            encode_tlv(CONTEXT | 0, asn1.encode_der(millis)[2:]) if millis else b"",
-            encode_tlv(CONTEXT | 1, asn1.encode_der(micros)[2:]) if micros else b"",
-        )
-    )
-
-
-def _digits(accuracy: Accuracy | None) -> int:
-    """Whole seconds are preferred unless more is needed (RFC 3161 §2.4.2)."""
-    if accuracy is None or accuracy.microseconds % _MICROSECONDS == 0:
-        return 0
-    return 3 if accuracy.microseconds % 1000 == 0 else 6
-
-
-def _signing_certificate(certificate: bytes) -> bytes:
-    """signingCertificateV2 with the signer alone (RFC 5035 §3); the hash is SHA-256, its default, and left unsaid."""
-    parsed = parse_certificate(certificate)
-    names = encode_sequence((encode_tlv(CONTEXT | CONSTRUCTED | 4, parsed.issuer),))
-    issuer_serial = encode_sequence((names, asn1.encode_der(parsed.serial_number)))
-    hashed = encode_tlv(OCTET_STRING, hashlib.sha256(certificate).digest())
-    ess_cert_id = encode_sequence((hashed, issuer_serial))
-    value = encode_sequence((encode_sequence((ess_cert_id,)),))
-    return encode_attribute(oids.SIGNING_CERTIFICATE_V2, value)
-
-
-def encode_gen_time(moment: int, fraction: int = 0) -> bytes:
-    """GeneralizedTime of microseconds since 1970: a fraction has no zeros at its end, and no point without digits
-    (RFC 3161 §2.4.2). It is cut, not rounded: a token never says a time that has not come."""
-    seconds, micros = divmod(moment, _MICROSECONDS)
-    whole = _whole_second(seconds)
-    digits = b"%06d" % micros
-    behind = digits[:fraction].rstrip(b"0")
-    return encode_tlv(GENERALIZED_TIME, b"%b.%bZ" % (whole[2:-1], behind)) if behind else whole
-
-
-@lru_cache(maxsize=16)
-def _whole_second(seconds: int) -> bytes:
-    return encode_generalized_time(from_epoch(seconds))
-
-
 def encode_rejection(failure: FailureInfo, text: str, status: PKIStatus = PKIStatus.REJECTION) -> bytes:
     """A TimeStampResp without a token. Raises ValueError for a status that comes with one."""
     if status in (PKIStatus.GRANTED, PKIStatus.GRANTED_WITH_MODS):
@@ -312,6 +184,3 @@ def _encode_failure(failure: FailureInfo) -> bytes:
     octets = bytearray(failure // 8 + 1)
     octets[-1] = 0x80 >> failure % 8
     return encode_tlv(BIT_STRING, bytes((7 - failure % 8,)) + octets)
-
-
-_GRANTED: Final = encode_sequence((b"\x02\x01\x00",))

@@ -11,7 +11,7 @@ from pkiconf.authority.service_certificates import ServiceCertificate, ServiceCe
 from pkiconf.der.authenticode import CountersignatureForm
 from pkiconf.der.oids import encode_oid
 from pkiconf.der.signed_data import SignerIdentity
-from pkiconf.der.timestamp import TokenForm
+from pkiconf.der.timestamp_token import TokenForm
 from pkiconf.errors import NotFound
 from pkiconf.issuance.issuer import authority_spec
 from pkiconf.issuance.parts import Parts

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from pkiconf.der.timestamp import (
     MAX_REQUEST_SIZE,
     Rejected,
-    encode_gen_time,
     encode_rejection,
     parse_timestamp_request,
 )
+from pkiconf.der.timestamp_token import encode_gen_time
 from pkiconf.der.tlv import check_der, encode_tlv
 from pkiconf.model.timestamps import FailureInfo, PKIStatus
 from tests.vectors.construct import oid, tlv

@@ -15,6 +15,10 @@ TIMESTAMPS: tuple[Guard, ...] = (
             "a nonce that becomes part of a token is DER",
             "    if not content or padded or len(content) > _LONGEST_NONCE:",
         ),
+    ),
+    *guards(
+        "pkiconf/der/timestamp_token.py",
+        ("tests/der/test_timestamp.py", "tests/timestamps/test_tokens.py"),
         (
             "certificates are in a token only when they were asked for",
             '        certificates = self.certificates if cert_req else b""',
