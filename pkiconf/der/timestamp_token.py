@@ -64,7 +64,7 @@ class TokenForm:
             identity=identity,
             head=_VERSION_1 + oids.encode_oid(policy),
             tail=(_encode_accuracy(accuracy) if accuracy else b"") + (b"\x01\x01\xff" if ordering else b""),
-            fraction=6 if ordering else _digits(accuracy),
+            fraction=_digits(accuracy, ordering),
             attributes=(content_type(oids.TST_INFO), _signing_certificate(certificate)),
             certificates=encode_certificates((certificate, *chain)),
         )
@@ -110,11 +110,20 @@ def _encode_accuracy(accuracy: Accuracy) -> bytes:
     )
 
 
-def _digits(accuracy: Accuracy | None) -> int:
-    """Whole seconds are preferred unless more is needed (RFC 3161 §2.4.2)."""
-    if accuracy is None or accuracy.microseconds % _MICROSECONDS == 0:
+def _digits(accuracy: Accuracy | None, ordering: bool) -> int:
+    """Whole seconds are preferred unless more is needed (RFC 3161 §2.4.2): what is cut off must be far less than the
+    accuracy, which is there for the clock."""
+    if ordering:
+        return 6
+    if accuracy is None:
         return 0
-    return 3 if accuracy.microseconds % 1000 == 0 else 6
+    return 3 if accuracy.microseconds % _MICROSECONDS == 0 else 6
+
+
+def left_for_the_clock(accuracy: Accuracy, ordering: bool) -> int:
+    """How many microseconds the clock may be off, at least 1: a genTime that is cut is late by less than its last
+    digit, and that is part of the accuracy too."""
+    return max(1, accuracy.microseconds - 10 ** (6 - _digits(accuracy, ordering)))
 
 
 def _signing_certificate(certificate: bytes) -> bytes:

@@ -66,11 +66,11 @@ class ClockWatch:
         self._latest = 0
         self._complained: str = ""
 
-    def moment(self, accuracy: int | None) -> int:
-        """Microseconds since 1970, off by `accuracy` microseconds at most (None: by the declared tolerance). Raises
+    def moment(self, error: int | None) -> int:
+        """Microseconds since 1970, off by `error` microseconds at most (None: by the declared tolerance). Raises
         ClockUnsure."""
         settings = self._current_settings()
-        limit = min(settings.tolerance.microseconds, accuracy or settings.tolerance.microseconds)
+        limit = min(settings.tolerance.microseconds, error or settings.tolerance.microseconds)
         try:
             moment = self._with_servers(settings, limit) if settings.ntp else self._alone(limit)
         except ClockUnsure as ex:

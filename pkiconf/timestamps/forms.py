@@ -11,7 +11,7 @@ from pkiconf.authority.service_certificates import ServiceCertificate, ServiceCe
 from pkiconf.der.authenticode import CountersignatureForm
 from pkiconf.der.oids import encode_oid
 from pkiconf.der.signed_data import SignerIdentity
-from pkiconf.der.timestamp_token import TokenForm
+from pkiconf.der.timestamp_token import TokenForm, left_for_the_clock
 from pkiconf.errors import NotFound
 from pkiconf.issuance.issuer import authority_spec
 from pkiconf.issuance.parts import Parts
@@ -27,7 +27,8 @@ _NONE_HERE: Final = "there are no timestamps here"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """`policies` maps encoded policy identifiers to tokens under them; the empty one is the default."""
+    """`policies` maps encoded policy identifiers to tokens under them; the empty one is the default. `clock_error`:
+    microseconds that the clock may be off at most, None where no accuracy is declared."""
 
     authority_id: int
     spec: TimestampSpec
@@ -35,6 +36,7 @@ class Form:
     signer: ServiceCertificate
     policies: Mapping[bytes, TokenForm]
     countersignature: CountersignatureForm
+    clock_error: int | None
 
 
 class Forms:
@@ -95,4 +97,5 @@ def _form(authority_id: int, spec: TimestampSpec, policy: str, signer: ServiceCe
         signer=signer,
         policies={b"": policies[encode_oid(policy)], **policies},
         countersignature=CountersignatureForm.of(identity, signer.der, signer.chain),
+        clock_error=left_for_the_clock(spec.accuracy, spec.ordering) if spec.accuracy else None,
     )

@@ -86,7 +86,7 @@ class Timestamps:
         self._ledger.close()
 
     def _moment(self, form: Form) -> int:
-        return self._watch.moment(form.spec.accuracy.microseconds if form.spec.accuracy else None)
+        return self._watch.moment(form.clock_error)
 
     def _sign(self, signer: ServiceCertificate, attributes: bytes) -> bytes:
         order = SigningOrder(_NO_ORDER, Kind.TIMESTAMP, attributes, signer.algorithm, signer.not_after)

@@ -17,9 +17,9 @@ from pkiconf.der.timestamp import (
     encode_rejection,
     parse_timestamp_request,
 )
-from pkiconf.der.timestamp_token import encode_gen_time
+from pkiconf.der.timestamp_token import encode_gen_time, left_for_the_clock
 from pkiconf.der.tlv import check_der, encode_tlv
-from pkiconf.model.timestamps import FailureInfo, PKIStatus
+from pkiconf.model.timestamps import Accuracy, FailureInfo, PKIStatus
 from tests.vectors.construct import oid, tlv
 
 SHA256 = oid("2.16.840.1.101.3.4.2.1")
@@ -191,6 +191,21 @@ def test_times_have_no_more_digits_than_they_need(moment: int, fraction: int, ex
     assert der == encode_tlv(0x18, expected)
     read = core.GeneralizedTime.load(der, strict=True).native
     assert abs(read - datetime.fromtimestamp(moment / 1e6, UTC)).total_seconds() <= 10 ** -max(fraction, 0) + 1e-5
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "ordering", "left"),
+    [
+        (1_000_000, False, 999_000),
+        (60_000_000, False, 59_999_000),
+        (1_000_000, True, 999_999),
+        (1_500_000, False, 1_499_999),
+        (20, False, 19),
+        (1, False, 1),
+    ],
+)
+def test_what_is_cut_off_a_time_is_taken_from_the_clock(accuracy: int, ordering: bool, left: int) -> None:
+    assert left_for_the_clock(Accuracy(accuracy), ordering) == left
 
 
 @pytest.mark.parametrize("failed", list(FailureInfo))

@@ -25,6 +25,11 @@ TIMESTAMPS: tuple[Guard, ...] = (
             "        certificates = self.certificates",
         ),
         (
+            "what is cut off a time is part of the accuracy",
+            "accuracy.microseconds - 10 ** (6 - _digits(accuracy, ordering))",
+            "accuracy.microseconds",
+        ),
+        (
             "a token never says a time that has not come",
             '    behind = digits[:fraction].rstrip(b"0")',
             '    behind = (b"%06d" % (micros + 1))[:fraction].rstrip(b"0")',
@@ -93,7 +98,7 @@ TIMESTAMPS: tuple[Guard, ...] = (
         ),
         (
             "an accuracy that is finer than the tolerance wins",
-            "accuracy or settings.tolerance.microseconds)",
+            "error or settings.tolerance.microseconds)",
             "settings.tolerance.microseconds)",
         ),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -217,6 +217,30 @@ class TestWithServers:
             server.root_dispersion = 0.0
         sqlite_world.pass_time(timedelta(seconds=1))
         granted(sqlite_world, request)
+
+    @pytest.mark.row("F141")
+    @pytest.mark.parametrize(
+        ("accuracy", "late"), [("1s", 998_500), ("1s", 999_500), ("1500ms", 999_990), ("10ms", 9_998)]
+    )
+    def test_a_token_is_never_off_by_more_than_it_says(
+        self, sqlite_world: World, tmp_path: Path, accuracy: str, late: int
+    ) -> None:
+        """The clock is late, and genTime is cut: both together are within the accuracy, or there is no token."""
+        true = sqlite_world.timepiece.steady
+        sqlite_world.timepiece.moved, sqlite_world.timepiece.passed = -late, late + 999_999
+        request = query(tmp_path)
+        with NTPServer(true) as server:
+            declare(
+                sqlite_world, f"enabled: true, accuracy: {accuracy}", settings=f'clock: {{ ntp: ["{server.name}"] }}'
+            )
+            response, failure = sqlite_world.services.timestamps.answer("issuing", request)
+        assert (failure is LATE) == (late == 999_500)
+        if failure is None:
+            info = tst_info(response)
+            said = {"seconds": 0, "millis": 0, "micros": 0} | {k: v for k, v in info["accuracy"].native.items() if v}
+            allowed = timedelta(seconds=said["seconds"], milliseconds=said["millis"], microseconds=said["micros"])
+            moment = info["gen_time"].native
+            assert datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=true()) - moment <= allowed
 
     def test_what_they_vouched_for_holds_when_they_are_no_longer_declared(
         self, sqlite_world: World, tmp_path: Path
