@@ -35,6 +35,7 @@ from pkiconf.model.timestamps import Accuracy
 _VERSION_1: Final = b"\x02\x01\x01"
 _GRANTED: Final = encode_sequence((b"\x02\x01\x00",))
 _MICROSECONDS: Final = 1_000_000
+_CUT: Final = {0: 1_000_000, 3: 1_000, 6: 1}  # microseconds that so many digits may leave out
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def _digits(accuracy: Accuracy | None, ordering: bool) -> int:
 def left_for_the_clock(accuracy: Accuracy, ordering: bool) -> int:
     """How many microseconds the clock may be off, at least 1: a genTime that is cut is late by less than its last
     digit, and that is part of the accuracy too."""
-    return max(1, accuracy.microseconds - 10 ** (6 - _digits(accuracy, ordering)))
+    return max(1, accuracy.microseconds - _CUT[_digits(accuracy, ordering)])
 
 
 def _signing_certificate(certificate: bytes) -> bytes:

@@ -37,6 +37,26 @@ class ClockUnsure(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
+class Vouched:
+    """`moment` in microseconds since 1970, the steady counter at that moment, and by how much a time may be ahead of
+    the clock: what the clock's own error has left of what is allowed."""
+
+    moment: int
+    steady: int
+    leeway: int
+    timepiece: Timepiece
+
+    def check(self, moment: int) -> None:
+        """Raises ClockUnsure for one that is ahead of now, which is behind the vouched moment by what passed since."""
+        ahead = moment - self.moment - (self.timepiece.steady() - self.steady)
+        if ahead > self.leeway:
+            raise ClockUnsure(
+                f"times are ordered, and one was given that is {ahead / _SECOND:.3f} s ahead of the clock",
+                "Wait for so long, or stamp with another authority",
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class _Verdict:
     """`bound`: microseconds that the clock was off at most, None when too few answered; `asked_at` and `drift` (the
     clock minus the steady counter) are of that moment."""
@@ -66,8 +86,8 @@ class ClockWatch:
         self._latest = 0
         self._complained: str = ""
 
-    def moment(self, error: int | None) -> int:
-        """Microseconds since 1970, off by `error` microseconds at most (None: by the declared tolerance). Raises
+    def moment(self, error: int | None) -> Vouched:
+        """Now, off by `error` microseconds at most (None: by the declared tolerance). Raises
         ClockUnsure."""
         settings = self._current_settings()
         limit = min(settings.tolerance.microseconds, error or settings.tolerance.microseconds)
@@ -85,7 +105,7 @@ class ClockWatch:
             known = self._settings = (now, self._read())
         return known[1]
 
-    def _with_servers(self, settings: ClockSettings, limit: int) -> int:
+    def _with_servers(self, settings: ClockSettings, limit: int) -> Vouched:
         every = settings.every.seconds * _SECOND
         verdict = self._verdict
         steady = self._timepiece.steady()
@@ -104,18 +124,16 @@ class ClockWatch:
                 verdict = self._verdict = self._asked(settings, limit)
             finally:
                 self._asking.release()
-        if not self._holds(verdict, limit):
+        off = self._off(verdict)
+        if off is None or off > limit:
             raise ClockUnsure(
                 f"most of the time servers do not agree with this clock within {limit / _SECOND:g} s ({verdict.said})",
                 "Set the clock, or look at settings.clock",
             )
-        return self._vouched()
-
-    def _vouched(self) -> int:
-        """The servers know better what is late and what is early than anything that was seen before."""
-        wall = self._timepiece.wall()
-        self._drift, self._latest = wall - self._timepiece.steady(), wall
-        return wall
+        # The servers know better what is late and what is early than anything that was seen before.
+        wall, steady = self._timepiece.wall(), self._timepiece.steady()
+        self._drift, self._latest = wall - steady, wall
+        return Vouched(wall, steady, limit - off, self._timepiece)
 
     def _ask_anew(self, seen: _Verdict | None, settings: ClockSettings, limit: int) -> _Verdict:
         with self._asking:
@@ -135,13 +153,16 @@ class ClockWatch:
         )
 
     def _holds(self, verdict: _Verdict, limit: int) -> bool:
+        off = self._off(verdict)
+        return off is not None and off <= limit
+
+    def _off(self, verdict: _Verdict) -> int | None:
         """Whatever the clock moved by itself since then is added to what it may be off."""
         if verdict.bound is None:
-            return False
-        moved = abs(self._timepiece.wall() - self._timepiece.steady() - verdict.drift)
-        return verdict.bound + moved <= limit
+            return None
+        return verdict.bound + abs(self._timepiece.wall() - self._timepiece.steady() - verdict.drift)
 
-    def _alone(self, limit: int) -> int:
+    def _alone(self, limit: int) -> Vouched:
         with self._looking:
             wall, steady = self._timepiece.wall(), self._timepiece.steady()
             if self._drift is None:
@@ -154,7 +175,7 @@ class ClockWatch:
                     "Set it right; servers in settings.clock.ntp can tell that it is right now",
                 )
             self._drift, self._latest = wall - steady, max(self._latest, wall)
-        return wall
+        return Vouched(wall, steady, limit, self._timepiece)
 
     def _complain(self, what: str) -> None:
         """Once for each reason: clients ask thousands of times a second."""

@@ -7,6 +7,7 @@ too many, at most one block, and never one too few. What a process has left at i
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +18,15 @@ from pkiconf.errors import PkiconfError
 from pkiconf.steps import Step
 from pkiconf.store.database import Connection, Database
 from pkiconf.store.timestamps import TokenRow, add_token, count_more, day_of, next_moment, serial_at
+from pkiconf.timestamps.clock_watch import ClockUnsure, Vouched
 from pkiconf.timestamps.forms import Form
 
 BLOCK: Final = 256
 """Numbers that a process takes ahead."""
 
 _RANDOM_OCTETS: Final = 12
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +58,30 @@ class Ledger:
         self._entropy = entropy
         self._blocks: dict[int, _Block] = {}
         self._taking = threading.Lock()
+        self._ahead: set[int] = set()
 
-    def enter(self, form: Form, stamped: Stamped, moment: int) -> Entry:
+    def enter(self, form: Form, stamped: Stamped, now: Vouched) -> Entry:
         """Record a token of this moment, or of the first one behind all others where tokens are ordered. Raises
-        Unavailable; there is no record then."""
+        Unavailable, or ClockUnsure when that one has not come yet; there is no record then."""
+        try:
+            entry = self._entered(form, stamped, now)
+        except ClockUnsure as ex:
+            if form.authority_id not in self._ahead:  # said once: clients ask thousands of times a second
+                self._ahead.add(form.authority_id)
+                log.error("no timestamps: %s", ex)
+            raise
+        self._ahead.discard(form.authority_id)
+        return entry
+
+    def _entered(self, form: Form, stamped: Stamped, now: Vouched) -> Entry:
         random = self._entropy.token(_RANDOM_OCTETS)
         if form.spec.record == "all":
-            record = partial(_record, form.authority_id, stamped, form.spec.ordering, moment, random)
+            record = partial(_record, form.authority_id, stamped, form.spec.ordering, now, random)
             return self._db.write(Step.TIMESTAMP_RECORD, record)
-        self._count(form.authority_id, moment)
+        moment = now.moment
         if form.spec.ordering:
-            following = partial(next_moment, authority_id=form.authority_id, now=moment)
-            moment = self._db.write(Step.TIMESTAMP_RECORD, following)
+            moment = self._db.write(Step.TIMESTAMP_RECORD, partial(_following, form.authority_id, now))
+        self._count(form.authority_id, moment)
         return Entry(serial_at(moment, random), moment)
 
     def _count(self, authority_id: int, moment: int) -> None:
@@ -102,9 +118,15 @@ class Ledger:
                 return
 
 
-def _record(authority_id: int, stamped: Stamped, ordering: bool, moment: int, random: bytes, c: Connection) -> Entry:
-    if ordering:
-        moment = next_moment(c, authority_id, moment)
+def _following(authority_id: int, now: Vouched, c: Connection) -> int:
+    """Once a clock was ahead, the times that follow are too, until it is as late as they say: none is given before."""
+    moment = next_moment(c, authority_id, now.moment)
+    now.check(moment)
+    return moment
+
+
+def _record(authority_id: int, stamped: Stamped, ordering: bool, now: Vouched, random: bytes, c: Connection) -> Entry:
+    moment = _following(authority_id, now, c) if ordering else now.moment
     serial = serial_at(moment, random)
     add_token(c, TokenRow(authority_id, serial, moment, stamped.protocol, stamped.digest, stamped.hash))
     return Entry(serial, moment)

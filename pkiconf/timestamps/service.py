@@ -16,7 +16,7 @@ from pkiconf.errors import NotFound, PkiconfError, Refused
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.timestamps import FailureInfo
 from pkiconf.signing.signer import Kind, SigningOrder
-from pkiconf.timestamps.clock_watch import ClockUnsure, ClockWatch
+from pkiconf.timestamps.clock_watch import ClockUnsure, ClockWatch, Vouched
 from pkiconf.timestamps.forms import Form, Forms
 from pkiconf.timestamps.ledger import Ledger, Stamped
 
@@ -85,7 +85,7 @@ class Timestamps:
         """When no more requests come."""
         self._ledger.close()
 
-    def _moment(self, form: Form) -> int:
+    def _moment(self, form: Form) -> Vouched:
         return self._watch.moment(form.clock_error)
 
     def _sign(self, signer: ServiceCertificate, attributes: bytes) -> bytes:

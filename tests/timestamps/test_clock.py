@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from pkiconf.errors import Unavailable
+from pkiconf.model.time_source import TimeAnswer, TimeSample
 from pkiconf.model.timestamps import FailureInfo
 from pkiconf.services import make_services
+from pkiconf.spec.timestamp import ClockSettings
 from pkiconf.store import timestamps
+from pkiconf.timestamps.clock_watch import ClockUnsure, ClockWatch, Vouched
 from tests.ntp_server import NTPServer
 from tests.timestamps.stamping import authenticode_request, declare, granted, query, refused, tst_info
 from tests.world import World
@@ -111,6 +114,56 @@ class TestAlone:
         granted(sqlite_world, query(tmp_path))
         sqlite_world.timepiece.moved = HOUR
         granted(sqlite_world, query(tmp_path))
+
+
+@pytest.mark.row("F141")
+@pytest.mark.parametrize("record", ["all", "count"])
+def test_ordered_tokens_are_not_of_the_future_after_a_clock_was_ahead(
+    world: World, tmp_path: Path, record: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It jumped while nobody vouched for it; servers say that it is right now, and the order would have it later."""
+    stamping = f"enabled: true, ordering: true, accuracy: 1s, record: {record}"
+    declare(world, stamping)
+    world.timepiece.moved = HOUR
+    request = query(tmp_path)
+    ahead = tst_info(granted(world, request))["gen_time"].native
+    world.timepiece.moved = 0
+    restarted(world)
+    before = recorded(world)
+    with NTPServer(world.timepiece.steady) as server:
+        declare(world, stamping, settings=f'clock: {{ ntp: ["{server.name}"] }}')
+        for _ in range(3):
+            assert refused(world, request)[0] is LATE
+        assert caplog.text.count("times are ordered, and one was given that is 3600.000 s ahead") == 1
+        with pytest.raises(Unavailable):
+            world.services.timestamps.countersign("issuing", authenticode_request(b"signature"))
+        assert recorded(world) == before, "the write is taken back"
+        world.pass_time(timedelta(minutes=59, seconds=58))
+        assert refused(world, request)[0] is LATE
+        world.pass_time(timedelta(seconds=2))
+        assert tst_info(granted(world, request))["gen_time"].native > ahead
+
+
+class TestVouched:
+    def test_a_time_may_be_ahead_by_what_the_clock_has_left_of_its_accuracy(self, sqlite_world: World) -> None:
+        timepiece = sqlite_world.timepiece
+        now = Vouched(timepiece.wall(), timepiece.steady(), 100, timepiece)
+        now.check(now.moment + 100)
+        with pytest.raises(ClockUnsure):
+            now.check(now.moment + 101)
+        timepiece.passed = 50  # while others wrote
+        now.check(now.moment + 150)
+        with pytest.raises(ClockUnsure):
+            now.check(now.moment + 151)
+
+    def test_what_the_clock_is_off_is_not_left(self, sqlite_world: World) -> None:
+        def ask(servers: Sequence[str], limit: int) -> list[TimeAnswer]:
+            return [TimeSample("ntp.example", 300_000, 100_000)]
+
+        watch = ClockWatch(sqlite_world.timepiece, lambda: ClockSettings(ntp=("ntp.example",)), lambda: 0, ask)
+        assert watch.moment(999_000).leeway == 599_000
+        sqlite_world.timepiece.moved = -50_000
+        assert watch.moment(999_000).leeway == 549_000
 
 
 class TestWithServers:
