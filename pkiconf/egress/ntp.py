@@ -11,12 +11,14 @@ import selectors
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 
 from pkiconf.clock import Timepiece
 from pkiconf.egress.deadline import Deadline
+from pkiconf.egress.lookup import SocketAddress, look_up
 from pkiconf.entropy import Entropy
 from pkiconf.model.time_source import TimeAnswer, TimeSample, TimeSilence
 from pkiconf.spec.timestamp import parse_time_server
@@ -47,40 +49,94 @@ def ask_servers(
     deadline: Deadline,
     enough: Callable[[Sequence[TimeAnswer]], bool],
 ) -> list[TimeAnswer]:
-    """What was said until it was `enough`, everybody had answered, or the deadline came. Raises nothing for what
-    servers do."""
-    answers: list[TimeAnswer] = []
-    with ExitStack() as sockets, selectors.DefaultSelector() as selector:
-        waiting: dict[int, _Asked] = {}
+    """What was said until it was `enough`, everybody had answered, or the deadline came, also when their names cannot
+    be looked up until then. Raises nothing for what servers do."""
+    with _Inquiry(timepiece, entropy) as inquiry:
         for server in servers:
+            inquiry.add(server)
+        while inquiry.is_open and not enough(inquiry.answers):
             try:
-                asked = _ask(server, timepiece, entropy)
-            except OSError as error:
-                answers.append(TimeSilence(server, error.strerror or type(error).__name__))
-                continue
-            sockets.enter_context(asked.socket)
-            selector.register(asked.socket, selectors.EVENT_READ)
-            waiting[asked.socket.fileno()] = asked
-        while waiting and not enough(answers):
-            try:
-                ready = selector.select(deadline.left())
+                inquiry.wait(deadline.left())
             except TimeoutError:
                 break
-            for key, _ in ready:
-                answer = _receive(waiting[key.fd], timepiece)
-                if answer is not None:
-                    answers.append(answer)
-                    selector.unregister(key.fileobj)
-                    del waiting[key.fd]
-    if not enough(answers):
-        answers += [TimeSilence(asked.server, "no answer in time") for asked in waiting.values()]
-    return answers
+        return inquiry.answers if enough(inquiry.answers) else inquiry.answers + inquiry.silences()
 
 
-def _ask(server: str, timepiece: Timepiece, entropy: Entropy) -> _Asked:
-    host, port = parse_time_server(server)
-    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-    s = socket.socket(family, kind)
+class _Inquiry:
+    """Servers whose names are being looked up, and those that were asked and have not answered."""
+
+    def __init__(self, timepiece: Timepiece, entropy: Entropy) -> None:
+        self.answers: list[TimeAnswer] = []
+        self._timepiece = timepiece
+        self._entropy = entropy
+        self._looking: list[tuple[str, Future[SocketAddress]]] = []
+        self._waiting: dict[int, _Asked] = {}
+        self._sockets = ExitStack()
+
+    def __enter__(self) -> _Inquiry:
+        self._selector = self._sockets.enter_context(selectors.DefaultSelector())
+        self._bell, self._button = socket.socketpair()
+        for end in (self._bell, self._button):
+            end.setblocking(False)
+            self._sockets.enter_context(end)
+        self._selector.register(self._bell, selectors.EVENT_READ)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sockets.close()
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._looking or self._waiting)
+
+    def add(self, server: str) -> None:
+        found = look_up(*parse_time_server(server))
+        if found.done():
+            self._ask(server, found)
+        else:
+            self._looking.append((server, found))
+            found.add_done_callback(self._ring)
+
+    def wait(self, seconds: float) -> None:
+        """For an answer, or a name that was found."""
+        for key, _ in self._selector.select(seconds):
+            if key.fileobj is self._bell:
+                with suppress(OSError):
+                    self._bell.recv(1024)
+                continue
+            answer = _receive(self._waiting[key.fd], self._timepiece)
+            if answer is not None:
+                self.answers.append(answer)
+                self._selector.unregister(key.fileobj)
+                del self._waiting[key.fd]
+        found = [one for one in self._looking if one[1].done()]
+        self._looking = [one for one in self._looking if one not in found]
+        for one in found:
+            self._ask(*one)
+
+    def silences(self) -> list[TimeAnswer]:
+        late: list[TimeAnswer] = [TimeSilence(server, "its name was not found in time") for server, _ in self._looking]
+        return late + [TimeSilence(asked.server, "no answer in time") for asked in self._waiting.values()]
+
+    def _ring(self, _: Future[SocketAddress]) -> None:
+        """In the thread that looked up, maybe long after this inquiry has ended: then there is nobody to hear."""
+        with suppress(OSError):
+            self._button.send(b"!")
+
+    def _ask(self, server: str, found: Future[SocketAddress]) -> None:
+        try:
+            asked = _send(server, found.result(), self._timepiece, self._entropy)
+        except OSError as error:
+            self.answers.append(TimeSilence(server, error.strerror or str(error) or type(error).__name__))
+            return
+        self._sockets.enter_context(asked.socket)
+        self._selector.register(asked.socket, selectors.EVENT_READ)
+        self._waiting[asked.socket.fileno()] = asked
+
+
+def _send(server: str, to: SocketAddress, timepiece: Timepiece, entropy: Entropy) -> _Asked:
+    family, address = to
+    s = socket.socket(family, socket.SOCK_DGRAM)
     try:
         s.setblocking(False)
         s.connect(address)  # so that only this server's datagrams arrive

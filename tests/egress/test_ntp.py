@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -109,6 +112,74 @@ def test_all_are_asked_at_once_and_the_silent_ones_not_waited_for() -> None:
         found = ask(*right, silent, seconds=0.2)
         assert TimeSilence(silent.name, "no answer in time") in found
         assert len(found) == 3
+
+
+class SilentResolver:
+    """Knows addresses, and says nothing about names until it is `heard`."""
+
+    def __init__(self) -> None:
+        self.heard = threading.Event()
+        self.asked: list[str] = []
+        self.ended: list[str] = []
+        self._real = socket.getaddrinfo
+
+    def __call__(self, host: str, port: int, *, type: int, flags: int) -> Any:
+        if flags & socket.AI_NUMERICHOST:
+            return self._real(host, port, type=type, flags=flags)
+        self.asked.append(host)
+        self.heard.wait(30)
+        self.ended.append(host)
+        return self._real("127.0.0.1", port, type=type, flags=flags)
+
+
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentResolver]:
+    resolver = SilentResolver()
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    yield resolver
+    resolver.heard.set()
+
+
+def test_a_resolver_that_is_silent_is_waited_for_until_the_deadline(silence: SilentResolver) -> None:
+    for _ in range(3):
+        found = ask("silent.example", seconds=0.2)
+        assert found == [TimeSilence("silent.example", "its name was not found in time")]
+    assert silence.asked == ["silent.example"], "one thread waits for it"
+    assert silence.ended == [], "and nobody else does"
+
+
+def test_a_resolver_that_is_silent_keeps_no_server_from_answering(silence: SilentResolver) -> None:
+    with NTPServer(WALL) as server:
+        found = ask("silent-too.example", server, enough=lambda answers: len(answers) == 1)
+    assert [type(answer) for answer in found] == [TimeSample]
+    assert silence.ended == []
+
+
+def test_a_name_that_is_found_late_is_still_asked(silence: SilentResolver) -> None:
+    with NTPServer(WALL) as server:
+        name = server.name.replace("127.0.0.1", "late.example")
+        assert name != server.name
+        threading.Timer(0.2, silence.heard.set).start()
+        (found,) = ask(name)
+    assert isinstance(found, TimeSample)
+    assert found.server == name
+
+
+def test_a_name_that_cannot_be_written_in_the_dns() -> None:
+    (found,) = ask(f"{'a' * 70}.example")
+    assert isinstance(found, TimeSilence)
+    assert found.why
+
+
+def test_no_thread_can_be_had_for_a_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    for _ in range(2):
+        (found,) = ask("threadless.example")
+        assert isinstance(found, TimeSilence)
+        assert "can't start new thread" in found.why
 
 
 def test_a_server_that_is_not_there() -> None:
