@@ -162,7 +162,13 @@ def _engine(url: URL, timeout: float) -> Engine:
         pool_timeout=timeout,
         pool_recycle=1800,
         pool_use_lifo=True,
-        connect_args={"connect_timeout": max(2, int(timeout)), "prepare_threshold": 3, "application_name": "pkiconf"},
+        connect_args={
+            "connect_timeout": max(2, int(timeout)),
+            "prepare_threshold": 3,
+            "application_name": "pkiconf",
+            # Of several hosts never a hot standby: it would serve a status that is out of date.
+            "target_session_attrs": "read-write",
+        },
     )
 
     @event.listens_for(engine, "connect")

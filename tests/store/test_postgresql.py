@@ -53,6 +53,36 @@ def impatient(postgres_url: str) -> Iterator[Database]:
     db.close()
 
 
+def test_of_several_hosts_only_one_that_takes_writes_is_used(
+    monkeypatch: pytest.MonkeyPatch, postgres_url: str
+) -> None:
+    import psycopg
+
+    passed: list[Any] = []
+    connect = psycopg.connect
+
+    def connecting(*words: Any, **more: Any) -> Any:
+        passed.append(more.get("target_session_attrs"))
+        return connect(*words, **more)
+
+    monkeypatch.setattr(psycopg, "connect", connecting)
+    for url in (postgres_url, f"{postgres_url}{'&' if '?' in postgres_url else '?'}target_session_attrs=any"):
+        open_database(url, Path(), timeout=5).close()
+    assert passed
+    assert set(passed) == {"read-write"}
+
+
+def test_a_server_that_takes_no_writes_is_not_used(postgres_url: str) -> None:
+    """As a hot standby says of itself."""
+    import psycopg
+
+    with psycopg.connect(postgres_url, autocommit=True) as c:
+        (name,) = c.execute("SELECT current_database()").fetchone() or ("",)
+        c.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    with pytest.raises(Unavailable):
+        open_database(postgres_url, Path(), timeout=5)
+
+
 def test_isolation_and_limits(postgres_database: Database) -> None:
     def show(c: Connection) -> dict[str, Any]:
         names = ("transaction_isolation", "transaction_read_only", "synchronous_commit", "statement_timeout")
