@@ -8,22 +8,22 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pkiconf.clock import to_epoch
-from pkiconf.der.csr import parse_csr_with_challenge
 from pkiconf.der.keys import is_same_key
 from pkiconf.der.names import general_name_text, name_text
-from pkiconf.errors import Conflict, Malformed, PkiconfError, UnsupportedAlgorithm, Unverified
+from pkiconf.errors import Conflict, PkiconfError
 from pkiconf.issuance.order import IssuanceOrder
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.pipeline import Pipeline
 from pkiconf.issuance.requests import ORIGIN as REQUEST_ORIGIN
 from pkiconf.model.certificate import CertificateID
-from pkiconf.model.request import CertificateRequest, Issued, Outcome, Pending, Rejected, RequestState, Wanted
+from pkiconf.model.request import Issued, Outcome, Pending, Rejected, RequestState, Wanted
 from pkiconf.model.scep import FailInfo, MessageType, NotProved, Proof, ProofMethod, SCEPFailure, SCEPRequest
 from pkiconf.policy.authorization import Action, check_may
 from pkiconf.policy.overrides import apply_overrides
 from pkiconf.policy.scep import names_refusal, unvouched_refusal
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.scep.actor import device_actor
+from pkiconf.scep.asked import check_signer, follows, read_request
 from pkiconf.scep.envelope import Opened
 from pkiconf.scep.followup import Followup
 from pkiconf.scep.origin import ORIGIN, origin_id
@@ -35,13 +35,6 @@ from pkiconf.steps import Step
 from pkiconf.store import requests, scep_transactions
 from pkiconf.store.database import Connection
 from pkiconf.store.scep_transactions import NewTransaction, TransactionRow
-
-UNREADABLE: Final = (
-    "the message cannot be decrypted, or the request in it cannot be read, or is not signed with its own key by an "
-    "algorithm that is accepted"
-)
-"""One text for all that goes wrong before the request's own signature was verified: what lies inside is told to nobody
-who does not know it (RFC 3218 §2.3)."""
 
 MOST_WAITING: Final = 1000
 """How many requests of one template may wait for a person: more than anybody looks through."""
@@ -84,10 +77,10 @@ class Enrolment:
 
     def enrol(self, place: Place, opened: Opened, client_address: str) -> Issued | Waiting:
         """Raises SCEPFailure; Unavailable."""
-        wanted, challenge = _read_request(place, opened)
+        wanted, challenge = read_request(place, opened)
         presented = self._renewals.find_presented(place, opened.signer)
         is_renewal = opened.message.message_type == MessageType.RENEWAL_REQ
-        _check_signer(opened, wanted, presented, is_renewal=is_renewal)
+        check_signer(opened, wanted, presented, is_renewal=is_renewal)
         request = SCEPRequest(
             template_id=place.template_id,
             authority_id=place.stamp.authority_id,
@@ -120,7 +113,7 @@ class Enrolment:
         number = 1
         if row is not None:
             number = row.attempt + 1
-            if not self._transactions.is_over(row) and not _follows(row, question, presented):
+            if not self._transactions.is_over(row) and not follows(row, question, presented):
                 check_same(row, question)
                 outcome = self._transactions.outcome(row)
                 return self.deliver(row, request, outcome) if isinstance(outcome, Issued) else outcome
@@ -285,39 +278,8 @@ class Enrolment:
         self._parts.record(c, device_actor(place, proof.method), Action.SCEP_ENROL, place.address, details)
 
 
-def _read_request(place: Place, opened: Opened) -> tuple[CertificateRequest, str | None]:
-    try:
-        return parse_csr_with_challenge(opened.content, sha1=place.spec.legacy)
-    except (Malformed, Unverified, UnsupportedAlgorithm) as ex:
-        raise SCEPFailure(FailInfo.BAD_MESSAGE_CHECK, UNREADABLE, reason=str(ex)) from None
-
-
 def _are_names_vouched_for(place: Place, proof: Proof) -> bool:
     """Whether somebody but the client says that these alternative names are its own."""
     if proof.method in (ProofMethod.INTUNE, ProofMethod.APPROVAL) or place.spec.approval:
         return True
     return proof.allowed is not None and proof.allowed.sans is not None
-
-
-def _check_signer(opened: Opened, wanted: CertificateRequest, presented: Presented | None, *, is_renewal: bool) -> None:
-    """Raise SCEPFailure for a message that is signed by neither the key it asks for nor a certificate of ours."""
-    if presented is not None:
-        return
-    if is_renewal:
-        raise NotProved("a renewal is signed by a certificate that was not issued here")
-    if not is_same_key(wanted.spki, opened.signer.spki):
-        raise SCEPFailure(
-            FailInfo.BAD_MESSAGE_CHECK,
-            "the message is signed by another key than the one to be certified",
-            "Sign it with the new key, or, to renew, with the certificate that was issued here",
-        )
-
-
-def _follows(row: TransactionRow, question: Question, presented: Presented | None) -> bool:
-    """Whether a renewal begins another transaction under the id of an earlier one: clients that make the id from their
-    key, and keep the key, have no other. It is theirs alone: the certificate that renews came of that transaction, or
-    its key began it."""
-    if presented is None:
-        return False
-    is_another = row.csr_sha256 != question.csr_sha256 and row.signer_spki_sha256 == question.signer_sha256
-    return row.serial == presented.row.serial or is_another

@@ -18,7 +18,7 @@ SCEP_WIRE: tuple[Guard, ...] = (
         ),
     ),
     *guards(
-        "pkiconf/scep/enrolment.py",
+        "pkiconf/scep/asked.py",
         ("tests/scep/test_renewals.py", "tests/scep/test_refusals.py"),
         ("a renewal is signed by a certificate of ours", "    if is_renewal:"),
         (

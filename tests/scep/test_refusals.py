@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pkiconf.der.names import parse_general_name_text
 from pkiconf.errors import Malformed
 from pkiconf.model.scep import NOT_PROVED, BoundNames
-from pkiconf.scep.enrolment import UNREADABLE
+from pkiconf.scep.asked import UNREADABLE
 from tests.scep.devices import BY_PASSPHRASE, Fleet, fleet
 from tests.scep.place import PASSPHRASE
 from tests.scep_client import (

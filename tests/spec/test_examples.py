@@ -18,7 +18,7 @@ def test_no_example_is_forgotten() -> None:
     kept = {path.name for path in EXAMPLES.iterdir()}
     assert kept == {
         "quickstart.yaml", "corporate", "external-intermediate.yaml", "ml-dsa.yaml", "import", "acme.yaml",
-        "transparency.yaml", "scep.yaml", "timestamps.yaml",
+        "transparency.yaml", "scep.yaml", "timestamps.yaml", "apple.yaml",
         "pkiconf.schema.json",
     }  # fmt: skip
 
@@ -35,6 +35,7 @@ def test_no_example_is_forgotten() -> None:
         ("transparency.yaml", ["corp-root", "corp-issuing"]),
         ("scep.yaml", ["corp-root", "corp-devices"]),
         ("timestamps.yaml", ["corp-root", "corp-timestamps", "corp-code"]),
+        ("apple.yaml", ["corp-root", "corp-people"]),
     ],
 )
 def test_examples_load(name: str, authorities: list[str]) -> None:
