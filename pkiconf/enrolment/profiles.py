@@ -39,7 +39,6 @@ from pkiconf.policy.authorization import Action, check_may
 from pkiconf.scep.challenges import Challenges
 from pkiconf.signing.signer import Kind, SigningOrder
 from pkiconf.spec.template import TemplateSpec
-from pkiconf.steps import Step
 from pkiconf.store import authorities, grants, requests
 from pkiconf.store.database import Connection
 
@@ -148,7 +147,6 @@ class Profiles:
             ends - self._parts.now(),
             BoundNames(wish.subject, wish.sans),
             claim.number,
-            step=Step.PROFILE_FETCH,
             beside=beside,
         )
         plist = encode_profile(self._facts(claim, place, challenge))

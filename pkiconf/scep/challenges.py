@@ -68,12 +68,11 @@ class Challenges:
         bound: BoundNames | None = None,
         grant_id: int | None = None,
         *,
-        step: Step = Step.SCEP_CHALLENGE_CREATE,
         beside: Callable[[Connection], None] | None = None,
     ) -> Secret:
         """A challenge, told to nobody else: ASCII text. Without `ttl` it is good for as long as the template says.
 
-        `beside` is done in the same write, before, which is `step` then; what it raises, and there is no challenge.
+        `beside`, a profile that is fetched, is done in the same write, before. If it raises, there is no challenge.
 
         Raises NotFound; Refused where the template takes no challenges, and for one that would be good for more than
         LONGEST; CacheFull.
@@ -111,6 +110,7 @@ class Challenges:
                 details["bound"] = json.loads(written)
             self._parts.record(c, by, Action.SCEP_CHALLENGE_CREATE, terms.address, details)
 
+        step = Step.SCEP_CHALLENGE_CREATE if beside is None else Step.PROFILE_FETCH
         self._parts.db.write(step, write)
         return Secret(challenge)
 

@@ -47,6 +47,9 @@ def test_every_check_says_something(standing: World) -> None:
     now = standing.clock.now()
     for name, check in CHECKS:
         found = standing.parts.db.read(lambda c: list(check(c, now)))  # noqa: B023
+        if name == "timestamps":  # which say nothing where nobody makes any
+            assert found == []
+            continue
         assert [(finding.severity, finding.check) for finding in found] == [(Severity.OK, name)]
         assert found[0].text
 

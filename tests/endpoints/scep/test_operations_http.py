@@ -215,7 +215,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "lower case": lambda text: text.replace("+", "%2b").replace("/", "%2f").replace("=", "%3d"),
     "raw": lambda text: text,
     "only the padding escaped": lambda text: text.replace("=", "%3D"),
-    "only plus escaped, in lines": lambda text: _lines(text.replace("+", "%2B"), "%0A"),
+    "only plus escaped, in lines": lambda text: _lines(text, "%0A").replace("+", "%2B"),
     "in lines": lambda text: quote(_lines(text, "\n"), safe=""),
     "in lines of Windows": lambda text: quote(_lines(text, "\r\n"), safe=""),
     "escaped twice": lambda text: quote(quote(text, safe=""), safe=""),
