@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pkiconf.cli.context import operator, services
-from pkiconf.cli.credentials import telling_for
+from pkiconf.cli.credentials import telling_once
 from pkiconf.cli.lazy import SuggestingGroup
 from pkiconf.cli.output import as_json, counted, print_json, print_table
 from pkiconf.errors import Malformed
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pkiconf.acme.binding_rows import BindingView
-    from pkiconf.authority.telling import Telling
 
 _COLUMNS = ("policy", "name", "state", "accounts", "expires", "key_id", "owner")
 _write_to = click.option(
@@ -94,9 +93,8 @@ def create(
     except ValidationError as ex:
         raise Malformed(problem_of(ex)) from None
     with services() as s:
-        key_id = s.acme.bindings.create(
-            policy, name, spec, "console", operator(), telling=_telling(policy, name, write_to)
-        )
+        telling = telling_once(f"the credentials of eab/{policy}/{name}", write_to)
+        key_id = s.acme.bindings.create(policy, name, spec, "console", operator(), telling=telling)
     click.echo(f"Binding eab/{policy}/{name} is made; its key identifier is {key_id}.{_kept(write_to)}")
 
 
@@ -107,7 +105,8 @@ def rotate(binding: tuple[str, str], write_to: Path | None) -> None:
     """Give a binding another key and key identifier, told once. Its accounts go on; the old key registers nothing."""
     policy, name = binding
     with services() as s:
-        key_id = s.acme.bindings.rotate(policy, name, operator(), _telling(policy, name, write_to))
+        telling = telling_once(f"the credentials of eab/{policy}/{name}", write_to)
+        key_id = s.acme.bindings.rotate(policy, name, operator(), telling)
     click.echo(f"Binding eab/{policy}/{name} has key identifier {key_id} now.{_kept(write_to)}")
 
 
@@ -123,19 +122,6 @@ def delete(binding: tuple[str, str]) -> None:
     click.echo(f"Binding eab/{policy}/{name} is deleted: nobody registers with it any more. {accounts} did, and stay.")
     if view.row.owner.startswith("yaml:"):
         click.echo("It is declared: take it out of the YAML too, or the next apply makes another one.", err=True)
-
-
-def _telling(policy: str, name: str, write_to: Path | None) -> Telling:
-    from pkiconf.authority.telling import CredentialFile
-    from pkiconf.errors import Refused
-
-    telling = CredentialFile(write_to) if write_to is not None else telling_for(None)
-    if telling is None:
-        raise Refused(
-            f"the credentials of eab/{policy}/{name} would be told once, and this is no terminal",
-            "Run it on a terminal, or with --write-to FILE",
-        )
-    return telling
 
 
 def _kept(write_to: Path | None) -> str:

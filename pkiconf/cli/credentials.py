@@ -30,3 +30,17 @@ def telling_for(file: Path | None) -> Telling | None:
     if file is not None:
         return CredentialFile(file, add=True)
     return TerminalTelling() if sys.stdout.isatty() else None
+
+
+def telling_once(what: str, file: Path | None) -> Telling:
+    """For one command's credentials: a file of their own, else the terminal. `what` names them, as
+    in "the credentials of eab/a/b". Raises Refused where there is neither."""
+    from pkiconf.authority.telling import CredentialFile
+    from pkiconf.errors import Refused
+
+    telling = CredentialFile(file) if file is not None else telling_for(None)
+    if telling is None:
+        raise Refused(
+            f"{what} would be told once, and this is no terminal", "Run it on a terminal, or with --write-to FILE"
+        )
+    return telling

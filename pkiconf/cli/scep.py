@@ -11,13 +11,12 @@ import click
 
 from pkiconf.cli import scep_intune
 from pkiconf.cli.context import operator, services
-from pkiconf.cli.credentials import telling_for
+from pkiconf.cli.credentials import telling_once
 from pkiconf.cli.lazy import SuggestingGroup
 from pkiconf.cli.naming import parse_sans, parse_subject
 from pkiconf.cli.output import as_json, print_json, print_table
 
 if TYPE_CHECKING:
-    from pkiconf.authority.telling import Telling
     from pkiconf.model.durations import Duration
     from pkiconf.model.scep import BoundNames
     from pkiconf.scep.challenges import Challenge
@@ -99,9 +98,8 @@ def rotate_passphrase(template: str, overlap: Duration | None, write_to: Path | 
     """Give a template another random passphrase, told once. One that is declared changes where it is declared."""
     with services() as s:
         view = s.template_lookup.get(template)
-        s.scep.passphrases.rotate(
-            view.row.id, operator(), _telling(view.address, write_to), _timedelta(overlap) or timedelta(0)
-        )  # fmt: skip
+        telling = telling_once(f"the passphrase of template/{view.address}", write_to)
+        s.scep.passphrases.rotate(view.row.id, operator(), telling, _timedelta(overlap) or timedelta(0))
     kept = f" It is in {write_to}." if write_to is not None else ""
     after = f"The one before is good for another {overlap}." if overlap else "The one before is good no longer."
     click.echo(f"Template {view.address} has another passphrase.{kept} {after}")
@@ -117,19 +115,6 @@ def _bound(subject: str | None, sans: Sequence[str]) -> BoundNames | None:
     if subject is None and not sans:
         return None
     return BoundNames(parse_subject(subject) if subject is not None else None, parse_sans(sans))
-
-
-def _telling(template: str, write_to: Path | None) -> Telling:
-    from pkiconf.authority.telling import CredentialFile
-    from pkiconf.errors import Refused
-
-    telling = CredentialFile(write_to) if write_to is not None else telling_for(None)
-    if telling is None:
-        raise Refused(
-            f"the passphrase of template/{template} would be told once, and this is no terminal",
-            "Run it on a terminal, or with --write-to FILE",
-        )
-    return telling
 
 
 def _summary(one: Challenge) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from pkiconf.der import oids
 from pkiconf.der.ber import make_definite
 from pkiconf.der.certificate_head import CertificateHead, IssuerAndSerial, parse_head, parse_issuer_and_serial
+from pkiconf.der.digests import DIGESTS
 from pkiconf.der.keys import load_public_key
 from pkiconf.der.reader import Reader, unwrap
 from pkiconf.der.tlv import (
@@ -41,14 +41,6 @@ _SECOND: Final = CONTEXT | CONSTRUCTED | 1
 _KEY_IDENTIFIER: Final = CONTEXT | 0
 
 _PADDING: Final = padding.PKCS1v15()
-
-HASHES: Final[Mapping[Digest, hashes.HashAlgorithm]] = {
-    Digest.SHA1: hashes.SHA1(),  # noqa: S303 -- what older devices have; whether it is accepted is declared
-    Digest.SHA224: hashes.SHA224(),
-    Digest.SHA256: hashes.SHA256(),
-    Digest.SHA384: hashes.SHA384(),
-    Digest.SHA512: hashes.SHA512(),
-}
 
 # rsaEncryption leaves the hash to digestAlgorithm; the others must agree with it (RFC 5754 §3.2).
 _RSA_SIGNATURES: Final[Mapping[str, Digest | None]] = {
@@ -232,6 +224,6 @@ def verify_rsa(spki: bytes, digest: Digest, message: bytes, signature: bytes) ->
     if not isinstance(key, rsa.RSAPublicKey):
         raise UnsupportedAlgorithm("the message is signed with a key that is not RSA", "Use an RSA key")
     try:
-        key.verify(signature, message, _PADDING, HASHES[digest])
+        key.verify(signature, message, _PADDING, DIGESTS[digest])
     except (InvalidSignature, ValueError):
         raise Unverified("the signature of the message does not hold") from None

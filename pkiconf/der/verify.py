@@ -11,14 +11,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
 
 from pkiconf.der.certificate import Certificate
+from pkiconf.der.digests import HASHES
 from pkiconf.der.keys import load_public_key
 from pkiconf.errors import Unverified
-from pkiconf.model.keys import Hash, KeyType, Padding, SignatureAlgorithm
+from pkiconf.model.keys import KeyType, Padding, SignatureAlgorithm
 
-_HASHES: Final[Mapping[Hash, hashes.HashAlgorithm]] = MappingProxyType(
-    {Hash.SHA256: hashes.SHA256(), Hash.SHA384: hashes.SHA384(), Hash.SHA512: hashes.SHA512()}
-)
-_ECDSA: Final = {name: ec.ECDSA(algorithm) for name, algorithm in _HASHES.items()}
+_ECDSA: Final = {name: ec.ECDSA(algorithm) for name, algorithm in HASHES.items()}
 _FixedKey = (
     ed25519.Ed25519PublicKey
     | ed448.Ed448PublicKey
@@ -75,7 +73,7 @@ def verify_rsa_sha1(spki: bytes, message: bytes, signature: bytes) -> None:
 
 def _hash(algorithm: SignatureAlgorithm) -> hashes.HashAlgorithm:
     assert algorithm.hash is not None
-    return _HASHES[algorithm.hash]
+    return HASHES[algorithm.hash]
 
 
 def _padding(algorithm: SignatureAlgorithm) -> padding.AsymmetricPadding:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm as BackendUnsupported
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
@@ -16,11 +15,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+from pkiconf.der.digests import DIGESTS, HASHES
 from pkiconf.errors import Malformed, NotSigned, UnsupportedAlgorithm, Unverified
 from pkiconf.model.cms import Digest, KeyTransport
 from pkiconf.model.keys import (
     KEY_ALGORITHMS,
-    Hash,
     KeyAlgorithm,
     KeyType,
     Padding,
@@ -39,22 +38,10 @@ SigningKey: TypeAlias = (
     | mldsa.MLDSA87PrivateKey
 )
 
-_HASHES: Final[dict[Hash, hashes.HashAlgorithm]] = {
-    Hash.SHA256: hashes.SHA256(),
-    Hash.SHA384: hashes.SHA384(),
-    Hash.SHA512: hashes.SHA512(),
-}
-_DIGESTS: Final[dict[Digest, hashes.HashAlgorithm]] = {
-    Digest.SHA1: hashes.SHA1(),  # noqa: S303 -- for OAEP, and for answers to those who know nothing better
-    Digest.SHA224: hashes.SHA224(),
-    Digest.SHA256: hashes.SHA256(),
-    Digest.SHA384: hashes.SHA384(),
-    Digest.SHA512: hashes.SHA512(),
-}
-_ECDSA: Final = {name: ec.ECDSA(algorithm) for name, algorithm in _HASHES.items()}
+_ECDSA: Final = {name: ec.ECDSA(algorithm) for name, algorithm in HASHES.items()}
 _PKCS1V15: Final = padding.PKCS1v15()
 # RFC 4055 §3.1: MGF1 with the same hash, and a salt as long as the hash.
-_PSS: Final = {name: padding.PSS(padding.MGF1(algorithm), algorithm.digest_size) for name, algorithm in _HASHES.items()}
+_PSS: Final = {name: padding.PSS(padding.MGF1(algorithm), algorithm.digest_size) for name, algorithm in HASHES.items()}
 _CURVES: Final[dict[int, ec.EllipticCurve]] = {256: ec.SECP256R1(), 384: ec.SECP384R1(), 521: ec.SECP521R1()}
 _CURVE_NAMES: Final = frozenset(curve.name for curve in _CURVES.values())
 
@@ -101,7 +88,7 @@ class LocalSigner:
             if isinstance(key, rsa.RSAPrivateKey):
                 assert algorithm.hash is not None
                 pad = _PSS[algorithm.hash] if algorithm.padding is Padding.PSS else _PKCS1V15
-                return key.sign(message, pad, _HASHES[algorithm.hash])
+                return key.sign(message, pad, HASHES[algorithm.hash])
             if isinstance(key, ec.EllipticCurvePrivateKey):
                 assert algorithm.hash is not None
                 return key.sign(message, _ECDSA[algorithm.hash])
@@ -113,7 +100,7 @@ class LocalSigner:
         """RSASSA-PKCS1-v1_5 with the digest that whoever asked can check, be it SHA-1. Raises NotSigned."""
         if not isinstance(self._key, rsa.RSAPrivateKey):
             raise NotSigned("this key is not RSA")
-        return self._key.sign(message, _PKCS1V15, _DIGESTS[digest])
+        return self._key.sign(message, _PKCS1V15, DIGESTS[digest])
 
     def unwrap(self, transport: KeyTransport, encrypted_key: bytes) -> bytes:
         if not isinstance(self._key, rsa.RSAPrivateKey):
@@ -130,7 +117,7 @@ class LocalSigner:
 def _transport_padding(transport: KeyTransport) -> padding.AsymmetricPadding:
     if transport.oaep is None or transport.mask is None:
         return _PKCS1V15
-    return padding.OAEP(padding.MGF1(_DIGESTS[transport.mask]), _DIGESTS[transport.oaep], label=None)
+    return padding.OAEP(padding.MGF1(DIGESTS[transport.mask]), DIGESTS[transport.oaep], label=None)
 
 
 def key_algorithm_of(private_key: PrivateKeyTypes) -> KeyAlgorithm:
