@@ -6,7 +6,7 @@ is gone must have a reason, found in the certificate's own row; otherwise the ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -70,14 +70,18 @@ def check_new_list(c: Connection, new: NewList, before: CRLRow | None, delta: CR
     listed = frozenset(new.entries)
     if len(listed) != known:
         raise Withheld("the list holds a certificate twice")
-    gone = [entry for entry in parse_crl(before.der).encoded_entries if entry not in listed]
-    _tell(before, (serial_of_entry(entry) for entry in gone if not _may_go(c, new, listed, entry)), "drop")
+    _check_gone(c, new, listed, before, parse_crl(before.der).encoded_entries)
     if delta is not None and delta.number > before.number:
-        gone = [entry for entry in _revocations(delta) if entry not in listed]
-        _tell(delta, (serial_of_entry(entry) for entry in gone if not _may_go(c, new, listed, entry)), "drop")
+        _check_gone(c, new, listed, delta, _revocations(delta))
     changed = inventory.changed(c, new.issuer_id, before.covers_epoch, new.shard)
     missing = (row.serial for row in changed if row.status in inventory.REVOKED and not _is_listed(new, listed, row))
     _tell(before, missing, "leave out")
+
+
+def _check_gone(c: Connection, new: NewList, listed: frozenset[bytes], told: CRLRow, entries: Iterable[bytes]) -> None:
+    """Raises Withheld when one of the lines that were told is gone without a reason."""
+    gone = (entry for entry in entries if entry not in listed)
+    _tell(told, (serial_of_entry(entry) for entry in gone if not _may_go(c, new, listed, entry)), "drop")
 
 
 def check_new_delta(c: Connection, new: NewDelta, before: CRLRow | None) -> None:

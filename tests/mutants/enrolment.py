@@ -45,8 +45,8 @@ ENROLMENT: tuple[Guard, ...] = (
         ),
         (
             "a challenge belongs to its request",
-            "            claim.number,\n            step",
-            "            None,\n            step",
+            "            claim.number,\n            beside",
+            "            None,\n            beside",
         ),
     ),
     *guards(
