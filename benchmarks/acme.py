@@ -9,8 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,9 +19,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from benchmarks.installation import Running, free_port, running
 from benchmarks.measure import raw_signing, show
-from benchmarks.processes import tree_cpu, tree_memory
-from pkiconf.cli.listening import wait_for_listener
 
 CLIENTS = 16
 SECONDS = 10.0
@@ -54,17 +51,11 @@ _DOMAINS = {"proved": "bench.example", "known": "known.example"}
 
 @dataclass(frozen=True)
 class Serving:
-    """A running installation; `processes` are the tops of its trees."""
+    """A running installation, and what a load of it has to know."""
 
     ports: Mapping[str, int]
     hmac_key: str
-    processes: tuple[int, ...]
-
-    def cpu(self) -> float:
-        return sum(tree_cpu(process) for process in self.processes)
-
-    def memory(self) -> float:
-        return sum(tree_memory(process) for process in self.processes)
+    tree: Running
 
 
 @dataclass(frozen=True)
@@ -89,7 +80,7 @@ def acme() -> None:
     for database, targets in (("SQLite", _TARGETS), ("PostgreSQL", _POSTGRESQL_TARGETS)):
         with ExitStack() as opened:
             url = opened.enter_context(_postgresql()) if database == "PostgreSQL" else None
-            serving = opened.enter_context(running(url))
+            serving = opened.enter_context(serving_acme(url))
             for policy, target in targets.items():
                 raw = raw_signing()
                 seen = run(serving, policy, SECONDS)
@@ -112,11 +103,11 @@ def _beside(seen: Seen, raw: float) -> str:
 
 def acme_memory() -> None:
     """Whether it stays flat over many orders."""
-    with running(None) as serving:
+    with serving_acme(None) as serving:
         run(serving, "known", 0, ORDERS // 10)
-        before = serving.memory()
+        before = serving.tree.memory()
         run(serving, "known", 0, ORDERS)
-        after = serving.memory()
+        after = serving.tree.memory()
         show(f"ACME, memory of server and worker over {ORDERS:,} orders", f"{before:.0f} → {after:.0f} MB", "flat")
 
 
@@ -136,11 +127,11 @@ def run(serving: Serving, policy: str, seconds: float, count: int = 0) -> Seen:
         warm = load.stdout.readline()
         assert warm, "the load generator ended"
         assert "error" not in warm, warm
-        before = serving.cpu()
+        before = serving.tree.cpu()
         load.stdin.write("\n")
         load.stdin.flush()
         said: Any = json.loads(load.stdout.readline())
-        used = serving.cpu() - before
+        used = serving.tree.cpu() - before
     done = len(said["latencies"])
     assert done, said["events"]
     each = 1000 / done
@@ -148,37 +139,12 @@ def run(serving: Serving, policy: str, seconds: float, count: int = 0) -> Seen:
 
 
 @contextmanager
-def running(database_url: str | None) -> Iterator[Serving]:
-    """Server (two processes) and worker, on a fresh installation in a folder beside this one's database disk."""
-    with tempfile.TemporaryDirectory(prefix="pkiconf-bench-", dir=Path.cwd()) as folder, ExitStack() as opened:
-        ports = {name: free_port() for name in ("port", "dns", "http")}
-        declaration = Path(folder) / "pki.yaml"
-        declaration.write_text(_DECLARATION.format(**ports))
-        key = base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
-        environment = {**os.environ, "PKICONF_STATE": f"{folder}/state", "BENCHMARK_HMAC_KEY": key}
-        if database_url:
-            environment["PKICONF_DATABASE_URL"] = database_url
-        pkiconf = (sys.executable, "-m", "pkiconf")
-        subprocess.run(
-            [*pkiconf, "apply", declaration, "--yes"], env=environment, check=True, stdout=subprocess.DEVNULL
-        )
-        bind = f"127.0.0.1:{ports['port']}"
-        started = [
-            opened.enter_context(_process([*pkiconf, *words], environment))
-            for words in (("serve", "--bind", bind), ("worker",))
-        ]
-        assert wait_for_listener(bind, 60)
-        yield Serving(ports, key, tuple(process.pid for process in started))
-
-
-@contextmanager
-def _process(command: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, env=dict(environment))
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+def serving_acme(database_url: str | None) -> Iterator[Serving]:
+    ports = {name: free_port() for name in ("port", "dns", "http")}
+    key = base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
+    settings = {"BENCHMARK_HMAC_KEY": key, **({"PKICONF_DATABASE_URL": database_url} if database_url else {})}
+    with running(_DECLARATION.format(**ports), ports["port"], settings) as tree:
+        yield Serving(ports, key, tree)
 
 
 @contextmanager
@@ -192,9 +158,3 @@ def _postgresql() -> Iterator[str]:
             yield server.get_uri()
         finally:
             server.cleanup()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -6,24 +6,19 @@ The messages are made beforehand, so the load costs next to nothing; each is ano
 from __future__ import annotations
 
 import http.client
-import os
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from urllib.request import urlopen
 
 from asn1crypto import cms
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from benchmarks.acme import Serving, _process, free_port
+from benchmarks.installation import Running, free_port, running
 from benchmarks.measure import Figure, run, show
-from pkiconf.cli.listening import wait_for_listener
 from tests.scep_client import Device, Wish, make_request, message
 
 CLIENTS = 4
@@ -43,9 +38,15 @@ templates:
 """
 
 
+@dataclass(frozen=True)
+class Serving:
+    port: int
+    tree: Running
+
+
 def scep() -> None:
     with ExitStack() as opened:
-        serving = opened.enter_context(_running())
+        serving = opened.enter_context(_serving())
         _enrol(serving, "warm", WARM)
         raw = _raw_rsa()
         figure, latencies = _enrol(serving, "run", COUNT)
@@ -60,11 +61,11 @@ def scep() -> None:
 def scep_memory() -> None:
     """Whether it stays flat over many enrolments."""
     with ExitStack() as opened:
-        serving = opened.enter_context(_running())
+        serving = opened.enter_context(_serving())
         _enrol(serving, "warm", LONG // 10)
-        before = serving.memory()
+        before = serving.tree.memory()
         _enrol(serving, "run", LONG)
-        after = serving.memory()
+        after = serving.tree.memory()
         show(f"SCEP, memory of server and worker over {LONG:,} enrolments", f"{before:.0f} → {after:.0f} MB", "flat")
 
 
@@ -74,41 +75,27 @@ def _raw_rsa() -> Figure:
 
 
 @contextmanager
-def _running() -> Iterator[Serving]:
-    """Server (two processes) and worker on a fresh installation."""
-    with tempfile.TemporaryDirectory(prefix="pkiconf-bench-", dir=Path.cwd()) as folder, ExitStack() as opened:
-        port = free_port()
-        declaration = Path(folder) / "pki.yaml"
-        declaration.write_text(_DECLARATION.format(port=port))
-        environment = {**os.environ, "PKICONF_STATE": f"{folder}/state", "BENCHMARK_PASSPHRASE": _PASSPHRASE}
-        pkiconf = (sys.executable, "-m", "pkiconf")
-        subprocess.run(
-            [*pkiconf, "apply", declaration, "--yes"], env=environment, check=True, stdout=subprocess.DEVNULL
-        )
-        bind = f"127.0.0.1:{port}"
-        started = [
-            opened.enter_context(_process([*pkiconf, *words], environment))
-            for words in (("serve", "--bind", bind), ("worker",))
-        ]
-        assert wait_for_listener(bind, 60)
-        yield Serving({"port": port}, "", tuple(process.pid for process in started))
+def _serving() -> Iterator[Serving]:
+    port = free_port()
+    with running(_DECLARATION.format(port=port), port, {"BENCHMARK_PASSPHRASE": _PASSPHRASE}) as tree:
+        yield Serving(port, tree)
 
 
 def _enrol(serving: Serving, run_name: str, count: int) -> tuple[Figure, list[float]]:
-    port = serving.ports["port"]
+    port = serving.port
     with urlopen(f"http://127.0.0.1:{port}/scep/issuing/device?operation=GetCACert", timeout=60) as answer:
         first, *_ = cms.ContentInfo.load(answer.read())["content"]["certificates"]
     recipient = first.chosen.dump()
     devices = [Device.fresh(number) for number in range(2)]
     messages = [_message(devices[n % 2], f"{run_name}-{n}", recipient) for n in range(count)]
     latencies: list[float] = []
-    cpu, clock = serving.cpu(), time.perf_counter()
+    cpu, clock = serving.tree.cpu(), time.perf_counter()
     threads = [threading.Thread(target=_post, args=(port, messages[n::CLIENTS], latencies)) for n in range(CLIENTS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    seconds, used = time.perf_counter() - clock, serving.cpu() - cpu
+    seconds, used = time.perf_counter() - clock, serving.tree.cpu() - cpu
     assert len(latencies) == count
     return Figure(count / seconds, used / count * 1000), sorted(latencies)
 
