@@ -18,8 +18,9 @@ from cryptography.hazmat import asn1
 from pkiconf.der import oids
 from pkiconf.der.algorithms import encode_algorithm
 from pkiconf.der.certificate import parse_certificate
+from pkiconf.der.frames import Part, wrap
 from pkiconf.der.times import encode_time
-from pkiconf.der.tlv import CONSTRUCTED, CONTEXT, OCTET_STRING, SET, encode_sequence, encode_set, encode_tlv
+from pkiconf.der.tlv import CONSTRUCTED, CONTEXT, OCTET_STRING, SEQUENCE, SET, encode_sequence, encode_set, encode_tlv
 from pkiconf.model.keys import Hash, KeyType, Padding, SignatureAlgorithm
 
 _EXPLICIT_0: Final = CONTEXT | CONSTRUCTED | 0
@@ -181,3 +182,20 @@ def assemble_signed_data(
         )
     )
     return encode_sequence((_SIGNED_DATA, encode_tlv(_EXPLICIT_0, signed_data)))
+
+
+def frame_signed_data(
+    oid: str, identity: SignerIdentity, *, content: int, certificates: int, attributes: int, signature: int
+) -> tuple[Part, ...]:
+    """What `assemble_signed_data` makes around one signer, with four holes of these sizes: the content's octets, the
+    field `certificates`, the signed attributes without the tag under which they were signed, and the signature. For a
+    content that has a type of its own (version 3)."""
+    signer_info = wrap(
+        SEQUENCE,
+        *(_VERSIONS[1], identity.identifier, identity.digest.encoded, b"\xa0", attributes),
+        *(identity.signature_algorithm, *wrap(OCTET_STRING, signature)),
+    )
+    encapsulated = wrap(SEQUENCE, oids.encode_oid(oid), *wrap(_EXPLICIT_0, *wrap(OCTET_STRING, content)))
+    digests = encode_set((identity.digest.encoded,))
+    signed_data = wrap(SEQUENCE, _VERSIONS[3], digests, *encapsulated, certificates, *wrap(SET, *signer_info))
+    return wrap(SEQUENCE, _SIGNED_DATA, *wrap(_EXPLICIT_0, *signed_data))

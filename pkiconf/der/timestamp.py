@@ -47,6 +47,14 @@ _ALGORITHMS: Final = {
     for oid, name, size in _HASHES
     for parameters in (b"", b"\x05\x00")
 }
+# What nearly every request has between its own header and the hash: the version, and the headers around the hash.
+_USUAL: Final = {
+    b"%b%c%c%b%c%c" % (_VERSION_1, SEQUENCE, len(algorithm) + 2 + known[1], algorithm, OCTET_STRING, known[1]): known
+    for algorithm, known in _ALGORITHMS.items()
+}
+_SHORTEST: Final = min(map(len, _USUAL)) + 2
+_FIRST_LONG: Final = 2 + 0x80
+"""Octets from which on a length takes more than one."""
 
 
 class Rejected(PkiconfError):
@@ -75,18 +83,41 @@ def parse_timestamp_request(der: bytes) -> TimestampRequest:
     if len(der) > MAX_REQUEST_SIZE:
         raise _malformed(f"the request has more than {MAX_REQUEST_SIZE} octets")
     try:
-        members = read_elements(read_element(der, "the request", SEQUENCE).content, "the request")
-        if len(members) < 2 or members[0].tag != INTEGER:
-            raise _malformed("the request is no TimeStampReq: version and messageImprint are missing")
-        if members[0].der != _VERSION_1:
-            raise Rejected(FailureInfo.BAD_REQUEST, "the request is not version 1", "Send version 1 (RFC 3161)")
-        digest, hashed = _read_imprint(members[1])
-        policy, nonce, cert_req = _read_options(members[2:])
+        digest, hashed, imprint, more = _read_usual_beginning(der) or _read_beginning(der)
+        policy, nonce, cert_req = _read_options(more)
     except Rejected:
         raise
     except PkiconfError as error:
         raise _malformed(str(error)) from None
-    return TimestampRequest(digest, hashed, members[1].der, policy, nonce, cert_req)
+    return TimestampRequest(digest, hashed, imprint, policy, nonce, cert_req)
+
+
+_Beginning = tuple[str, bytes, bytes, list[Element]]
+"""Digest, hash, messageImprint as it came, and the elements that follow."""
+
+
+def _read_beginning(der: bytes) -> _Beginning:
+    members = read_elements(read_element(der, "the request", SEQUENCE).content, "the request")
+    if len(members) < 2 or members[0].tag != INTEGER:
+        raise _malformed("the request is no TimeStampReq: version and messageImprint are missing")
+    if members[0].der != _VERSION_1:
+        raise Rejected(FailureInfo.BAD_REQUEST, "the request is not version 1", "Send version 1 (RFC 3161)")
+    return *_read_imprint(members[1]), members[1].der, members[2:]
+
+
+def _read_usual_beginning(der: bytes) -> _Beginning | None:
+    """The same in one look, of a request that begins as nearly all do. None for any other, be it well formed or not."""
+    size = len(der)
+    if not _SHORTEST <= size < _FIRST_LONG or der[0] != SEQUENCE or der[1] != size - 2:
+        return None
+    start = 11 + der[8]  # behind hashAlgorithm's length and octets, and the header of the hash
+    known = _USUAL.get(der[2:start])
+    if known is None:
+        return None
+    end = start + known[1]
+    if end > size:
+        return None
+    return known[0], der[start:end], der[5:end], read_elements(der[end:], "the request")
 
 
 def encode_timestamp_request(digest: str, hashed: bytes, nonce: bytes) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -17,24 +17,26 @@ from cryptography.hazmat import asn1
 from pkiconf.clock import from_epoch
 from pkiconf.der import oids
 from pkiconf.der.certificate import parse_certificate
+from pkiconf.der.frames import pieces, wrap
 from pkiconf.der.signed_data import (
+    DigestAlgorithm,
     SignerIdentity,
-    assemble_signed_data,
     content_type,
     encode_attribute,
     encode_certificates,
     encode_signed_attributes,
-    encode_signer_info,
+    frame_signed_data,
     message_digest,
 )
 from pkiconf.der.times import GENERALIZED_TIME, encode_generalized_time
 from pkiconf.der.timestamp import TimestampRequest
-from pkiconf.der.tlv import CONSTRUCTED, CONTEXT, INTEGER, OCTET_STRING, encode_sequence, encode_tlv
+from pkiconf.der.tlv import CONSTRUCTED, CONTEXT, INTEGER, OCTET_STRING, SEQUENCE, encode_sequence, encode_tlv
 from pkiconf.model.timestamps import Accuracy
 
 _VERSION_1: Final = b"\x02\x01\x01"
 _GRANTED: Final = encode_sequence((b"\x02\x01\x00",))
 _MICROSECONDS: Final = 1_000_000
+_FRAMES: Final = 256  # of some 200 octets each
 _CUT: Final = {0: 1_000_000, 3: 1_000, 6: 1}  # microseconds that so many digits may leave out
 
 
@@ -47,8 +49,9 @@ class TokenForm:
     head: bytes  # version and policy
     tail: bytes  # accuracy and ordering
     fraction: int
-    attributes: tuple[bytes, ...]
+    attributes: tuple[bytes, bytes]  # the signed ones, before and behind the digest of the content
     certificates: bytes
+    _frames: dict[tuple[int, int, bool], tuple[bytes, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -66,7 +69,7 @@ class TokenForm:
             head=_VERSION_1 + oids.encode_oid(policy),
             tail=(_encode_accuracy(accuracy) if accuracy else b"") + (b"\x01\x01\xff" if ordering else b""),
             fraction=_digits(accuracy, ordering),
-            attributes=(content_type(oids.TST_INFO), _signing_certificate(certificate)),
+            attributes=_around_the_digest(identity.digest, certificate),
             certificates=encode_certificates((certificate, *chain)),
         )
 
@@ -86,16 +89,37 @@ class TokenForm:
 
     def encode_signed_attributes(self, tst_info: bytes) -> bytes:
         """The octets to sign."""
-        return encode_signed_attributes((*self.attributes, message_digest(self.identity.digest.digest(tst_info))))
+        before, behind = self.attributes
+        return before + self.identity.digest.digest(tst_info) + behind
 
     def assemble_response(
         self, tst_info: bytes, signed_attributes: bytes, signature: bytes, *, cert_req: bool
     ) -> bytes:
         """A TimeStampResp that grants the token. Certificates are in it only when they were asked for (§2.4.1)."""
-        info = encode_signer_info(self.identity, signed_attributes, signature)
         certificates = self.certificates if cert_req else b""
-        token = assemble_signed_data(oids.TST_INFO, tst_info, ((self.identity, info),), certificates)
-        return encode_sequence((_GRANTED, token))
+        attributes = signed_attributes[1:]
+        sizes = (len(tst_info), len(signature), cert_req)
+        frame = self._frames.get(sizes) or self._frame(
+            sizes, content=len(tst_info), certificates=len(certificates), attributes=len(attributes),
+            signature=len(signature),
+        )  # fmt: skip
+        first, second, third, fourth, _ = frame
+        return b"".join((first, tst_info, second, certificates, third, attributes, fourth, signature))
+
+    def _frame(self, key: tuple[int, int, bool], **sizes: int) -> tuple[bytes, ...]:
+        made = pieces(wrap(SEQUENCE, _GRANTED, *frame_signed_data(oids.TST_INFO, self.identity, **sizes)))
+        if len(self._frames) >= _FRAMES:  # clients choose how long a nonce is
+            self._frames.clear()
+        self._frames[key] = made
+        return made
+
+
+def _around_the_digest(digest: DigestAlgorithm, certificate: bytes) -> tuple[bytes, bytes]:
+    """Where an attribute stands in the SET depends on its first octets, and those say its length and its type."""
+    blank = digest.digest(b"")
+    others = (content_type(oids.TST_INFO), _signing_certificate(certificate))
+    before, _, behind = encode_signed_attributes((*others, message_digest(blank))).partition(blank)
+    return before, behind
 
 
 def _encode_accuracy(accuracy: Accuracy) -> bytes:

@@ -55,6 +55,14 @@ def encode_tlv(tag: int, content: bytes) -> bytes:
     return bytes((tag, 0x80 | len(length))) + length + content
 
 
+def encode_header(tag: int, size: int) -> bytes:
+    """The octets before a content of so many."""
+    if size < 0x80:
+        return b"%c%c" % (tag, size)
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return b"%c%c%b" % (tag, 0x80 | len(length), length)
+
+
 def encode_sequence(parts: Iterable[bytes]) -> bytes:
     return encode_tlv(SEQUENCE, b"".join(parts))
 

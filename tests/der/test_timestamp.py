@@ -148,6 +148,33 @@ def test_what_is_refused(der: bytes, expected: FailureInfo) -> None:
     assert failure(der) is expected
 
 
+@given(
+    st.sampled_from(["1.3.14.3.2.26", "2.16.840.1.101.3.4.2.1", "2.16.840.1.101.3.4.2.3", "2.16.840.1.101.3.4.2.10"]),
+    st.sampled_from([b"", NULL, b"\x04\x00", NULL + NULL]),
+    st.sampled_from([20, 28, 32, 48, 64]),
+    st.lists(st.sampled_from([POLICY, NONCE, CERT_REQ, tlv(0xA0, EXTENSION), tlv(0x02, b"\x01" * 40)]), max_size=4),
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=2),
+)
+def test_what_begins_as_usual_is_read_as_everything_else_is(
+    number: str, parameters: bytes, size: int, fields: list[bytes], changes: list[tuple[int, int]]
+) -> None:
+    """The short way that most requests take says what the long one does, whatever octets are changed."""
+    der = bytearray(request(*fields, stamped=imprint(tlv(0x30, oid(number), parameters), bytes(size))))
+    for at, octet in changes:
+        der[at % len(der)] = octet
+    with pytest.MonkeyPatch.context() as patched:
+        read = _outcome(bytes(der))
+        patched.setattr("pkiconf.der.timestamp._USUAL", {})
+        assert read == _outcome(bytes(der))
+
+
+def _outcome(der: bytes) -> object:
+    try:
+        return parse_timestamp_request(der)
+    except Rejected as refused:
+        return refused.failure, str(refused)
+
+
 def test_an_unknown_extension_is_named() -> None:
     with pytest.raises(Rejected, match=r"extension 1\.2\.3\.4\.5 is not understood"):
         parse_timestamp_request(request(tlv(0xA0, EXTENSION)))

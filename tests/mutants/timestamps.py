@@ -8,9 +8,10 @@ TIMESTAMPS: tuple[Guard, ...] = (
     *guards(
         "pkiconf/der/timestamp.py",
         ("tests/der/test_timestamp.py", "tests/timestamps/test_tokens.py"),
-        ("a timestamp request is version 1", "        if members[0].der != _VERSION_1:"),
+        ("a timestamp request is version 1", "    if members[0].der != _VERSION_1:"),
         ("a hash that is stamped has its algorithm's length", "    if len(members[1].content) != found[1]:"),
         ("fields of a timestamp request stand once and in order", "        if place <= last:"),
+        ("a request that begins as usual may still break off in its hash", "    if end > size:"),
         (
             "a nonce that becomes part of a token is DER",
             "    if not content or padded or len(content) > _LONGEST_NONCE:",
@@ -18,7 +19,11 @@ TIMESTAMPS: tuple[Guard, ...] = (
     ),
     *guards(
         "pkiconf/der/timestamp_token.py",
-        ("tests/der/test_timestamp.py", "tests/timestamps/test_tokens.py"),
+        ("tests/der/test_timestamp.py", "tests/der/test_timestamp_token.py", "tests/timestamps/test_tokens.py"),
+        (
+            "what is kept of tokens does not grow with what clients ask",
+            "        if len(self._frames) >= _FRAMES:",
+        ),
         (
             "certificates are in a token only when they were asked for",
             '        certificates = self.certificates if cert_req else b""',
