@@ -1,10 +1,11 @@
-"""`python -m benchmarks [commands issuance ocsp crl acme acme-memory timestamps scep scep-memory]`."""
+"""`python -m benchmarks [commands issuance ocsp crl acme acme-shares acme-memory timestamps scep scep-memory]`."""
 
 from __future__ import annotations
 
 import sys
 
 from benchmarks.acme import acme, acme_memory
+from benchmarks.acme_shares import acme_shares
 from benchmarks.commands import commands
 from benchmarks.crl import crl
 from benchmarks.issuance import issuance
@@ -19,6 +20,7 @@ ALL = {
     "ocsp": ocsp,
     "crl": crl,
     "acme": acme,
+    "acme-shares": acme_shares,
     "acme-memory": acme_memory,
     "timestamps": timestamps,
     "scep": scep,

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from pkiconf.bootstrap import open_services
 from pkiconf.model.actor import Actor
 from pkiconf.reconciler.apply import apply_plan
@@ -25,13 +27,14 @@ authorities:
 
 
 @contextmanager
-def prepared(declared: str = DECLARATION) -> Iterator[Services]:
+def prepared(declared: str = DECLARATION, database_url: str | None = None) -> Iterator[Services]:
     with tempfile.TemporaryDirectory(prefix="pkiconf-bench-", dir=Path.cwd()) as folder:
         state = Path(folder) / "state"
         declaration = Path(folder) / "pki.yaml"
         declaration.write_text(declared)
         document = load_files([declaration])
-        with open_services(ProcessSettings(state=state), create=True) as services:
+        url = SecretStr(database_url) if database_url else None
+        with open_services(ProcessSettings(state=state, database_url=url, threads=1), create=True) as services:
             plan = load_plan(services, document, now=services.parts.now())
             apply_plan(services, plan, document, (), OPERATOR)
             yield services
