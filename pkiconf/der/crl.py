@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Final
 
 from cryptography.hazmat import asn1
 
 from pkiconf.der import oids
 from pkiconf.der.algorithms import encode_algorithm, parse_algorithm
-from pkiconf.der.crl_entries import parse_crl_entry
+from pkiconf.der.crl_entries import parse_crl_entry, split_entries
 from pkiconf.der.extension_list import encode_extensions, parse_extensions
 from pkiconf.der.extension_values import parse_issuing_distribution_point
 from pkiconf.der.extensions import distribution_point_name
-from pkiconf.der.reader import Reader, iterate_elements, parse_bit_string, parse_integer, unwrap
+from pkiconf.der.reader import Reader, parse_bit_string, parse_integer, unwrap
 from pkiconf.der.times import GENERALIZED_TIME, UTC_TIME, encode_time, parse_time
 from pkiconf.der.tlv import (
     BIT_STRING,
@@ -117,7 +118,7 @@ class CRL:
     @property
     def encoded_entries(self) -> Iterator[bytes]:
         """Their octets, as they stand. Raises Malformed."""
-        return iterate_elements(self.raw_entries, "the CRL")
+        return chain.from_iterable(split_entries(self.raw_entries, "the CRL"))
 
     @property
     def is_delta(self) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
 from pkiconf.der import oids
 from pkiconf.der.extension_list import encode_extension, parse_extensions
-from pkiconf.der.reader import Reader, parse_integer
+from pkiconf.der.reader import Reader, iterate_elements, parse_integer
 from pkiconf.der.times import (
     GENERALIZED_TIME,
     UTC_TIME,
@@ -74,18 +75,35 @@ def encode_crl_entries(lines: Iterable[Line]) -> list[bytes]:
     """What `encode_crl_entry` makes of each, in a quarter of the time: in a list of a million, nearly all have serials
     of one length, and nothing else in a line takes many forms. Raises ValueError for a reason there is not."""
     made: list[bytes] = []
-    add, clock, days = made.append, _times_of_day(), dict[int, bytes]()
+    add, join, clock, dates, around = made.append, b"".join, _times_of_day(), _Dates(), _Around()
     for serial, revoked_at, reason, invalidity_at in lines:
-        day, second = divmod(revoked_at, _DAY)
-        date = days.get(day)
-        if date is None:
-            date = days[day] = encode_epoch(day * _DAY)[: -len("HHMMSSZ")]
-        if len(serial) != _USUAL_SERIAL or not 0 < serial[0] < 0x80 or invalidity_at is not None or date[0] != UTC_TIME:
-            add(_unusual_entry(serial, revoked_at, reason, invalidity_at))
-            continue
-        head, tail = _around(reason)
-        add(head + serial + date + clock[second] + tail)
+        if invalidity_at is None and len(serial) == _USUAL_SERIAL and 0 < serial[0] < 0x80:
+            date = dates[revoked_at // _DAY]
+            if date:
+                head, tail = around[reason]
+                add(join((head, serial, date, clock[revoked_at % _DAY], tail)))
+                continue
+        add(_unusual_entry(serial, revoked_at, reason, invalidity_at))
     return made
+
+
+class _Dates(dict[int, bytes]):
+    """Days since 1970 to what stands of a UTCTime before HHMMSSZ; empty for a day that is written otherwise."""
+
+    def __missing__(self, day: int) -> bytes:
+        whole = encode_epoch(day * _DAY)
+        self[day] = found = whole[: -len("HHMMSSZ")] if whole[0] == UTC_TIME else b""
+        return found
+
+
+class _Around(dict[int | None, tuple[bytes, bytes]]):
+    """A reason's code to what stands before a serial number of 19 octets, and behind the UTCTime that follows it."""
+
+    def __missing__(self, code: int | None) -> tuple[bytes, bytes]:
+        tail = _REASONS_ALONE[_reason(code)]
+        size = 2 + _USUAL_SERIAL + len(b"\x17\x0dYYMMDDHHMMSSZ") + len(tail)
+        self[code] = found = b"\x30%c\x02%c" % (size, _USUAL_SERIAL), tail
+        return found
 
 
 @lru_cache(maxsize=1)
@@ -97,14 +115,6 @@ def _times_of_day() -> tuple[bytes, ...]:
 def _unusual_entry(serial: bytes, revoked_at: int, reason: int | None, invalidity_at: int | None) -> bytes:
     invalidity_date = None if invalidity_at is None else datetime.fromtimestamp(invalidity_at, UTC)
     return encode_crl_entry(serial, revoked_at, _reason(reason), invalidity_date)
-
-
-@lru_cache(maxsize=32)
-def _around(reason: int | None) -> tuple[bytes, bytes]:
-    """What stands before a serial number of 19 octets, and behind the UTCTime that follows it."""
-    tail = _REASONS_ALONE[_reason(reason)]
-    size = 2 + _USUAL_SERIAL + len(b"\x17\x0dYYMMDDHHMMSSZ") + len(tail)
-    return b"\x30%c\x02%c" % (size, _USUAL_SERIAL), tail
 
 
 def _reason(code: int | None) -> RevocationReason:
@@ -124,6 +134,27 @@ def _entry_extensions(reason: RevocationReason, invalidity_date: datetime) -> by
     # RFC 5280 §5.3.2: the invalidity date is always GeneralizedTime.
     date = Extension(oids.INVALIDITY_DATE, False, encode_generalized_time(invalidity_date))
     return encode_sequence((_REASONS[reason], encode_extension(date)))
+
+
+# The sizes that entries with 19 octets of serial number have, with a reason and without, are tried first.
+_SIZES: Final = dict.fromkeys((50, 36, *range(0x80)))
+_ENTRY: Final = re.compile(b"\x30(?:%b)" % b"|".join(rb"\x%02x.{%d}" % (size, size) for size in _SIZES), re.DOTALL)
+_WINDOW: Final = 1 << 20
+
+
+def split_entries(content: bytes, what: str) -> Iterator[Sequence[bytes]]:
+    """The entries that `content` is a concatenation of, as their octets, some thousands at a time: of a million in a
+    fifth of the time that one by one they take. Raises Malformed."""
+    at = 0
+    while at < len(content):
+        found = _ENTRY.findall(content, at, at + _WINDOW)
+        octets = sum(map(len, found))
+        # What is found further behind than where it has to begin is none.
+        if not found or content[at : at + octets] != b"".join(found):
+            yield list(iterate_elements(content[at:], what))
+            return
+        yield found
+        at += octets
 
 
 def serial_of_entry(entry: bytes) -> bytes:

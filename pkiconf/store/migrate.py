@@ -13,7 +13,7 @@ from pkiconf.errors import Conflict, Unavailable
 from pkiconf.steps import Step
 from pkiconf.store.database import Connection, Database
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005")
 """Every revision this program knows, the oldest first; the last one is what it works with."""
 
 _FOLDER: Final = Path(__file__).parent / "migrations"

@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 
 from pkiconf.der.algorithms import encode_algorithm
 from pkiconf.der.crl import CRL, assemble_crl, encode_tbs_crl, parse_crl
-from pkiconf.der.crl_entries import encode_crl_entry
+from pkiconf.der.crl_entries import encode_crl_entries, encode_crl_entry, split_entries
 from pkiconf.der.pem import pem_encode
+from pkiconf.der.tlv import SEQUENCE, encode_tlv
 from pkiconf.errors import Malformed, PkiconfError, UnsupportedAlgorithm
 from pkiconf.model.certificate import Extension
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS, SignatureAlgorithm
@@ -357,3 +359,37 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def test_a_million_entries_stay_far_below_a_gigabyte() -> None:
     result = subprocess.run([sys.executable, "-c", MILLION], capture_output=True, check=True, timeout=240)
     assert int(result.stdout) < 600_000  # KiB
+
+
+@pytest.mark.parametrize("sizes", [(36, 50, 36), (50, 0, 127, 1), (36, 300, 36), (128, 36), ()])
+def test_entries_are_split_where_they_end(sizes: tuple[int, ...]) -> None:
+    # Their octets look like the beginning of an entry themselves.
+    entries = [encode_tlv(SEQUENCE, (b"\x30\x24" * size)[:size]) for size in sizes]
+    assert list(chain.from_iterable(split_entries(b"".join(entries), "the CRL"))) == entries
+
+
+def test_more_entries_than_are_looked_at_at_once_are_split_alike() -> None:
+    entries = encode_crl_entries(
+        (bytes([1 + n % 126] * (19 - n % 2)), 1_700_000_000 + n, n % 3, None) for n in range(90_000)
+    )
+    content = b"".join(entries)
+    assert [len(piece) > 1 for piece in split_entries(content, "the CRL")].count(True) > 2
+    assert list(chain.from_iterable(split_entries(content, "the CRL"))) == entries
+
+
+@pytest.mark.parametrize("junk", [b"\x05", b"\x30", b"\x30\x24", b"\x30\x80\x00\x00", b"\x1f\x81"])
+def test_what_is_no_entry_is_not_skipped(junk: bytes) -> None:
+    entry = encode_crl_entry(2**150, NOW)
+    with pytest.raises(Malformed):
+        list(split_entries(entry * 3 + junk, "the CRL"))
+    with pytest.raises(Malformed):
+        list(split_entries(junk, "the CRL"))
+
+
+def test_an_element_between_entries_is_not_lost() -> None:
+    entry = encode_crl_entry(2**150, NOW)
+    assert list(chain.from_iterable(split_entries(entry + b"\x05\x00" + entry, "the CRL"))) == [
+        entry,
+        b"\x05\x00",
+        entry,
+    ]
