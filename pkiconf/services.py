@@ -34,6 +34,7 @@ from pkiconf.issuance.requests import ORIGIN as REQUEST_ORIGIN
 from pkiconf.issuance.requests import RequestOrigin, Requests
 from pkiconf.issuance.transparency import Transparency
 from pkiconf.revocation.crl import CRLs
+from pkiconf.revocation.crl_downloads import PLACES, CRLDownloads
 from pkiconf.revocation.ocsp import OCSPResponder
 from pkiconf.revocation.presigning import Presigning
 from pkiconf.revocation.revoke import Revocations
@@ -67,6 +68,7 @@ class Services:
     service_certificates: ServiceCertificates
     revocations: Revocations
     crls: CRLs
+    crl_downloads: CRLDownloads
     ocsp: OCSPResponder
     presigning: Presigning
     whereabouts: WhereaboutsLookup
@@ -104,7 +106,8 @@ def make_services(
     service_certificates = ServiceCertificates(parts, pipeline)
     revocations = Revocations(parts)
     crls = CRLs(parts)
-    scep = make_scep(parts, pipeline, service_certificates, revocations, crls, https)
+    crl_downloads = CRLDownloads(parts, crls, waiting_places or PLACES)
+    scep = make_scep(parts, pipeline, service_certificates, revocations, crl_downloads, https)
     establisher = Establisher(parts, pipeline, service_certificates)
     return Services(
         parts=parts,
@@ -124,6 +127,7 @@ def make_services(
         service_certificates=service_certificates,
         revocations=revocations,
         crls=crls,
+        crl_downloads=crl_downloads,
         ocsp=OCSPResponder(parts, service_certificates),
         presigning=Presigning(parts, service_certificates),
         whereabouts=WhereaboutsLookup(parts),

@@ -37,7 +37,7 @@ class CRLResource:
             raise NotFound("there is no such CRL", "Ask for <generation>.crl or <generation>.pem")
         parts = self._services.parts
         issuer = parts.db.read(lambda c: find_issuer(c, authority, number))
-        crl = self._services.crls.current(issuer.id, part)
+        crl = self._services.crl_downloads.current(issuer.id, part)
         resp.content_type = _MEDIA_TYPES[form]
         body = crl.der if form == "crl" else pem_encode("X509 CRL", crl.der).encode()
         digest = crl.digest if form == "crl" else f"{crl.digest}-pem"

@@ -90,7 +90,7 @@ class CRLs:
         that never signed, a part that no certificate names and a delta that is not declared; Withheld,
         SigningUnavailable or Unavailable when there is no valid CRL at all.
         """
-        known, due = self._look(issuer_id, part)
+        known, due = self.look(issuer_id, part)
         if known is not None and not due:
             return known
         valid = known if known is not None and self._parts.now() < known.next_update else None
@@ -99,7 +99,7 @@ class CRLs:
             assert valid is not None
             return valid
         try:
-            known, due = self._look(issuer_id, part)
+            known, due = self.look(issuer_id, part)
             return known if known is not None and not due else self._make_or(valid, issuer_id, part)
         finally:
             making.release()
@@ -131,7 +131,7 @@ class CRLs:
             if part.shard == shard:
                 self.current(issuer_id, part)
 
-    def _look(self, issuer_id: int, part: Part) -> tuple[PublishedCRL | None, bool]:
+    def look(self, issuer_id: int, part: Part) -> tuple[PublishedCRL | None, bool]:
         """The latest CRL, and whether another one is due. Raises NotFound."""
         standing = self.schedule.standing(issuer_id, part)
         if standing.head is None or (part.delta and standing.spec.delta is None):
@@ -174,7 +174,7 @@ class CRLs:
                 if free:
                     return self.make(issuer_id, part)
             time.sleep(LOOK)
-            known, due = self._look(issuer_id, part)
+            known, due = self.look(issuer_id, part)
             if known is not None and not due:
                 return known
             if time.monotonic() >= waiting_until:

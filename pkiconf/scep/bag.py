@@ -8,7 +8,7 @@ from pkiconf.authority.service_certificates import ServiceCertificates
 from pkiconf.egress.https import HTTPSClient
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.pipeline import Pipeline
-from pkiconf.revocation.crl import CRLs
+from pkiconf.revocation.crl_downloads import CRLDownloads
 from pkiconf.revocation.revoke import Revocations
 from pkiconf.scep.certificates import AuthorityCertificates
 from pkiconf.scep.challenges import Challenges
@@ -46,7 +46,7 @@ def make_scep(
     pipeline: Pipeline,
     services: ServiceCertificates,
     revocations: Revocations,
-    crls: CRLs,
+    crls: CRLDownloads,
     https: HTTPSClient,
 ) -> SCEP:
     terms, secrets = TermsLookup(parts), TemplateSecrets(parts)

@@ -15,7 +15,7 @@ from pkiconf.model.keys import SIGNATURE_ALGORITHMS
 from pkiconf.model.request import Issued
 from pkiconf.model.scep import FailInfo, SCEPFailure, SCEPRequest
 from pkiconf.policy.serials import serial_bytes
-from pkiconf.revocation.crl import CRLs
+from pkiconf.revocation.crl_downloads import CRLDownloads
 from pkiconf.scep.enrolment import Enrolment
 from pkiconf.scep.envelope import Opened
 from pkiconf.scep.places import Place
@@ -27,7 +27,7 @@ from pkiconf.store.scep_transactions import TransactionRow
 
 
 class Inquiries:
-    def __init__(self, parts: Parts, transactions: Transactions, enrolment: Enrolment, crls: CRLs) -> None:
+    def __init__(self, parts: Parts, transactions: Transactions, enrolment: Enrolment, crls: CRLDownloads) -> None:
         self._parts = parts
         self._transactions = transactions
         self._enrolment = enrolment

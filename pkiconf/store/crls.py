@@ -135,6 +135,12 @@ _PRUNE = {
     )
     for delta in (False, True)
 }
+_SIZE = Prepared(
+    text(
+        "SELECT length(der) FROM crl WHERE issuer_id = :of AND shard = :part AND base_number IS NULL"
+        " ORDER BY number DESC LIMIT 1"
+    )
+)
 _KEEP_FROM = {
     delta: Prepared(
         text(
@@ -203,6 +209,11 @@ def bases(c: Connection, issuer_id: int, shard: int) -> list[Base]:
 def complete_since(c: Connection, issuer_id: int, shard: int, number: int) -> list[CRLRow]:
     """The complete ones that are kept, from `number` on, the oldest first."""
     return _SINCE.all(c, {"of": issuer_id, "part": shard, "number": number})
+
+
+def size(c: Connection, issuer_id: int, shard: int) -> int:
+    """Octets of the complete one; 0 when there is none. Cheap, however many they are."""
+    return int(_SIZE.scalar(c, {"of": issuer_id, "part": shard}) or 0)
 
 
 def head(c: Connection, issuer_id: int, shard: int = FULL, delta: bool = False) -> CRLHead | None:
