@@ -122,11 +122,16 @@ def _read(c: Connection, stamp: AccountStamp) -> Terms:
 
 
 def is_good(terms: Terms, row: AuthorizationRow, now: int) -> bool:
-    """Whether an authorization lets its account have the name now: valid, and by what today's policy still takes."""
+    """Whether an authorization lets its account have the name now: valid, within what its binding allows today, and by
+    what today's policy still takes."""
     if row.status != AuthorizationStatus.VALID or row.expires_at <= now:
+        return False
+    if terms.domains is not None and not terms.domains.covers(identifier_of(row)):
         return False
     if not row.offered:
         return is_preapproved(terms.preapproved, identifier_of(row))
+    if row.accepted not in terms.challenges:
+        return False
     # Where CAA was looked up, an authorization lives for that long; one that lives longer is from before.
     if terms.caa and row.kind == IdentifierType.DNS:
         return row.validated_at is not None and row.expires_at <= row.validated_at + CAA_LIFETIME

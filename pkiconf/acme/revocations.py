@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,9 +15,10 @@ from pkiconf.der.certificate import Certificate, assemble_certificate, parse_cer
 from pkiconf.der.extensions import parse_basic_constraints, parse_subject_alternative_names
 from pkiconf.der.names import parse_name
 from pkiconf.der.oids import BASIC_CONSTRAINTS, SUBJECT_ALTERNATIVE_NAME
-from pkiconf.errors import Conflict, Malformed, UnsupportedAlgorithm
+from pkiconf.errors import Conflict, Malformed, NotFound, UnsupportedAlgorithm
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.requests import ORIGIN as REQUEST_ORIGIN
+from pkiconf.issuance.requests import find_template
 from pkiconf.model.acme import Account, ACMEProblem, Identifier, ProblemType
 from pkiconf.model.actor import Actor
 from pkiconf.model.certificate import CertificateStatus
@@ -27,13 +29,15 @@ from pkiconf.policy.acme.terms import Terms
 from pkiconf.policy.authorization import Action, check_may
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.revocation.revoke import Revocations
-from pkiconf.store import acme_authorizations, acme_orders, certificates
+from pkiconf.store import acme_authorizations, acme_orders, certificates, templates
 from pkiconf.store.certificates import CertificateRow
 from pkiconf.store.database import Connection
 
 REVOCABLE: Final = (ORIGIN, REQUEST_ORIGIN)
 """Origins of certificates that are subscribers' own. What an authority issued to itself or to its services only an
-operator revokes."""
+operator revokes, and so what devices enrolled over SCEP, which knows no revocation."""
+
+_SCEP: Final = "scep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +53,13 @@ class ACMERevocations:
         self._terms = terms
 
     def by_account(self, account: Account, certificate: bytes, reason: int | None) -> None:
-        """By the account that ordered it, or one that holds valid authorizations for all its names.
+        """By the account that ordered it; or by one that has proved all its names by challenges, and may order of the
+        same template: what is pre-approved for one source of certificates says nothing about another's.
 
-        Raises ACMEProblem: `malformed` (no certificate, or none of ours: 404), `unauthorized` (403),
-        `alreadyRevoked`, `badRevocationReason` (also keyCompromise from an account that did not order it).
+        keyCompromise is recorded as the reason, and bars no key: a CSR can be anybody's, so to have ordered a
+        certificate is no proof of having its key. Raises ACMEProblem: `malformed` (no certificate, or none of ours:
+        404), `unauthorized` (403), `alreadyRevoked`, `badRevocationReason` (also keyCompromise from an account that did
+        not order it).
         """
         parsed = _parse(certificate)
         actor = account_actor(account)
@@ -62,11 +69,12 @@ class ACMERevocations:
             found = _find(c, parsed)
             own = _ordered_by(c, found.row, account)
             if not own:
+                _check_template(c, terms, found.row)
                 self._check_names(c, terms, account, parsed)
             return found, own
 
         found, own = self._parts.db.read(read)
-        self._revoke(found, parse_reason(reason, may_blame_key=own), actor)
+        self._revoke(found, parse_reason(reason, may_blame_key=own), actor, by_key=False)
 
     def by_key(self, spki: bytes, certificate: bytes, reason: int | None) -> None:
         """By whoever signs with the certificate's own key; raises as `by_account`. What is revoked already may still
@@ -76,40 +84,52 @@ class ACMERevocations:
         found = self._parts.db.read(lambda c: _find(c, parsed))
         if parsed.spki != spki:
             raise unauthorized("the request is not signed with the certificate's key")
-        self._revoke(found, parse_reason(reason, may_blame_key=True), actor, correct=True)
+        self._revoke(found, parse_reason(reason, may_blame_key=True), actor, by_key=True)
 
-    def _revoke(self, found: _Found, reason: RevocationReason, actor: Actor, *, correct: bool = False) -> None:
+    def _revoke(self, found: _Found, reason: RevocationReason, actor: Actor, *, by_key: bool) -> None:
         row = found.row
         check_may(actor, Action.CERTIFICATE_REVOKE, f"certificate/{row.issuer_id}/{row.serial.hex()}")
-        corrected = correct and reason is RevocationReason.KEY_COMPROMISE
+        corrected = by_key and reason is RevocationReason.KEY_COMPROMISE
         if row.status == CertificateStatus.REVOKED and not corrected:
             raise _already()
         try:
-            self._revocations.revoke(row.id, reason, actor)
+            self._revocations.revoke(row.id, reason, actor, bars_key=by_key)
         except Conflict:  # revoked by somebody else in the same moment, or for keyCompromise already
             raise _already() from None
 
     def _check_names(self, c: Connection, terms: Terms, account: Account, certificate: Certificate) -> None:
-        """Raise ACMEProblem `unauthorized` unless the account holds a valid authorization for every name."""
+        """Raise ACMEProblem `unauthorized` unless the account has proved every name, and that still counts."""
         extension = certificate.extension(SUBJECT_ALTERNATIVE_NAME)
         sans = parse_subject_alternative_names(extension.value) if extension else ()
         needed = names_to_prove(parse_name(certificate.subject), tuple(sans))
         if needed is None:
             raise unauthorized("the certificate was ordered by another account, and names what no authorization proves")
         now = to_epoch(self._parts.now())
-        missing = [name for name in sorted(needed) if not _holds(c, terms, account, name, now)]
+        missing = [name for name in sorted(needed) if not _has_proved(c, terms, account, name, now)]
         if missing:
             raise unauthorized(
-                "the certificate was ordered by another account, and this one holds no valid authorization for "
-                + ", ".join(name.value for name in missing)
+                "the certificate was ordered by another account, and this one holds no valid authorization, proved by "
+                "a challenge, for " + ", ".join(name.value for name in missing)
             )
 
 
-def _holds(c: Connection, terms: Terms, account: Account, identifier: Identifier, now: int) -> bool:
+def _has_proved(c: Connection, terms: Terms, account: Account, identifier: Identifier, now: int) -> bool:
+    """A pre-approved name was proved by nobody."""
     rows = acme_authorizations.list_valid(
         c, account.id, identifier.type.value, identifier.base.value, wildcard=identifier.is_wildcard, now=now
     )
-    return any(is_good(terms, row, now) for row in rows)
+    return any(row.offered and is_good(terms, row, now) for row in rows)
+
+
+def _check_template(c: Connection, terms: Terms, row: CertificateRow) -> None:
+    """Raise ACMEProblem `unauthorized` unless the account might have ordered of the certificate's template."""
+    version = row.template_version_id
+    template_id = None if version is None else templates.get_template_version(c, version).template_id
+    for reference in terms.profiles.values():
+        with suppress(NotFound):  # another one may be the certificate's
+            if find_template(c, reference).id == template_id:
+                return
+    raise unauthorized("the certificate was ordered by another account, and this one may order none of its template")
 
 
 def _ordered_by(c: Connection, row: CertificateRow, account: Account) -> bool:
@@ -139,10 +159,10 @@ def _find(c: Connection, wanted: Certificate) -> _Found:
 def _check_subscribers(row: CertificateRow, certificate: Certificate) -> None:
     constraints = certificate.extension(BASIC_CONSTRAINTS)
     is_authority = constraints is not None and parse_basic_constraints(constraints.value).ca
-    if row.origin_kind not in REVOCABLE or is_authority:
-        raise unauthorized(
-            "the certificate belongs to an authority or one of its services; only an operator revokes it"
-        )
+    if row.origin_kind in REVOCABLE and not is_authority:
+        return
+    what = "was enrolled over SCEP" if row.origin_kind == _SCEP else "belongs to an authority or one of its services"
+    raise unauthorized(f"the certificate {what}; only an operator revokes it")
 
 
 def _already() -> ACMEProblem:

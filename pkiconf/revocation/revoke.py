@@ -50,8 +50,13 @@ class Revocations:
         reason: RevocationReason,
         actor: Actor,
         invalidity_date: datetime | None = None,
+        *,
+        bars_key: bool = True,
     ) -> Standing:
         """Revoke for good; what it is now. For certificateHold use `hold`.
+
+        A key that was compromised is never certified again. `bars_key=False` is for somebody who says so and has proved
+        nothing about the key; who has may say it once more.
 
         Raises NotFound for a serial this issuer never issued, Conflict for a state that does not allow it, Refused
         for a reason or date that may not be given.
@@ -60,12 +65,16 @@ class Revocations:
         now = self.parts.now()
 
         def decide(c: Connection, row: CertificateRow) -> Standing:
+            if bars_key and reason is RevocationReason.KEY_COMPROMISE and _is_only_blamed(c, row):
+                return _standing(row)
             is_authority = authorities.is_ca_certificate(c, row.issuer_id, row.serial)
             return evaluate_revocation(
                 _standing(row), reason, now, is_authority=is_authority, invalidity_date=invalidity_date
             )
 
-        return self._change(certificate, actor, "certificate.revoke", Step.CERTIFICATE_REVOKE, decide)
+        return self._change(
+            certificate, actor, "certificate.revoke", Step.CERTIFICATE_REVOKE, decide, bars_key=bars_key
+        )
 
     def hold(self, certificate: CertificateID, actor: Actor) -> Standing:
         """Revoked until it is released. Raises NotFound, and Conflict unless it is good."""
@@ -91,6 +100,8 @@ class Revocations:
         action: str,
         step: Step,
         decide: Callable[[Connection, CertificateRow], Standing],
+        *,
+        bars_key: bool = False,
     ) -> Standing:
         now = to_epoch(self.parts.now())
 
@@ -105,7 +116,7 @@ class Revocations:
             details = _details(certificate) | {"epoch": epoch}
             if after.reason is not None:
                 details["reason"] = after.reason.text
-            if after.reason in _COMPROMISED:
+            if bars_key and after.reason in _COMPROMISED:
                 _remember_key(c, row, now)
             self.parts.record(c, actor, action, _address(certificate), details)
             # The next CRL is made soon, even if nobody fetches it.
@@ -132,6 +143,14 @@ def _remember_key(c: Connection, row: CertificateRow, now: int) -> None:
     stored = certificates.find_stored(c, row.issuer_id, row.serial)
     if stored is not None:
         compromised_keys.add(c, parse_public_key_info(stored.tbs), now)
+
+
+def _is_only_blamed(c: Connection, row: CertificateRow) -> bool:
+    """Revoked for keyCompromise by somebody who did not show the key, so that it is not barred."""
+    if row.status != CertificateStatus.REVOKED or row.reason != RevocationReason.KEY_COMPROMISE.code:
+        return False
+    stored = certificates.find_stored(c, row.issuer_id, row.serial)
+    return stored is not None and not compromised_keys.known(c, parse_public_key_info(stored.tbs))
 
 
 def _epoch_or_none(moment: datetime | None) -> int | None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pkiconf.errors import NotSigned, OutcomeUnknown, Unavailable
-from pkiconf.model.acme import Account, ACMEProblem, Order, OrderStatus, ProblemType
+from pkiconf.model.acme import Account, ACMEProblem, ChallengeType, Order, OrderStatus, ProblemType
 from pkiconf.reconciler.state import Action
 from pkiconf.store import acme_orders
 from tests.acme.place import PKI, Place, at_once, der_csr, make_account_key
@@ -141,6 +141,24 @@ def test_a_binding_that_was_narrowed_since_the_order(sqlite_place: Place) -> Non
     place.binding(domains=["a.corp.example", "b.corp.example"])
     with place.refusal(ProblemType.REJECTED_IDENTIFIER, "c.corp.example lies outside"):
         place.acme.orders.finalize(account, order.name, der_csr(*NAMES))
+
+
+def test_a_challenge_that_was_withdrawn_since_it_was_proved(place: Place) -> None:
+    """Whoever turns http-01 off does not want what it has proved; another order proves it anew."""
+    place.policy(challenges=["http-01", "dns-01"])
+    account = place.account()
+    orders = [
+        place.prove(account, place.order(account, name), kind)
+        for name, kind in (("a.example", ChallengeType.HTTP_01), ("b.example", ChallengeType.DNS_01))
+    ]
+    place.policy(challenges=["dns-01"])
+    before = certificates(place)
+    with place.refusal(ProblemType.UNAUTHORIZED, "a.example is not valid any more; make a new order"):
+        place.acme.orders.finalize(account, orders[0].name, der_csr("a.example"))
+    assert certificates(place) == before
+    assert place.acme.orders.finalize(account, orders[1].name, der_csr("b.example")).status is OrderStatus.VALID
+    assert place.order(account, "a.example").status is OrderStatus.PENDING
+    place.issued(account, "a.example")
 
 
 def test_a_template_that_was_narrowed_since_the_order(sqlite_place: Place) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +12,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from pkiconf.errors import Conflict
 from pkiconf.model.acme import Account, ACMEProblem, ProblemType
 from pkiconf.model.certificate import CertificateID
-from tests.acme.place import Place, at_once, make_account_key
+from pkiconf.model.revocation import RevocationReason
+from tests.acme.place import Place, at_once, der_csr, identifiers, make_account_key
 from tests.world import OPERATOR, make_csr
 
 NAMES = ("a.example", "*.a.example", "b.example")
@@ -86,24 +90,139 @@ def test_an_account_that_lacks_a_single_name(sqlite_place: Place, number: int, h
         order = place.prove(account, place.order(account, lacking))
         change = f"expires_at = {place.now}" if how == "expired" else "status = 'deactivated'"
         place.sql(f"UPDATE acme_authorization SET {change} WHERE name = '{order.authorizations[0]}'")
-    with place.refusal(ProblemType.UNAUTHORIZED, f"no valid authorization for {lacking}$".replace("*", r"\*")):
+    with place.refusal(ProblemType.UNAUTHORIZED, rf"no valid authorization, .* for {re.escape(lacking)}$"):
         place.acme.revocations.by_account(account, leaf, None)
     assert status_of(place, leaf) == ("good", None)
 
 
-def test_preapproved_names_count_while_they_are(sqlite_place: Place) -> None:
+def test_preapproved_names_revoke_nothing_of_others(place: Place) -> None:
+    """Not even under the same policy: who has proved nothing may have certificates, and end nobody else's."""
+    place.policy(preapproved_domains=["a.example"])
+    owner, other = place.account(), place.account()
+    _, leaf = place.issued(owner, "a.example")
+    operators = place.world.issued("issuing/web-server", make_csr("a.example", ("a.example",))).der
+    assert place.order(other, "a.example").status == "ready"
+    for der in (leaf, operators):
+        with place.refusal(ProblemType.UNAUTHORIZED, "no valid authorization, proved by a challenge, for a.example$"):
+            place.acme.revocations.by_account(other, der, None)
+        assert status_of(place, der) == ("good", None)
+    place.acme.revocations.by_account(owner, leaf, None)
+
+
+TWO_TEMPLATES = """
+authorities: [{ name: root }, { name: issuing, issuer: root }, { name: prod, issuer: root }]
+templates:
+  - { name: tls, authority: prod, starter: web-server }
+  - { name: other, authority: issuing, starter: web-server }
+"""
+
+
+def test_one_source_does_not_use_what_another_has_approved(place: Place) -> None:
+    """A name that policy `ci` approves, or that an account of `ci` has proved, revokes nothing of other templates:
+    neither another policy's certificates nor an operator's."""
+    place.world.apply(TWO_TEMPLATES)
+    place.policy("prod", template="prod/tls")
+    place.policy("ci", preapproved_domains=["*.corp.example"])
+    _, leaf = place.issued(place.account("prod"), "pay.corp.example")
+    others = [
+        place.world.issued(template, make_csr("pay.corp.example", ("pay.corp.example",))).der
+        for template in ("prod/tls", "issuing/other")
+    ]
+    approved = place.account("ci")
+    assert place.acme.authorizations.create(approved, identifiers("pay.corp.example")[0])[0].status == "valid"
+    place.policy("ci")
+    proved = place.account("ci")
+    place.prove(proved, place.order(proved, "pay.corp.example"))
+    place.policy("ci", preapproved_domains=["*.corp.example"])
+    for account in (approved, proved):
+        for der in (leaf, *others):
+            with place.refusal(ProblemType.UNAUTHORIZED, "may order none of its template"):
+                place.acme.revocations.by_account(account, der, 4)
+            assert status_of(place, der) == ("good", None)
+
+
+def test_any_template_that_the_account_may_order_will_do(sqlite_place: Place) -> None:
+    """Also beside a profile whose template there is no more, and not one that its binding leaves out."""
     place = sqlite_place
-    place.policy(preapproved_domains=["a.example"])
-    _, leaf = place.issued(place.account(), "a.example")
-    other = place.account()
-    with place.refusal(ProblemType.UNAUTHORIZED):  # it might, but it holds no authorization
-        place.acme.revocations.by_account(other, leaf, None)
-    place.order(other, "a.example")
+    place.world.apply(TWO_TEMPLATES)
+    profiles = {"gone": "issuing/never-was", "tls": "prod/tls", "web": "issuing/web-server"}
+    place.policy(profiles=profiles, default_profile="web")
+    binding = place.binding()
+    account = place.account(binding=binding)
+    place.prove(account, place.order(account, "a.example"))
+    leaf = place.world.issued("prod/tls", make_csr("a.example", ("a.example",))).der
+    place.binding(profiles=["gone", "web"])
+    with place.refusal(ProblemType.UNAUTHORIZED, "may order none of its template"):
+        place.acme.revocations.by_account(account, leaf, None)
+    place.binding(profiles=["gone", "tls"])
+    place.acme.revocations.by_account(account, leaf, None)
+    assert status_of(place, leaf) == ("revoked", 0)
+
+
+@pytest.mark.parametrize("how", ["the challenge was withdrawn", "the binding allows other names"])
+def test_what_was_proved_counts_by_todays_terms(sqlite_place: Place, how: str) -> None:
+    place = sqlite_place
     place.policy()
-    with place.refusal(ProblemType.UNAUTHORIZED):
-        place.acme.revocations.by_account(other, leaf, None)
+    binding = place.binding()
+    account = place.account(binding=binding)
+    _, leaf = place.issued(place.account(), "a.example")
+    place.prove(account, place.order(account, "a.example"))
+    if how == "the challenge was withdrawn":
+        place.binding(challenges=["dns-01"])
+    else:
+        place.binding(domains=["b.example"])
+    with place.refusal(ProblemType.UNAUTHORIZED, "no valid authorization"):
+        place.acme.revocations.by_account(account, leaf, None)
+    assert status_of(place, leaf) == ("good", None)
+    place.binding()
+    place.acme.revocations.by_account(account, leaf, None)
+
+
+def test_an_account_bars_no_key(place: Place) -> None:
+    """CSRs are no secrets: who has somebody's CSR orders with it, and blames the key; its holder goes on with it."""
     place.policy(preapproved_domains=["a.example"])
-    place.acme.revocations.by_account(other, leaf, None)
+    victim, other = place.account(), place.account()
+    key = ec.generate_private_key(ec.SECP256R1())
+    _, leaf = place.issued(other, "a.example", key=key)
+    place.acme.revocations.by_account(other, leaf, 1)
+    assert status_of(place, leaf) == ("revoked", 1)
+    assert place.rows("SELECT * FROM compromised_key") == []
+    _, again = place.issued(victim, "a.example", key=key)
+    with place.refusal(ProblemType.ALREADY_REVOKED):
+        place.acme.revocations.by_account(other, leaf, 1)
+    place.acme.revocations.by_key(spki_of(key), leaf, 1)  # whoever has it may: now it is barred
+    assert place.rows("SELECT spki_sha256 FROM compromised_key") == [(hashlib.sha256(spki_of(key)).digest(),)]
+    assert status_of(place, again) == ("good", None)
+    with place.refusal(ProblemType.ALREADY_REVOKED):
+        place.acme.revocations.by_key(spki_of(key), leaf, 1)
+    order = place.order(victim, "a.example")
+    with place.refusal(ProblemType.BAD_CSR, "known to be compromised"):
+        place.acme.orders.finalize(victim, order.name, der_csr("a.example", key=key))
+
+
+def test_an_operator_bars_a_key_that_an_account_has_only_blamed(sqlite_place: Place) -> None:
+    place = sqlite_place
+    place.policy()
+    account = place.account()
+    _, leaf = place.issued(account, "a.example")
+    place.acme.revocations.by_account(account, leaf, 1)
+    ((issuer, serial),) = place.rows("SELECT issuer_id, serial FROM certificate WHERE origin_kind = 'acme'")
+    number = CertificateID(issuer, int.from_bytes(serial))
+    place.world.services.revocations.revoke(number, RevocationReason.KEY_COMPROMISE, OPERATOR)
+    assert len(place.rows("SELECT * FROM compromised_key")) == 1
+    with pytest.raises(Conflict, match="already revoked"):
+        place.world.services.revocations.revoke(number, RevocationReason.KEY_COMPROMISE, OPERATOR)
+
+
+def test_what_was_enrolled_over_scep_is_an_operators_to_revoke(sqlite_place: Place) -> None:
+    """Said as it is: it belongs to a device, and to no authority."""
+    place = sqlite_place
+    place.policy()
+    account = proving(place, "a.example")
+    leaf = place.world.issued("issuing/web-server", make_csr("a.example", ("a.example",))).der
+    place.sql("UPDATE certificate SET origin_kind = 'scep' WHERE origin_kind = 'request'")
+    with place.refusal(ProblemType.UNAUTHORIZED, "was enrolled over SCEP; only an operator revokes it"):
+        place.acme.revocations.by_account(account, leaf, None)
 
 
 def test_by_the_key_of_the_certificate(place: Place) -> None:

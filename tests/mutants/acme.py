@@ -212,10 +212,30 @@ ACME: tuple[Guard, ...] = (
         "pkiconf/acme/revocations.py",
         ("tests/acme", "tests/endpoints/acme"),
         ("an account revokes what it ordered or could order", "            if not own:"),
+        (
+            "an account revokes of the templates it may order",
+            "                _check_template(c, terms, found.row)\n",
+            "",
+        ),
+        ("a pre-approved name revokes nothing of others", "any(row.offered and is_good", "any(is_good"),
+        (
+            "an account bars no key",
+            "            self._revocations.revoke(row.id, reason, actor, bars_key=by_key)",
+            "            self._revocations.revoke(row.id, reason, actor)",
+        ),
         ("a key revokes its own certificate", "        if parsed.spki != spki:"),
         (
             "nobody revokes an authority over ACME",
             "    if row.origin_kind not in REVOCABLE or is_authority:",
+        ),
+    ),
+    *guards(
+        "pkiconf/acme/context.py",
+        ("tests/acme/test_finalize.py", "tests/acme/test_revocations.py"),
+        ("what was proved by a withdrawn challenge does not count", "    if row.accepted not in terms.challenges:"),
+        (
+            "what was proved outside today's binding does not count",
+            "    if terms.domains is not None and not terms.domains.covers(identifier_of(row)):",
         ),
     ),
     *guards(

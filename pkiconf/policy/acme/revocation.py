@@ -24,8 +24,8 @@ REASONS: Final = (
 def parse_reason(code: int | None, *, may_blame_key: bool) -> RevocationReason:
     """The reason of a code; none is `unspecified` (RFC 5280 §5.3.1).
 
-    keyCompromise bars the key from every certificate to come, so only who ordered the certificate or holds its key may
-    give it. Raises ACMEProblem `badRevocationReason`, with the codes that may be given.
+    Only who ordered the certificate or holds its key may give keyCompromise; whoever holds it bars it so from every
+    certificate to come. Raises ACMEProblem `badRevocationReason`, with the codes that may be given.
     """
     if code is None:
         return RevocationReason.UNSPECIFIED

@@ -50,12 +50,18 @@ def test_the_certificates_own_key_revokes_it(wire: Wire) -> None:
 
 
 def test_another_account_revokes_what_it_has_proved(wire: Wire) -> None:
-    """§7.6: a valid authorization for every name."""
+    """§7.6: a valid authorization for every name; a pre-approved one proves nothing."""
     certificate, _ = issued(wire)
     other = wire.other()
     with nothing_changes(wire):
         is_refusal(other.post(REVOKE, {"certificate": der(certificate)}), "unauthorized", 403, A)
     assert other.order(A).json["status"] == "ready"
+    with nothing_changes(wire):
+        is_refusal(other.post(REVOKE, {"certificate": der(certificate)}), "unauthorized", 403, A)
+    wire.place.policy("internal")
+    proving = other.order(A).json["authorizations"][0]
+    assert other.post(f"{proving.replace('/authz/', '/chall/')}/http-01", {}).status == 200
+    wire.place.settle(proving.rsplit("/", 1)[1])
     assert other.post(REVOKE, {"certificate": der(certificate)}).status == 200
 
 
