@@ -50,7 +50,9 @@ class ProcessSettings(BaseSettings):
         (), description="Networks whose X-Forwarded-For is believed"
     )
     max_body: int = Field(1 << 20, ge=1024, description="Largest request body in octets")
-    request_timeout: int = Field(30, ge=1, description="Seconds a request may take")
+    request_timeout: int = Field(
+        30, ge=1, description="Seconds in which a request has to arrive, and then to be answered"
+    )
     access_log: str = Field("off", pattern="^(off|text|json)$", description="off, text or json, on standard output")
 
     @field_validator("tls_names", "trusted_proxies", mode="before")

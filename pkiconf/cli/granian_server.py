@@ -17,7 +17,7 @@ from granian.log import LogLevels
 from pkiconf.bootstrap import open_services
 from pkiconf.cli.context import environment
 from pkiconf.endpoints.app import create_server_app
-from pkiconf.endpoints.known_answers import WSGIApplication
+from pkiconf.endpoints.ocsp_front import WSGIApplication
 from pkiconf.settings import ProcessSettings
 
 

@@ -80,13 +80,15 @@ class OCSPResponder:
         self._epochs = StatusEpochs(parts.db)
         self._complained: datetime | None = None
 
-    def known(self, authority: str, request: bytes, now: datetime) -> OCSPAnswer | None:
-        """An answer that was given before, if the issuer's status epoch says that it is still true."""
+    def known(self, authority: str, request: bytes, now: datetime, *, wait: bool = True) -> OCSPAnswer | None:
+        """An answer that was given before, if the issuer's status epoch says that it is still true; without `wait` only
+        if that can be told without waiting for a server."""
         kept = self._kept.find((authority, request))
         if kept is None:
             return None
         try:
-            return kept.at(self._epochs.current(kept.basis.issuer_id), now)
+            epochs = self._epochs.current if wait else self._epochs.at_hand
+            return kept.at(epochs(kept.basis.issuer_id), now)
         except Unavailable:
             return None  # the longer way tells why
 

@@ -508,6 +508,29 @@ GUARDS: tuple[Guard, ...] = (
         ),
     ),
     *guards(
+        "pkiconf/cli/plain_http.py",
+        ("tests/cli/test_plain_http.py",),
+        (
+            "a field that stands twice is not read here",
+            "        if key is None or key in environ:",
+            "        if key is None:",
+        ),
+        (
+            "chunks and expectations are not read here",
+            '    if upper in ("TRANSFER_ENCODING", "EXPECT"):',
+            "    if False:",
+        ),
+        (
+            "a body has a length that is a number",
+            "    if not text.isascii() or not text.isdigit() or len(text) > 6 or int(text) > LARGEST_BODY:",
+        ),
+        (
+            "a header of an answer is one line",
+            ' or text.count("\\n") != len(lines) + 1:',
+            ":",
+        ),
+    ),
+    *guards(
         "pkiconf/endpoints/middleware.py",
         ("tests/endpoints",),
         ("a body is not larger than it may be", "if (req.content_length or 0) > self._largest:"),

@@ -115,3 +115,19 @@ def test_a_database_in_trouble_is_not_answered_from_memory(rows: Rows, monkeypat
     monkeypatch.setattr(type(rows.db), "look", fail)
     with pytest.raises(Unavailable):
         epochs.current(rows.issuer_id)
+
+
+def test_without_waiting_only_what_is_still_young_is_known(rows: Rows, reads: list[int]) -> None:
+    clock = Clock()
+    epochs = StatusEpochs(rows.db, clock)
+    if rows.db.dialect == "sqlite":
+        assert epochs.at_hand(rows.issuer_id) == epochs.current(rows.issuer_id) is not None
+        return
+    assert epochs.at_hand(rows.issuer_id) is None  # nothing was read yet
+    stamp = epochs.current(rows.issuer_id)
+    asked = len(reads)
+    clock.at += INTERVAL * 0.9
+    assert epochs.at_hand(rows.issuer_id) == stamp is not None
+    clock.at += INTERVAL * 0.2
+    assert epochs.at_hand(rows.issuer_id) is None
+    assert len(reads) == asked

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cryptography.x509.ocsp import OCSPCertStatus, load_der_ocsp_response
 
 from pkiconf.clock import SetClock
-from pkiconf.endpoints.app import create_server_app
-from pkiconf.endpoints.known_answers import KnownAnswers
+from pkiconf.endpoints.app import create_app, create_server_app
+from pkiconf.endpoints.ocsp_front import OCSPFront
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.revocation.kept import LARGEST
 from pkiconf.revocation.ocsp import OCSPAnswer
@@ -21,6 +22,21 @@ from tests.world import OPERATOR, World
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 KNOWN = {("issuing", b"question"): OCSPAnswer(b"answer", NOW, NOW, known=True)}
+SIGNED = OCSPAnswer(b"signed now", NOW, None, known=True)
+
+
+class Knows:
+    """A responder of one known answer, which remembers who would have waited."""
+
+    def __init__(self) -> None:
+        self.waits: list[bool] = []
+
+    def answer(self, authority: str, request: bytes, now: datetime) -> OCSPAnswer:
+        return KNOWN.get((authority, request), SIGNED)
+
+    def known(self, authority: str, request: bytes, now: datetime, *, wait: bool) -> OCSPAnswer | None:
+        self.waits.append(wait)
+        return KNOWN.get((authority, request))
 
 
 class Behind:
@@ -42,7 +58,7 @@ class Broken(io.BytesIO):
 
 def call(environ: dict[str, Any], behind: Behind) -> tuple[str, dict[str, str], bytes]:
     told: list[Any] = []
-    app = KnownAnswers(behind, lambda slug, body, now: KNOWN.get((slug, body)), SetClock(NOW))
+    app = OCSPFront(behind, Knows(), SetClock(NOW))
     body = b"".join(app(environ, lambda *given: told.extend(given)))
     return told[0], dict(told[1]), body
 
@@ -57,6 +73,12 @@ def post(body: bytes = b"question", path: str = "/ocsp/issuing", **more: Any) ->
     return {**base, **more}
 
 
+def test_another_question_is_answered_without_the_framework_too() -> None:
+    behind = Behind()
+    assert call(post(b"another"), behind)[2] == call(post(path="/ocsp/other"), behind)[2] == b"signed now"
+    assert behind.bodies == []
+
+
 def test_a_known_question_goes_no_further() -> None:
     behind = Behind()
     status, headers, body = call(post(), behind)
@@ -69,9 +91,9 @@ def test_a_known_question_goes_no_further() -> None:
 @pytest.mark.parametrize(
     "environ",
     [
-        post(b"another"),
-        post(path="/ocsp/other"),
         post(path="/ocsp/issuing/"),
+        post(path="/ocsp/issuing/a"),
+        post(path="/ocsp/iss\xc3\xbcing"),
         post(path="/ocsp/"),
         post(path="/OCSP/issuing"),
         post(path="/crl/issuing"),
@@ -108,19 +130,59 @@ def test_a_revocation_ends_a_known_answer_at_once(world: World) -> None:
     issued = pki.issue()
     request = question(pki.issuer(), serial_of(issued))
     app = create_server_app(world.services, ProcessSettings())
-    assert isinstance(app, KnownAnswers)
+    assert isinstance(app, OCSPFront)
     first = pki.answer(request).der
-    behind = Behind()
-    app._app = behind
 
     def ask() -> bytes:
         return b"".join(app(post(request), lambda *_: None))
 
+    def ask_at_once() -> bytes | None:
+        found = app.at_once("POST", "/ocsp/issuing", request)
+        return found and found[1]
+
     assert ask() == first
+    assert ask_at_once() in (first, None)  # None where a database has to be waited for
     world.services.revocations.revoke(issued.id, RevocationReason.KEY_COMPROMISE, OPERATOR)
-    assert ask() == b"behind"
-    assert pki.answer(request).der != first
+    assert ask_at_once() is None
+    second = ask()
+    assert second != first
+    assert load_der_ocsp_response(second).certificate_status is OCSPCertStatus.REVOKED
+    assert ask_at_once() in (second, None)
+
+
+@pytest.mark.parametrize("slug", ["issuing", "nobody"])
+@pytest.mark.parametrize("asked", [b"\x30\x00", b"x" * 200])
+def test_nonsense_is_answered_as_the_framework_does(sqlite_world: World, slug: str, asked: bytes) -> None:
+    def ask(app: Callable[..., Iterable[bytes]]) -> tuple[str, dict[str, str], bytes]:
+        said: list[Any] = []
+        rest = {"wsgi.errors": io.StringIO(), "QUERY_STRING": "", "REMOTE_ADDR": "192.0.2.1", "SCRIPT_NAME": ""}
+        environ = post(asked, f"/ocsp/{slug}") | rest
+        body = b"".join(app(environ, lambda status, headers, _=None: said.extend((status, headers))))
+        return said[0], {name.lower(): value for name, value in said[1]}, body
+
+    front = create_server_app(sqlite_world.services, ProcessSettings())
+    assert isinstance(front, OCSPFront)
+    assert ask(front) == ask(create_app(sqlite_world.services, ProcessSettings()))
 
 
 def test_with_an_access_log_every_request_is_in_it(sqlite_world: World) -> None:
-    assert not isinstance(create_server_app(sqlite_world.services, ProcessSettings(access_log="text")), KnownAnswers)
+    assert not isinstance(create_server_app(sqlite_world.services, ProcessSettings(access_log="text")), OCSPFront)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "answered"),
+    [
+        ("POST", "/ocsp/issuing", b"question", True),
+        ("GET", "/ocsp/issuing", b"question", False),
+        ("POST", "/crl/issuing", b"question", False),
+        ("POST", "/ocsp/issuing", b"another", False),
+        ("POST", "/ocsp/issuing", b"question" + bytes(LARGEST), False),
+    ],
+)
+def test_what_a_server_may_answer_at_once(method: str, path: str, body: bytes, answered: bool) -> None:
+    responder = Knows()
+    found = OCSPFront(Behind(), responder, SetClock(NOW)).at_once(method, path, body)
+    assert (found is not None) is answered
+    if found is not None:
+        assert (dict(found[0])["Content-Length"], found[1]) == ("6", b"answer")
+    assert True not in responder.waits  # its main loop waits for no database
