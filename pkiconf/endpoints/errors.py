@@ -29,7 +29,7 @@ def _known(req: falcon.Request, resp: Response, ex: PkiconfError, params: object
     # Why the machine cannot serve is its operator's business; a client learns only that it should come back.
     known = status < 500
     if not known:
-        log.error("%s %s: %s", req.method, loggable_path(req), ex)
+        log.error("%s %r: %s", req.method, loggable_path(req), ex)
     _text(resp, status, str(ex) if known else "not available now")
 
 
@@ -46,7 +46,7 @@ def _internal(req: falcon.Request, resp: Response, ex: Exception, params: object
     if problems.concerns(req):
         problems.answer_error(req, resp, ex)
         return
-    log.error("%s %s failed", req.method, loggable_path(req), exc_info=ex)
+    log.error("%s %r failed", req.method, loggable_path(req), exc_info=ex)
     _text(resp, 500, "internal error")
 
 

@@ -14,6 +14,7 @@ _SECRET: Final = frozenset({"claim", "profile"})
 
 
 def loggable_path(req: falcon.Request) -> str:
-    """The path, cut off where it is long; without what nobody but its holder may know."""
+    """The path, cut off where it is long; without what nobody but its holder may know. Log its `repr`: a client can put
+    a whole line into it."""
     first = req.path.lstrip("/").partition("/")[0]
     return f"/{first}/..." if first.lower() in _SECRET else req.path[:LONGEST]

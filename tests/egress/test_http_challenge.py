@@ -383,6 +383,27 @@ def test_something_else(scene: Scene, answer: bytes, said: str) -> None:
     assert f"http://{NAME}/.well-known/acme-challenge/{TOKEN} (127.0.0.1:80)" in detail
 
 
+@pytest.mark.parametrize("elsewhere", [f"http://{NAME}/private", "http://wiki.corp.example/private"])
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (ok("the root password is"), "answered with 20 octets where"),
+        (ok("the root password is", "401 Unauthorized"), "answered 401 with 20 octets"),
+        (ok("the root password is" * 100), "far longer text: with 216 octets"),
+    ],
+)
+def test_what_stands_behind_a_redirect_is_not_told(scene: Scene, elsewhere: str, answer: bytes, said: str) -> None:
+    """A client could read with our eyes: web servers that it does not reach, also under its own name, for that may
+    mean another address by now."""
+    scene.serve(lambda target, host: answer if target == "/private" else redirect(elsewhere))
+    scene.at("127.0.0.1")
+    scene.at("127.0.0.1", name="wiki.corp.example")
+    detail = scene.refuses(ProblemType.INCORRECT_RESPONSE)
+    assert said in detail
+    assert "password" not in detail
+    assert f"{elsewhere} (127.0.0.1:80)" in detail
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [

@@ -11,6 +11,7 @@ from pkiconf.acme.nonces import Nonces
 from pkiconf.endpoints.acme.answers import add_link
 from pkiconf.endpoints.acme.problems import concerns
 from pkiconf.endpoints.acme.whereabouts import Whereabouts
+from pkiconf.endpoints.paths import loggable_path
 from pkiconf.endpoints.wsgi import Response
 from pkiconf.errors import PkiconfError
 from pkiconf.model.acme_urls import PREFIX
@@ -44,4 +45,4 @@ class ACMEHeaders:
                 resp.set_header("Replay-Nonce", self._nonces.make())
         except PkiconfError as error:
             # The answer stands without: whoever cannot be given a nonce is not served either.
-            log.warning("no nonce for the answer to %s %s: %s", req.method, req.path, error)
+            log.warning("no nonce for the answer to %s %r: %s", req.method, loggable_path(req), error)

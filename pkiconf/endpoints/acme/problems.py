@@ -12,6 +12,7 @@ import falcon
 
 from pkiconf.endpoints.acme.answers import add_link, problem_record
 from pkiconf.endpoints.acme.jws import SIGNATURE_ALGORITHMS
+from pkiconf.endpoints.paths import loggable_path
 from pkiconf.endpoints.statuses import RETRY_AFTER, status_of
 from pkiconf.endpoints.wsgi import Response
 from pkiconf.errors import PkiconfError
@@ -56,7 +57,7 @@ def answer_error(req: falcon.Request, resp: Response, error: Exception) -> None:
         case PkiconfError():
             _answer_kind(req, resp, error)
         case _:
-            log.error("%s %s failed", req.method, req.path, exc_info=error)
+            log.error("%s %r failed", req.method, loggable_path(req), exc_info=error)
             _send(resp, 500, Problem(ProblemType.SERVER_INTERNAL, "internal error"))
 
 
@@ -81,7 +82,7 @@ def _answer_kind(req: falcon.Request, resp: Response, error: PkiconfError) -> No
     if status < 500:
         _send(resp, status, Problem(ProblemType.UNAUTHORIZED if status == 403 else ProblemType.MALFORMED, str(error)))
         return
-    log.error("%s %s: %s", req.method, req.path, error)
+    log.error("%s %r: %s", req.method, loggable_path(req), error)
     if status == 503:
         resp.set_header("Retry-After", str(RETRY_AFTER))
     told = "not available now: try again later" if status == 503 else "internal error"

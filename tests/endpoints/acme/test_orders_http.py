@@ -45,7 +45,7 @@ def test_an_order_as_the_rfc_wants_it(wire: Wire) -> None:
 
 
 def test_names_are_given_back_in_their_one_spelling(lite: Wire) -> None:
-    """Mixed case, a trailing dot and U-labels become what goes into the certificate; once each."""
+    """Mixed case and U-labels become what goes into the certificate; once each."""
     order = lite.order("A.Corp.Example", "bücher.corp.example", A)
     assert [i["value"] for i in order.json["identifiers"]] == [A, "xn--bcher-kva.corp.example"]
 
@@ -68,6 +68,7 @@ REFUSED: dict[str, tuple[Any, str, int]] = {
     "a star inside": (dns(f"a*.{A}"), "rejectedIdentifier", 403),
     "a star alone": (dns("*"), "rejectedIdentifier", 403),
     "a space": (dns("a b.corp.example"), "rejectedIdentifier", 403),
+    "a trailing dot": (dns(f"{A}."), "rejectedIdentifier", 403),
     "NUL": (dns("a\0.corp.example"), "malformed", 400),
     "a label of 64": (dns("a" * 64 + ".corp.example"), "rejectedIdentifier", 403),
     "60 kB": (dns("a." * 30_000 + "example"), "rejectedIdentifier", 403),
@@ -312,6 +313,27 @@ def test_what_nobody_thought_of_is_a_500_that_tells_nothing(lite: Wire, monkeypa
     reply = lite.post(f"{BASE}/acme/order/x")
     is_refusal(reply, "serverInternal", 500, "internal error")
     assert "secret" not in reply.body.decode()
+
+
+@pytest.mark.parametrize("path", ["/acme/p/{}/directory", "/crl/{}/1.crl"])
+@pytest.mark.parametrize("error", [Unavailable("the disk is gone"), KeyError("x")])
+def test_a_path_forges_no_line_of_the_log(
+    lite: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str, error: Exception
+) -> None:
+    """Whatever a client writes into it, it stays within its quotes."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    for reading in ("read", "look"):
+        monkeypatch.setattr(type(lite.place.world.parts.db), reading, fail)
+    forged = "x%0A2030-01-01 12:00:00 INFO revoked 01:02 by operator%0D%1B[2K"
+    assert lite.get(path.format(forged)).status >= 500
+    said = [record.getMessage() for record in caplog.records if "GET" in record.getMessage()]
+    assert said
+    for line in said:
+        assert line.isprintable()
+        assert repr(f"{path.format('x')[: -len(path.split('{}')[1])]}")[:-1] in line
 
 
 def test_without_a_database_there_is_an_answer(lite: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
