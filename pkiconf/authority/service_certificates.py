@@ -145,16 +145,20 @@ class ServiceCertificates:
         if issuer_ends <= now:
             return False  # nothing below it can be valid any more
         with self._making:
-            found = self._find(issuer_id, purpose)
-            # One that lasts as long as its issuer cannot be followed by a longer one.
-            if found is not None and (now < found.renew_at or found.not_after >= issuer_ends):
+            if not self._is_due(issuer_id, purpose, issuer_ends):
                 return False
-            # Of all workers, on all hosts, one renews it.
+            # Of all workers, on all hosts, one renews it: whoever had the lease before may have done so.
             name, at = f"service-certificate/{issuer_id}/{purpose}", to_epoch(now)
             with leases.held(self._parts.db, name, self._name, at, RENEWING) as ours:
-                if ours:
-                    self._known[issuer_id, purpose] = self._make(issuer_id, purpose)
-                return ours
+                if not ours or not self._is_due(issuer_id, purpose, issuer_ends):
+                    return False
+                self._known[issuer_id, purpose] = self._make(issuer_id, purpose)
+                return True
+
+    def _is_due(self, issuer_id: int, purpose: str, issuer_ends: datetime) -> bool:
+        found = self._find(issuer_id, purpose)
+        # One that lasts as long as its issuer cannot be followed by a longer one.
+        return found is None or (self._parts.now() >= found.renew_at and found.not_after < issuer_ends)
 
     def _find(self, issuer_id: int, purpose: str) -> ServiceCertificate | None:
         """The newest complete one that is valid now and good."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Final
 
 import falcon
@@ -11,6 +12,8 @@ from pkiconf.endpoints.caching import answer_cacheable
 from pkiconf.endpoints.whereabouts import find_issuer, split_name
 from pkiconf.endpoints.wsgi import App
 from pkiconf.errors import NotFound
+from pkiconf.revocation.crl import PublishedCRL
+from pkiconf.revocation.crl_schedule import Place
 from pkiconf.services import Services
 from pkiconf.store.crls import FULL, FULL_LIST, Part
 
@@ -24,6 +27,8 @@ class CRLResource:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._armoured: dict[Place, tuple[str, bytes]] = {}
+        self._armouring = Lock()
 
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, authority: str, name: str, below: str | None = None
@@ -39,12 +44,21 @@ class CRLResource:
         issuer = parts.db.read(lambda c: find_issuer(c, authority, number))
         crl = self._services.crl_downloads.current(issuer.id, part)
         resp.content_type = _MEDIA_TYPES[form]
-        body = crl.der if form == "crl" else pem_encode("X509 CRL", crl.der).encode()
+        body = crl.der if form == "crl" else self._armour((issuer.id, part), crl)
         digest = crl.digest if form == "crl" else f"{crl.digest}-pem"
         resp.last_modified = crl.this_update
         answer_cacheable(req, resp, body, parts.now(), ends=crl.next_update, digest=digest)
 
     on_head = on_get
+
+    def _armour(self, place: Place, crl: PublishedCRL) -> bytes:
+        # A list of a million entries takes a second and 200 MB: once, not for whoever asks, nor for several at once.
+        with self._armouring:
+            digest, pem = self._armoured.get(place, ("", b""))
+            if digest != crl.digest:
+                pem = pem_encode("X509 CRL", crl.der).encode()
+                self._armoured[place] = crl.digest, pem
+            return pem
 
 
 def _part(name: str) -> tuple[Part, str]:

@@ -14,7 +14,8 @@ from itertools import combinations_with_replacement, islice
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-MOST_READINGS: Final = 64
+MOST_READINGS: Final = 16
+"""Each may cost a look at the database; a real request holds two slashes or so."""
 _MOST_MISSING: Final = 2
 _ALPHABET: Final = bytes.maketrans(b" -_", b"++/")
 

@@ -130,11 +130,15 @@ class OCSPResponder:
         return answer
 
     def choose(self, authority: str, requests: Sequence[bytes]) -> bytes | None:
-        """The first that is about certificates that were issued here; nothing is signed to find out. While that
-        cannot be found out, the first: its answer says so."""
+        """The first that is about one certificate that was issued here; nothing is signed to find out. While that
+        cannot be found out, the first: its answer says so. A URL asks about one (RFC 9919 §3.1.1), and each more
+        would multiply what somebody's URL costs."""
         for request in requests:
             try:
-                found = self._look_up(authority, parse_ocsp_request(request))
+                parsed = parse_ocsp_request(request)
+                if len(parsed.cert_ids) > 1:
+                    continue
+                found = self._look_up(authority, parsed)
             except Malformed:
                 continue
             except Exception:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -12,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, mldsa, rsa
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from pkiconf.authority.service_certificates import OCSP
+from pkiconf.authority.service_certificates import OCSP, ServiceCertificates
 from pkiconf.entropy import SystemEntropy
 from pkiconf.errors import NotSigned, SigningUnavailable, Unavailable
 from pkiconf.issuance.certificates import Filter
@@ -21,7 +23,7 @@ from pkiconf.services import make_services
 from pkiconf.signing.keyring import Keyring
 from pkiconf.signing.local import LocalSigner
 from pkiconf.signing.master import FileSource, create_master_key_file, load_master_keys
-from pkiconf.store import keys, service_certificates
+from pkiconf.store import keys, leases, service_certificates
 from tests.authority.elsewhere import everything
 from tests.authority.following import GOOD, answer, current, issuers, loaded, revoke
 from tests.world import OPERATOR, World, make_csr
@@ -89,6 +91,29 @@ def test_it_is_renewed_at_two_thirds_and_not_before(world: World) -> None:
     second = responder(world, leaf.der)
     assert second != first
     assert second.public_key() != first.public_key()
+
+
+@pytest.mark.row("F133")
+def test_another_worker_that_renewed_it_meanwhile_is_not_followed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between this one's look and its lease the other begins and ends."""
+    world.apply(CA % "")
+    world.pass_time(timedelta(days=61))
+    one, two = (ServiceCertificates(world.parts, world.services.pipeline) for _ in range(2))
+    held, renewed = leases.held, []
+
+    def held_after_the_other(*given: Any) -> AbstractContextManager[bool]:
+        if not renewed:
+            renewed.append(0)
+            renewed.append(one.renew_due())
+        return held(*given)
+
+    monkeypatch.setattr(leases, "held", held_after_the_other)
+    assert two.renew_due() == 0
+    assert renewed == [0, 1]
+    (issuer,) = issuers(world, "ca")
+    assert len(world.parts.db.read(lambda c: service_certificates.list_service_certificates(c, issuer.id))) == 2
 
 
 @pytest.mark.row("F133")

@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
+from pkiconf.der.pem import pem_encode
 from pkiconf.errors import NotSigned, Unavailable
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.signing.local import LocalSigner
@@ -33,6 +34,26 @@ def test_der_and_pem(client: Client) -> None:
     assert der.headers["cache-control"] == "max-age=300,public,no-transform,must-revalidate"
     assert parsedate_to_datetime(der.headers["expires"]) == crl.next_update_utc == now + timedelta(days=7)
     assert parsedate_to_datetime(der.headers["last-modified"]) == crl.last_update_utc
+
+
+def test_a_list_is_armoured_once_for_all_who_ask(lite: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a second for a million entries."""
+    armoured: list[bytes] = []
+
+    def armour(label: str, der: bytes) -> str:
+        armoured.append(der)
+        return pem_encode(label, der)
+
+    monkeypatch.setattr("pkiconf.endpoints.crl.pem_encode", armour)
+    first = lite.get("/crl/issuing/1.pem")
+    assert lite.get("/crl/issuing/1.pem").body == first.body
+    assert lite.get("/crl/issuing/1.pem", if_none_match=first.headers["etag"]).status == 304
+    assert len(armoured) == 1
+    issued = lite.pki.issue()
+    lite.pki.world.services.revocations.revoke(issued.id, RevocationReason.SUPERSEDED, OPERATOR)
+    assert len(x509.load_pem_x509_crl(lite.get("/crl/issuing/1.pem").body)) == 1
+    assert len(x509.load_pem_x509_crl(lite.get("/crl/other/1.pem").body)) == 0
+    assert len(armoured) == 3
 
 
 @pytest.mark.row("F138")

@@ -565,6 +565,14 @@ def test_the_reading_that_is_chosen_is_about_what_was_issued(pki: PKI, monkeypat
         assert responder.choose("nobody", [known]) is None
 
 
+def test_a_reading_about_several_certificates_is_not_even_looked_at(lite: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else one URL would cost as many looks as it has readings, times 32."""
+    one, two = (cert_id(lite.issuer(), lite.issue().id.serial_number.to_bytes(20, "big")) for _ in range(2))
+    responder = lite.world.services.ocsp
+    monkeypatch.setattr("pkiconf.revocation.ocsp.find_status", lambda *_: pytest.fail("the database was asked"))
+    assert responder.choose("issuing", [question_about([one, two])] * 2) is None
+
+
 def test_kept_answers_are_bounded() -> None:
     kept: KeptAnswers[str, str] = KeptAnswers()
     at = datetime.fromisoformat("2030-01-01T00:00:00+00:00")
