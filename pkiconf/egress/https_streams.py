@@ -5,17 +5,13 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 import httpcore
 
-_FIRST_SECONDS: Final = 3.0
-"""How long an address may take to connect when there is another one."""
-
-Left = Callable[[], float | None]
-"""Seconds that are left to the exchange of this thread, None outside of one. Raises TimeoutError."""
+from pkiconf.egress.connecting import Left, connect
 
 
 class Backend(httpcore.NetworkBackend):
@@ -31,26 +27,7 @@ class Backend(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         with _mapped(httpcore.ConnectTimeout, httpcore.ConnectError):
-            return _Stream(_connect(host, port, self._left), self._left)
-
-
-def _connect(host: str, port: int, left: Left) -> socket.socket:
-    """To the first address that answers; a dead one leaves time for the next."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for number, (family, kind, protocol, _, address) in enumerate(found, 1):
-        seconds = left()
-        s = socket.socket(family, kind, protocol)
-        try:
-            s.settimeout(seconds if number == len(found) or seconds is None else min(seconds, _FIRST_SECONDS))
-            s.connect(address)
-            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:
-            s.close()
-            if number == len(found):
-                raise
-        else:
-            return s
-    raise OSError("it has no address")
+            return _Stream(connect(host, port, self._left), self._left)
 
 
 class _Stream(httpcore.NetworkStream):

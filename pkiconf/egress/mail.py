@@ -16,6 +16,7 @@ from email.message import EmailMessage
 from typing import Final, NoReturn
 
 from pkiconf.egress.arriving import Arriving
+from pkiconf.egress.connecting import connect
 from pkiconf.egress.deadline import Deadline
 from pkiconf.errors import Refused, Unavailable
 from pkiconf.model.secret import Secret
@@ -124,7 +125,7 @@ class _Session(smtplib.SMTP):
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         """What smtplib opens its connections with."""
-        s = socket.create_connection((host, port), timeout)
+        s = connect(host, port, self._deadline.left)
         if self._server.security != "tls":
             return s
         try:

@@ -18,7 +18,7 @@ from typing import Final
 
 from pkiconf.clock import Timepiece
 from pkiconf.egress.deadline import Deadline
-from pkiconf.egress.lookup import SocketAddress, look_up
+from pkiconf.egress.lookup import Addresses, SocketAddress, look_up
 from pkiconf.entropy import Entropy
 from pkiconf.model.time_source import TimeAnswer, TimeSample, TimeSilence
 from pkiconf.spec.timestamp import parse_time_server
@@ -69,7 +69,7 @@ class _Inquiry:
         self.answers: list[TimeAnswer] = []
         self._timepiece = timepiece
         self._entropy = entropy
-        self._looking: list[tuple[str, Future[SocketAddress]]] = []
+        self._looking: list[tuple[str, Future[Addresses]]] = []
         self._waiting: dict[int, _Asked] = {}
         self._sockets = ExitStack()
 
@@ -118,14 +118,14 @@ class _Inquiry:
         late: list[TimeAnswer] = [TimeSilence(server, "its name was not found in time") for server, _ in self._looking]
         return late + [TimeSilence(asked.server, "no answer in time") for asked in self._waiting.values()]
 
-    def _ring(self, _: Future[SocketAddress]) -> None:
+    def _ring(self, _: Future[Addresses]) -> None:
         """In the thread that looked up, maybe long after this inquiry has ended: then there is nobody to hear."""
         with suppress(OSError):
             self._button.send(b"!")
 
-    def _ask(self, server: str, found: Future[SocketAddress]) -> None:
+    def _ask(self, server: str, found: Future[Addresses]) -> None:
         try:
-            asked = _send(server, found.result(), self._timepiece, self._entropy)
+            asked = _send(server, found.result()[0], self._timepiece, self._entropy)
         except OSError as error:
             self.answers.append(TimeSilence(server, error.strerror or str(error) or type(error).__name__))
             return

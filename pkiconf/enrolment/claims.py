@@ -136,10 +136,10 @@ class Claims:
         now = self._parts.now()
 
         def write(c: Connection, certificate: CertificateID) -> None:
-            current = grants.get_grant(c, claim.number)
-            if current.token_sha256 != claim.grant.token_sha256 or to_epoch(now) >= (current.expires_at or 0):
-                raise LinkEnded("this link was replaced, or has expired", ASK_AGAIN)
+            # The request before the grant, as everywhere.
             grants.claim(c, claim.number)
+            if not grants.is_current(c, claim.grant) or to_epoch(now) >= (claim.grant.expires_at or 0):
+                raise LinkEnded("this link was replaced, or has expired", ASK_AGAIN)
             requests.move(
                 c, claim.number, RequestState.APPROVED, RequestState.APPROVED, csr=parsed.der,
                 issuer_id=certificate.issuer_id, serial=serial_bytes(certificate.serial_number),

@@ -33,7 +33,7 @@ from pkiconf.policy.template import evaluate
 from pkiconf.policy.transparency import logs_for
 from pkiconf.signing.signer import Signer
 from pkiconf.steps import Step
-from pkiconf.store import authorities, certificates, compromised_keys, crls, keys, templates
+from pkiconf.store import authorities, certificates, compromised_keys, crls, issuing_locks, keys, templates
 from pkiconf.store.database import Connection
 
 BATCH: Final = 64
@@ -236,6 +236,7 @@ class Pipeline:
         )
 
         def write(c: Connection) -> None:
+            issuing_locks.share(c, order.wanted.spki)
             if templates.issuing_stamp(c, order.template_id, order.issuer_id) != context.stamp:
                 raise DeclarationMoved(f"{order.address} changed meanwhile")
             # Here and not before: a key that is reported while its certificate is being made is refused too.

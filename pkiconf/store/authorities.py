@@ -29,6 +29,7 @@ from pkiconf.store.issuers import (
     set_issuer_state,
     status_epochs,
 )
+from pkiconf.store.issuing_locks import forbid
 from pkiconf.store.prepared import Prepared, inserting
 from pkiconf.store.tables import authority
 
@@ -196,6 +197,7 @@ def update_authority(c: Connection, authority_id: int, generation: int, **column
 
     Raises Conflict when the row is at another generation, or the new name is in use.
     """
+    forbid(c)
     if "name" in columns and (other := find_authority(c, columns["name"])) and other.id != authority_id:
         raise Conflict(f"an authority {columns['name']!r} exists already", "Plan again")
     statement = (

@@ -11,6 +11,7 @@ import hashlib
 from sqlalchemy import bindparam, select
 
 from pkiconf.store.database import Connection
+from pkiconf.store.issuing_locks import forbid_key
 from pkiconf.store.prepared import Prepared, inserting
 from pkiconf.store.tables import compromised_key
 
@@ -20,6 +21,7 @@ _FIND = Prepared(select(compromised_key.c.recorded_at).where(compromised_key.c.s
 
 def add(c: Connection, spki: bytes, recorded_at: int) -> None:
     """Belongs into the transaction that revokes. A key that is known already stays as it is."""
+    forbid_key(c, spki)
     _ADD.count(c, {"spki_sha256": hashlib.sha256(spki).digest(), "recorded_at": recorded_at})
 
 

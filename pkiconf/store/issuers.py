@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, select, text
 
 from pkiconf.errors import Conflict, NotFound
 from pkiconf.store.database import Connection
+from pkiconf.store.issuing_locks import forbid
 from pkiconf.store.prepared import Prepared, inserting
 from pkiconf.store.tables import ca_certificate, issuer, issuer_hash
 
@@ -158,6 +159,7 @@ def put_issuer_hash(c: Connection, hash_algorithm: str, name_hash: bytes, key_ha
 
 def set_issuer_state(c: Connection, issuer_id: int, old: str, new: str) -> None:
     """Raises Conflict when the issuer is not in state `old`."""
+    forbid(c)
     if _SET_STATE.count(c, {"id": issuer_id, "old": old, "new": new}) == 0:
         raise Conflict(f"issuer {issuer_id} is not {old} but {get_issuer(c, issuer_id).state}", "Plan again")
 

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, select, text
 from pkiconf.errors import Conflict
 from pkiconf.store import keys
 from pkiconf.store.database import Connection
+from pkiconf.store.issuing_locks import forbid
 from pkiconf.store.prepared import Prepared, inserting
 from pkiconf.store.tables import scep_secret
 
@@ -85,6 +86,7 @@ def put_secret(
 
 def end_secrets(c: Connection, template_id: int, kind: SecretKind, until: int) -> None:
     """None of them is accepted from then on; what was sealed is forgotten."""
+    forbid(c)
     for row in list_accepted(c, template_id, kind, until):
         if row.sealed_as is not None:
             keys.delete_secret(c, row.sealed_as)

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, select, text, update
 
 from pkiconf.errors import Conflict, NotFound
 from pkiconf.store.database import Connection
+from pkiconf.store.issuing_locks import forbid
 from pkiconf.store.prepared import Prepared, inserting
 from pkiconf.store.tables import authority, template, template_version
 
@@ -156,6 +157,7 @@ def add_template(
 
 def add_template_version(c: Connection, template_id: int, resolved: str, digest: str, created_at: int) -> int:
     """Make a version the current one; one of the same digest is taken again. The version's id."""
+    forbid(c)
     values = {"template_id": template_id, "digest": digest, "resolved": resolved, "created_at": created_at}
     _ADD_VERSION.count(c, values)
     version = _FIND_VERSION.find(c, {"of": template_id, "wanted": digest})
@@ -166,6 +168,7 @@ def add_template_version(c: Connection, template_id: int, resolved: str, digest:
 
 def update_template(c: Connection, template_id: int, generation: int, **columns: Any) -> int:  # noqa: ANN401
     """Write `columns` of a row that is at `generation`; its new generation. Raises Conflict at another generation."""
+    forbid(c)
     statement = (
         update(template)
         .where(template.c.id == template_id, template.c.generation == generation)

@@ -101,7 +101,8 @@ def test_another_worker_that_renewed_it_meanwhile_is_not_followed(
     world.apply(CA % "")
     world.pass_time(timedelta(days=61))
     one, two = (ServiceCertificates(world.parts, world.services.pipeline) for _ in range(2))
-    held, renewed = leases.held, []
+    held = leases.held
+    renewed: list[int] = []
 
     def held_after_the_other(*given: Any) -> AbstractContextManager[bool]:
         if not renewed:

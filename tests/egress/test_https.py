@@ -15,6 +15,7 @@ import pytest
 
 from pkiconf.egress.https import HTTPSAnswer, Redirected, SharedHTTPS, Unreached
 from pkiconf.errors import Malformed, Unavailable
+from tests.egress.conftest import SilentResolver
 from tests.intune_server import Said, StandIn, dripping, never, not_http, reset, running, truncated
 from tests.intune_tenant import Tenant
 
@@ -143,6 +144,13 @@ def test_a_name_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(Unreached, match="its name is not known"):
         SharedHTTPS().request("GET", "https://there-is.invalid/")
+
+
+def test_a_resolver_that_is_silent_is_waited_for_until_the_deadline(silence: SilentResolver) -> None:
+    with pytest.raises(Unavailable, match="no whole answer within"):
+        SharedHTTPS().request("GET", "https://silent-https.example/", seconds=0.2)
+    assert silence.asked == ["silent-https.example"]
+    assert silence.ended == []
 
 
 @pytest.mark.parametrize(

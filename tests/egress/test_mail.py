@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pkiconf.egress.mail import MailServer, post
 from pkiconf.errors import PkiconfError, Refused, Unavailable
 from pkiconf.model.secret import Secret
 from tests.egress.certificates import context_with, self_signed
+from tests.egress.conftest import SilentResolver
 from tests.egress.servers import server
 from tests.mail_server import PASSWORD, USER, mail_server, trusted_context
 
@@ -55,6 +57,12 @@ def test_a_message_arrives_whole() -> None:
     )  # fmt: skip
     assert message.get_content().splitlines() == ["https://pki.corp.example/claim/abc", ".", "end"]
     assert found.greeted_as == ["pki.corp.example"]
+
+
+def test_a_resolver_that_is_silent_is_waited_for_until_the_deadline(silence: SilentResolver) -> None:
+    there = replace(at(25), host="silent-mail.example")
+    assert "did not answer in time" in refusal(Unavailable, lambda: send(there, seconds=0.2))
+    assert (silence.asked, silence.ended) == (["silent-mail.example"], [])
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
@@ -15,6 +13,7 @@ from pkiconf.egress.deadline import Deadline
 from pkiconf.egress.ntp import ask_servers
 from pkiconf.entropy import SystemEntropy
 from pkiconf.model.time_source import TimeAnswer, TimeSample, TimeSilence
+from tests.egress.conftest import SilentResolver
 from tests.ntp_server import NTPServer, timestamp
 
 SECOND = 1_000_000
@@ -112,32 +111,6 @@ def test_all_are_asked_at_once_and_the_silent_ones_not_waited_for() -> None:
         found = ask(*right, silent, seconds=0.2)
         assert TimeSilence(silent.name, "no answer in time") in found
         assert len(found) == 3
-
-
-class SilentResolver:
-    """Knows addresses, and says nothing about names until it is `heard`."""
-
-    def __init__(self) -> None:
-        self.heard = threading.Event()
-        self.asked: list[str] = []
-        self.ended: list[str] = []
-        self._real = socket.getaddrinfo
-
-    def __call__(self, host: str, port: int, *, type: int, flags: int) -> Any:
-        if flags & socket.AI_NUMERICHOST:
-            return self._real(host, port, type=type, flags=flags)
-        self.asked.append(host)
-        self.heard.wait(30)
-        self.ended.append(host)
-        return self._real("127.0.0.1", port, type=type, flags=flags)
-
-
-@pytest.fixture
-def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentResolver]:
-    resolver = SilentResolver()
-    monkeypatch.setattr(socket, "getaddrinfo", resolver)
-    yield resolver
-    resolver.heard.set()
 
 
 def test_a_resolver_that_is_silent_is_waited_for_until_the_deadline(silence: SilentResolver) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +13,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pkiconf.errors import Conflict, Malformed, NotFound, PkiconfError, Refused, Unverified
-from pkiconf.model.enrolment import LinkEnded
+from pkiconf.model.enrolment import LinkEnded, Offer
 from pkiconf.model.request import Issued, Overrides
+from pkiconf.store import grants, mail
+from pkiconf.store.database import Database
 from tests.enrolment.office import Office, token_of
-from tests.world import OPERATOR, make_csr
+from tests.interleaving import Stop, in_the_midst
+from tests.world import OPERATOR, make_csr, make_world
 
 JANE = "email:jane@corp.example"
 ADDRESS = "192.0.2.7"
@@ -125,6 +130,25 @@ def test_a_link_that_was_sent_again_replaces_the_one_before(office: Office) -> N
     claim(office, new)
     with pytest.raises(Conflict, match="issued cannot be offered"):
         office.world.services.enrolment.grants.resend(1, OPERATOR)
+
+
+@pytest.mark.parametrize("resent_first", [False, True])
+def test_a_link_is_used_or_replaced_and_never_both(
+    postgres_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resent_first: bool
+) -> None:
+    """Transactions that do not see each other: whichever comes second is told."""
+    office = Office(make_world(postgres_database, tmp_path / "world"))
+    office.declare()
+    token, csr = token_of(office.preapprove(JANE)), make_csr("", ())
+    resend = partial(office.world.services.enrolment.grants.resend, 1, OPERATOR)
+    use = partial(office.world.services.enrolment.claims.claim, token, csr, ADDRESS)
+    place, name = (mail, "void") if resent_first else (grants, "is_current")
+    stop = Stop(getattr(place, name))
+    monkeypatch.setattr(place, name, stop)
+    first, second = (resend, use) if resent_first else (use, resend)
+    done, error = in_the_midst(office.world, stop, first, second)
+    assert isinstance(done, Offer if resent_first else Issued)
+    assert isinstance(error, LinkEnded if resent_first else Conflict)
 
 
 def test_what_was_taken_back(office: Office) -> None:
