@@ -34,7 +34,8 @@ from pkiconf.store.acme_authorizations import AuthorizationRow, NewAuthorization
 from pkiconf.store.database import Connection
 
 VALIDATION_JOB = "acme.validate"
-"""The kind of the job that an accepted challenge queues; `dedupe` is the authorization's id."""
+"""The kind of the job that an accepted challenge queues; `dedupe` is the authorization's id, `payload` says whose it
+is."""
 
 POLL: Final = 1
 """Seconds after which a client looks again at what is being validated."""
@@ -181,7 +182,7 @@ class Authorizations:
             self._terms.of(c, account)
             if not acme_authorizations.accept(c, row.id, challenge.value, now):
                 return False
-            jobs.queue(c, VALIDATION_JOB, str(row.id), "{}", now)
+            jobs.queue(c, VALIDATION_JOB, str(row.id), f'{{"account":{account.id}}}', now)
             self._parts.record(c, actor, Action.ACME_CHALLENGE_RESPOND, address, details)
             return True
 

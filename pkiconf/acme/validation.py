@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -73,8 +74,9 @@ class Validations:
         self._settings: tuple[int, Settings] = (0, Settings())
         self._policies: dict[int, tuple[int, ACMEPolicySpec]] = {}
 
-    def claim(self, holder: str, most: int) -> list[Task]:
-        """At most `most` that are due, for `holder` alone while an attempt may last."""
+    def claim(self, holder: str, most: int, leaving: Collection[str] = ()) -> list[Task]:
+        """At most `most` that are due, for `holder` alone while an attempt may last. Those of `leaving`, payloads of
+        jobs, stay where they are."""
         now = to_epoch(self._parts.now())
         due_at = self._parts.db.look(lambda c: jobs.next_due(c, VALIDATION_JOB))
         if due_at is None or due_at > now or most < 1:
@@ -83,14 +85,14 @@ class Validations:
         until = now + int(settings.validation.timeout.seconds) + _SPARE
 
         def claim(c: Connection) -> list[Task]:
-            claimed = jobs.claim_of_kind(c, VALIDATION_JOB, holder, now, until, most)
+            claimed = jobs.claim_of_kind(c, VALIDATION_JOB, holder, now, until, most, leaving=leaving)
             return [Task(job, acme_validations.find(c, int(job.dedupe)), settings) for job in claimed]
 
         return self._parts.db.write(Step.JOB_CLAIM, claim, durable=False)
 
-    def next_due(self) -> int | None:
-        """When there will be something to claim, epoch seconds."""
-        return self._parts.db.look(lambda c: jobs.next_due(c, VALIDATION_JOB))
+    def next_due(self, leaving: Collection[str] = ()) -> int | None:
+        """When there will be something to claim, epoch seconds; `leaving` as in `claim`."""
+        return self._parts.db.look(lambda c: jobs.next_due(c, VALIDATION_JOB, leaving=leaving))
 
     def attempt(self, task: Task) -> None:
         """One attempt, ended in one transaction with what it found; of what is not pending any more the job just ends.

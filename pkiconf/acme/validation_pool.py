@@ -6,6 +6,7 @@ One thread calls `start_due`, `wait_for_all` and `stop`; whoever ends an attempt
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Condition, Thread
@@ -17,17 +18,23 @@ from pkiconf.errors import PkiconfError
 SIZE: Final = 16
 """How many attempts run at once: mostly they wait for the network, or for the disk together."""
 
+SHARE: Final = 4
+"""How many of them may be one account's: servers that never answer keep only those waiting who named them."""
+
 _SOONEST: Final = 0.05  # seconds
 
 log = logging.getLogger(__name__)
 
 
 class ValidationPool:
-    def __init__(self, validations: Validations, holder: str, ring: Callable[[], None], size: int = SIZE) -> None:
+    def __init__(
+        self, validations: Validations, holder: str, ring: Callable[[], None], size: int = SIZE, share: int = SHARE
+    ) -> None:
         self._validations = validations
         self._holder = holder
         self._ring = ring
         self._size = size
+        self._share = share
         self._tasks: SimpleQueue[Task] = SimpleQueue()
         self._threads = 0
         self._running: dict[int, Task] = {}
@@ -39,24 +46,44 @@ class ValidationPool:
         """Claim what is due, as far as there are places, and begin; how many. Raises Unavailable."""
         started = 0
         while free := self._free():
-            tasks = self._validations.claim(self._holder, free)
+            found = self._validations.claim(self._holder, free, self._crowded())
+            tasks = self._take(found)
             started += len(tasks)
             with self._changed:
-                self._running.update((task.job.id, task) for task in tasks)
                 # Where all places were taken there may be more: then the first one that gets free is told of.
-                self._wants_more = len(tasks) == free
+                self._wants_more = len(found) == free or bool(self._crowded())
             for task in tasks:
                 self._tasks.put(task)
             self._add_threads()
-            if len(tasks) < free:
+            if len(found) < free:
                 break
         return started
+
+    def _crowded(self) -> list[str]:
+        """Accounts, as jobs name them, that have all the places that are theirs. Called by `start_due`'s thread."""
+        with self._changed:
+            counts = Counter(task.job.payload for task in self._running.values())
+        return [account for account, count in counts.items() if count >= self._share]
+
+    def _take(self, found: list[Task]) -> list[Task]:
+        """Let those run that keep to their account's share; the others are given back, and claimed when it has room."""
+        taken: list[Task] = []
+        left: list[Task] = []
+        with self._changed:
+            counts = Counter(task.job.payload for task in self._running.values())
+            for task in found:
+                counts[task.job.payload] += 1
+                (taken if counts[task.job.payload] <= self._share else left).append(task)
+            self._running.update((task.job.id, task) for task in taken)
+        for task in left:
+            self._validations.give_back(task)
+        return taken
 
     def seconds_to_next(self, now: int, most: float) -> float:
         """How long there will be nothing to start. Raises Unavailable."""
         if not self._free():
             return most
-        due_at = self._validations.next_due()
+        due_at = self._validations.next_due(self._crowded())
         return most if due_at is None else min(most, max(_SOONEST, due_at - now))
 
     def wait_for_all(self, seconds: float | None = None) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, or_, select, text, update
+from sqlalchemy import ColumnElement, bindparam, delete, or_, select, text, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from pkiconf.errors import Conflict
 from pkiconf.store.database import Connection
@@ -83,26 +84,36 @@ _NEXT_OF_KIND = Prepared(
         " FROM job WHERE kind = :kind"
     )
 )
-# Row locks keep PostgreSQL from running the inner statement more than once; SQLite leaves them out.
-_DUE_OF_KIND: Final = (
-    select(job.c.id)
-    .where(
-        job.c.kind == bindparam("of"),
-        job.c.due_at <= bindparam("now"),
-        or_(job.c.claimed_until.is_(None), job.c.claimed_until <= bindparam("now")),
+_NEXT_BUT: Final = text(
+    "SELECT min(CASE WHEN claimed_until IS NULL OR due_at > claimed_until THEN due_at ELSE claimed_until END)"
+    " FROM job WHERE kind = :kind AND payload NOT IN :leaving"
+).bindparams(bindparam("leaving", expanding=True))
+
+
+def _claiming(*more: ColumnElement[bool]) -> ReturningUpdate[Any]:
+    """Row locks keep PostgreSQL from running the inner statement more than once; SQLite leaves them out."""
+    due = (
+        select(job.c.id)
+        .where(
+            job.c.kind == bindparam("of"),
+            job.c.due_at <= bindparam("now"),
+            or_(job.c.claimed_until.is_(None), job.c.claimed_until <= bindparam("now")),
+            *more,
+        )
+        .order_by(job.c.due_at, job.c.id)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+        .cte("due")
     )
-    .order_by(job.c.due_at, job.c.id)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
-    .cte("due")
-)
-_CLAIM_OF_KIND = Prepared(
-    update(job)
-    .where(job.c.id.in_(select(_DUE_OF_KIND.c.id)))
-    .values(claimed_by=bindparam("holder"), claimed_until=bindparam("until"), attempts=job.c.attempts + 1)
-    .returning(*job.c),
-    JobRow,
-)
+    return (
+        update(job)
+        .where(job.c.id.in_(select(due.c.id)))
+        .values(claimed_by=bindparam("holder"), claimed_until=bindparam("until"), attempts=job.c.attempts + 1)
+        .returning(*job.c)
+    )
+
+
+_CLAIM_OF_KIND = Prepared(_claiming(), JobRow)
 _LIST = Prepared(select(job).order_by(job.c.due_at, job.c.id).limit(bindparam("most")), JobRow)
 _FIND = Prepared(select(job).where(job.c.kind == bindparam("of"), job.c.dedupe == bindparam("thing")), JobRow)
 _CANCEL = Prepared(text("DELETE FROM job WHERE kind = :kind AND dedupe = :dedupe"))
@@ -152,9 +163,15 @@ def finish(c: Connection, row: JobRow) -> None:
         raise _lost(row)
 
 
-def claim_of_kind(c: Connection, kind: str, holder: str, now: int, until: int, limit: int) -> list[JobRow]:
-    """As `claim`, in one statement: for work that many ask for at once."""
-    return _CLAIM_OF_KIND.all(c, {"of": kind, "holder": holder, "now": now, "until": until, "most": limit})
+def claim_of_kind(
+    c: Connection, kind: str, holder: str, now: int, until: int, limit: int, *, leaving: Collection[str] = ()
+) -> list[JobRow]:
+    """As `claim`, in one statement: for work that many ask for at once. `leaving` are payloads of jobs that stay where
+    they are."""
+    values = {"of": kind, "holder": holder, "now": now, "until": until, "most": limit}
+    if not leaving:
+        return _CLAIM_OF_KIND.all(c, values)
+    return [JobRow(*row) for row in c.execute(_claiming(job.c.payload.not_in(list(leaving))), values)]
 
 
 def give_back(c: Connection, row: JobRow) -> None:
@@ -188,9 +205,15 @@ def pause(attempts: int) -> int:
     return min(_FIRST_PAUSE << min(max(attempts, 1) - 1, 20), _LONGEST_PAUSE)
 
 
-def next_due(c: Connection, kind: str | None = None) -> int | None:
-    """When there will be something to claim, of one kind or of any; None when there is no job."""
-    found = _NEXT.scalar(c) if kind is None else _NEXT_OF_KIND.scalar(c, {"kind": kind})
+def next_due(c: Connection, kind: str | None = None, *, leaving: Collection[str] = ()) -> int | None:
+    """When there will be something to claim, of one kind or of any; None when there is no job. `leaving` as in
+    `claim_of_kind`."""
+    if kind is None:
+        found = _NEXT.scalar(c)
+    elif not leaving:
+        found = _NEXT_OF_KIND.scalar(c, {"kind": kind})
+    else:
+        found = c.scalar(_NEXT_BUT, {"kind": kind, "leaving": list(leaving)})
     return None if found is None else int(found)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 
-from pkiconf.acme.validation_pool import ValidationPool
+from pkiconf.acme.validation_pool import SHARE, SIZE, ValidationPool
 from pkiconf.egress.network import Proof
 from pkiconf.errors import Unavailable
 from pkiconf.model.acme import AuthorizationStatus, OrderStatus, Problem
@@ -272,3 +273,40 @@ def test_chores_leave_validations_alone(case: Case) -> None:
     Worker(case.place.world.services).run_chores()
     assert case.network.asked == []
     assert len(case.jobs()) == 1
+
+
+def test_one_account_does_not_take_all_places(place: Place) -> None:
+    """Servers that never answer: whoever names twenty of them waits alone, and the next account's turn comes at once;
+    what was left is done once there is room."""
+    slow = Case(place, *names(20))
+    held, bell = Held(slow), Bell()
+    pool = ValidationPool(slow.validations, "w", bell.ring)
+    assert pool.start_due() == SHARE
+    held.wait_for(SHARE)
+    assert pool.seconds_to_next(place.now, 15) == 15  # the others are not looked for until one of these ends
+    honest = Case(place, "honest.example")
+    assert pool.seconds_to_next(place.now, 15) < 0.1
+    assert pool.start_due() == 1
+    held.wait_for(1)
+    assert pool.start_due() == 0
+    waiting = [job for job in slow.jobs() if job.claimed_by is None]
+    assert [(job.attempts, job.due_at) for job in waiting] == [(0, place.now)] * 16
+    held.let_go()
+    bell.wait()
+    while slow.order_status() is OrderStatus.PENDING:
+        pool.start_due()
+        assert pool.wait_for_all(WAIT)
+    assert held.most == SHARE + 1
+    assert {slow.order_status(), honest.order_status()} == {OrderStatus.READY}
+
+
+def test_accounts_share_what_there_is(sqlite_place: Place) -> None:
+    cases = [Case(sqlite_place, *(f"{letter}{number}.example" for number in range(6))) for letter in "abcdef"]
+    held = Held(cases[0])
+    pool = ValidationPool(cases[0].validations, "w", lambda: None)
+    assert pool.start_due() == SIZE
+    held.wait_for(SIZE)
+    running = Counter(job.payload for job in cases[0].jobs() if job.claimed_by is not None)
+    assert sorted(running.values()) == [SHARE] * (SIZE // SHARE)
+    held.let_go()
+    assert pool.wait_for_all(WAIT)

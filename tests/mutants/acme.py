@@ -313,6 +313,15 @@ ACME: tuple[Guard, ...] = (
         ("a CAA account is compared exactly", "    if accounts and accounts[0] != wish.account:"),
     ),
     *guards(
+        "pkiconf/acme/validation_pool.py",
+        ("tests/acme/test_validation_pool.py",),
+        (
+            "one account does not take all places",
+            "(taken if counts[task.job.payload] <= self._share else left)",
+            "taken",
+        ),
+    ),
+    *guards(
         "pkiconf/acme/validation.py",
         ("tests/acme/test_validation.py", "tests/acme/test_validation_pool.py"),
         (

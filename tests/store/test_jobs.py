@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import pytest
@@ -212,6 +213,19 @@ def test_a_claim_of_one_kind_runs_out(queue: Queue) -> None:
     assert queue.do(lambda c: jobs.claim_of_kind(c, "crl", "w2", 59, 119, 5)) == []
     (row,) = queue.do(lambda c: jobs.claim_of_kind(c, "crl", "w2", 60, 120, 5))
     assert (row.claimed_by, row.attempts) == ("w2", 2)
+
+
+def test_of_one_kind_but_not_for_these(queue: Queue) -> None:
+    """Payloads say for whom a job is; who has enough is passed over, in turn and in what comes next."""
+    with_payload = [("a", "one", 1), ("b", "two", 2), ("c", "one", 0), ("d", "three", 5)]
+    for thing, payload, due_at in with_payload:
+        queue.do(partial(jobs.queue, kind="crl", dedupe=thing, payload=payload, due_at=due_at))
+    assert queue.do(lambda c: jobs.next_due(c, "crl", leaving=["one"])) == 2
+    rows = queue.do(lambda c: jobs.claim_of_kind(c, "crl", "w1", 10, 70, 5, leaving=["one", "three"]))
+    assert [(row.dedupe, row.claimed_by, row.claimed_until, row.attempts) for row in rows] == [("b", "w1", 70, 1)]
+    assert queue.do(lambda c: jobs.next_due(c, "crl", leaving=["one", "two", "three"])) is None
+    rows = queue.do(lambda c: jobs.claim_of_kind(c, "crl", "w1", 10, 70, 5))
+    assert sorted(row.dedupe for row in rows) == ["a", "c", "d"]
 
 
 def test_other_kinds_than_these(queue: Queue) -> None:
