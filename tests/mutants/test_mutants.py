@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutants.guards import GUARDS, Guard
-from tests.mutants.runner import ROOT, Stale, Tree, Verdict, without
+from tests.mutants.runner import ROOT, Stale, Tree, Verdict, nearest_first, without
 
 SAMPLE = (
     "a CSR gets no CA:TRUE from a leaf template",
@@ -50,6 +50,13 @@ def test_a_guard_whose_text_has_changed_is_told(times: int) -> None:
     guard = Guard("x", "pkiconf/x.py", "if wrong:", "if False:", ())
     with pytest.raises(Stale, match=f"{times} times"):
         without(guard, "if wrong:\n    pass\n" * times)
+
+
+def test_tests_that_are_named_like_the_guards_file_come_first() -> None:
+    guard = Guard("x", "pkiconf/store/ocsp_answers.py", "", "", ("tests/store", "tests/revocation/test_ocsp.py"))
+    files = nearest_first(guard)
+    assert files[0] == "tests/revocation/test_ocsp.py"
+    assert files[1:] == [f"tests/store/{name.name}" for name in sorted((ROOT / "tests/store").glob("test_*.py"))]
 
 
 @pytest.fixture(scope="module")
