@@ -128,8 +128,8 @@ class SCEPRequest:
 class Proof:
     """Why a request may have a certificate.
 
-    `detail` is for the audit: which passphrase or challenge, by its id, never itself. Who takes the proof compares the
-    wanted names with `allowed`. `consume` is called with the connection of the transaction that reserves the
+    `detail` is for the audit: which passphrase or challenge, by its id, never itself. Whoever gives the proof has
+    compared the wanted names with `allowed`. `consume` is called with the connection of the transaction that reserves the
     certificate (or records the request that waits for a person): it marks what is good for once as used by this
     attempt, and raises Conflict when another request took it, or when what proved it is good no longer; it
     touches only the database and may run again.

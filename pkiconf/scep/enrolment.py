@@ -20,7 +20,7 @@ from pkiconf.model.request import Issued, Outcome, Pending, Rejected, RequestSta
 from pkiconf.model.scep import FailInfo, MessageType, NotProved, Proof, ProofMethod, SCEPFailure, SCEPRequest
 from pkiconf.policy.authorization import Action, check_may
 from pkiconf.policy.overrides import apply_overrides
-from pkiconf.policy.scep import names_refusal, unvouched_refusal
+from pkiconf.policy.scep import unvouched_refusal
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.scep.actor import device_actor
 from pkiconf.scep.asked import check_signer, follows, read_request
@@ -129,7 +129,8 @@ class Enrolment:
     def _prove(self, place: Place, request: SCEPRequest, presented: Presented | None) -> Proof:
         """By the certificate where one of ours was presented; where Intune decides, its challenge comes first, and what
         it let in it has to let in again. Who may not renew may still be let in like anybody else, but not with a
-        message that says it is a renewal, and for another key only while the certificate that signed is good."""
+        message that says it is a renewal, and not for another key. Where Intune is asked about another key, the
+        certificate that signed has to be good all the same."""
         asks_intune = place.spec.intune is not None and request.challenge
         is_intunes = presented is not None and self._renewals.is_intunes(place, presented)
         if presented is not None and not is_intunes and (request.is_renewal or not asks_intune):
@@ -142,11 +143,6 @@ class Enrolment:
         if presented is not None:
             self._renewals.check_vouches(place, presented, request.wanted)
         proof = self._proofs.check(request, place.terms)
-        if proof.allowed is not None:
-            is_written = place.terms.subject_is_written
-            wrong = names_refusal(proof.allowed, request.subject, request.sans, subject_is_written=is_written)
-            if wrong:
-                raise NotProved(wrong)
         if not _are_names_vouched_for(place, proof):
             allow = place.template.names.allow
             wrong = unvouched_refusal(request.sans, allow.othername if allow is not None else None)

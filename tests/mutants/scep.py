@@ -51,8 +51,9 @@ SCEP: tuple[Guard, ...] = (
     ),
     *guards(
         "pkiconf/scep/digests.py",
-        ("tests/scep",),
+        ("tests/scep/test_digests.py",),
         ("a challenge belongs to its template", 'template_id.to_bytes(8, "big") + secret', "secret"),
+        ("a secret is good for its purpose", "parts.audit.mac(purpose.value, ", 'parts.audit.mac(b"", '),
     ),
     *guards(
         "pkiconf/scep/passphrases.py",
@@ -100,7 +101,6 @@ SCEP: tuple[Guard, ...] = (
             "        if terms is None or not terms.spec.ndes.enabled:",
             "        if terms is None:",
         ),
-        ("a template that issues nothing gives no challenge", "        if not terms.enabled:"),
     ),
     *guards(
         "pkiconf/endpoints/client_address.py",

@@ -87,8 +87,6 @@ class ChallengePageResource:
 
     def _page(self, terms: SCEPTerms, actor: Actor) -> str:
         minutes = -(-terms.spec.ndes.challenge_ttl.seconds // 60)
-        if not terms.enabled:
-            return no_permission_page()
         thumbprint = self._thumbprint(terms)
         try:
             challenge = self._services.scep.challenges.create(terms.template_id, actor)
