@@ -8,6 +8,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.name import _ASN1Type
 
+from pkiconf.errors import Unverified
+from pkiconf.signing.local import LocalSigner
 from pkiconf.store.audit import list_events
 from tests.der.ber import to_ber
 from tests.scep.devices import BY_PASSPHRASE, Fleet, fleet
@@ -51,6 +53,18 @@ def test_an_answer_is_made_like_the_question(devices: Fleet, cipher: str, digest
         device, make_request(device.key, challenge=PASSPHRASE), devices.wish(cipher=cipher, digest=digest)
     )
     assert (answer.status, answer.cipher, answer.digest) == ("0", cipher, digest)
+
+
+def test_an_answer_whose_signature_does_not_hold_is_not_sent(devices: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A faulty RSA signature tells the key: neither a success nor a refusal leaves with one."""
+    device = Device.fresh()
+    asked = [make_request(device.key, challenge=challenge) for challenge in (PASSPHRASE, "wrong-passphrase")]
+    sent = [message(device, request, devices.recipient, devices.wish()) for request in asked]
+    sign = LocalSigner.sign_rsa
+    monkeypatch.setattr(LocalSigner, "sign_rsa", lambda self, octets, digest: sign(self, octets + b"x", digest))
+    for octets in sent:
+        with pytest.raises(Unverified):
+            devices.send(octets)
 
 
 @pytest.mark.parametrize("oaep", _OAEP)

@@ -218,6 +218,13 @@ def test_another_key_needs_the_certificate(sqlite_world: World) -> None:
     assert renew(devices, device, key=0, kind="19", challenge=PASSPHRASE).status == "0"
 
 
+def test_too_early_for_another_key_a_passphrase_does_not_help(sqlite_world: World) -> None:
+    devices = fleet(sqlite_world, WINDOW)
+    device = devices.enrolled()
+    refused(renew(devices, device, key=5, kind="19", challenge=PASSPHRASE), "can be renewed from")
+    assert renew(devices, device, key=0, kind="19", challenge=PASSPHRASE).status == "0"
+
+
 def test_a_renewal_that_is_switched_off(sqlite_world: World) -> None:
     devices = fleet(sqlite_world, BY_PASSPHRASE % ", renewal: { enabled: false }")
     assert "Renewal" not in sqlite_world.services.scep.certificates.capabilities(devices.place)

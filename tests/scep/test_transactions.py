@@ -306,7 +306,7 @@ def test_a_poll_by_another_key_or_for_nothing_finds_nothing(waiting: Fleet) -> N
         assert (answer.status, answer.fail_info, answer.certificates) == ("2", "4", ())
 
 
-def test_what_a_poll_holds_is_not_looked_at(waiting: Fleet) -> None:
+def test_what_a_poll_holds_is_not_looked_at(waiting: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor decrypted: the id and the key that signs decide."""
     device = Device.fresh()
     waiting.ask(device, proved_by_challenge(waiting, device), Wish(transaction="MINE"))
@@ -314,6 +314,12 @@ def test_what_a_poll_holds_is_not_looked_at(waiting: Fleet) -> None:
         assert waiting.ask(device, content, Wish(message_type="20", transaction="MINE")).status == "3"
     unpadded = Wish(message_type="20", transaction="MINE", spoil_envelope=lambda der: der[:-16] + bytes(16))
     assert waiting.ask(device, b"\x30\x00", unpadded).status == "3"
+
+    def never(*_: object) -> bytes:
+        raise AssertionError("a poll was decrypted")
+
+    monkeypatch.setattr(LocalSigner, "unwrap", never)
+    assert waiting.ask(device, b"", Wish(message_type="20", transaction="MINE")).status == "3"
 
 
 def test_without_a_proof_a_person_may_decide(sqlite_world: World) -> None:
