@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import plistlib
+import re
 import threading
 from datetime import timedelta
 from functools import partial
@@ -20,11 +21,14 @@ from pkiconf.errors import Conflict, NotFound, Refused
 from pkiconf.model.enrolment import LinkEnded
 from pkiconf.model.names import RFC822Name
 from pkiconf.model.request import Overrides
+from pkiconf.model.scep import NOT_PROVED
 from pkiconf.model.secret import Secret
 from pkiconf.reconciler.state import Action
 from pkiconf.scep.challenges import Challenge, Challenges
 from pkiconf.steps import Step
 from tests.enrolment.office import Office, token_of
+from tests.scep_client import Device as SCEPDevice
+from tests.scep_client import Wish, device_key, make_request, message, read_answer
 from tests.tools import run_tool
 from tests.world import OPERATOR
 
@@ -392,6 +396,28 @@ def test_of_all_challenges_of_a_link_one_is_used(both: Office, tmp_path: Path) -
     assert sum(outcome is None for outcome in outcomes) == 1, outcomes
     assert len(outcomes) == len(challenges)
     assert both.state(1) == "approved"
+    assert both.rows("SELECT count(*) FROM scep_challenge WHERE consumed_at IS NOT NULL") == [(1,)]
+
+
+def test_who_installs_the_other_copy_of_a_profile_does_not_get_the_firsts_certificate(both: Office) -> None:
+    """Each copy has a challenge of its own, and all of them are good for one certificate, of one key."""
+    token = approved(both, "dns:ipad.corp.example", subject="CN=iPad")
+    template = both.world.services.requests.get(1).row.template_id
+    copies = [
+        re.findall(rb"<key>Challenge</key>\s*<string>([0-9A-F]+)</string>", fetch(both, token))[0] for _ in range(2)
+    ]
+    assert all(both.world.services.scep.challenges.find(template, copy.decode()) for copy in copies)
+    place = both.world.services.scep.places.find("issuing", "device")
+    recipient = place.presented(both.world.clock.now()).head.der
+    answers = []
+    for number, copy in enumerate(copies):
+        device = SCEPDevice.fresh(number)
+        asked = make_request(device.key, "iPad", ("ipad.corp.example",), copy.decode())
+        sent = message(device, asked, recipient, Wish(transaction=f"T{number}"))
+        answers.append(read_answer(both.world.services.scep.responder.answer(place, sent, ADDRESS), device.key))
+    first, second = answers
+    assert first.certificate.public_key() == device_key(0).public_key()
+    assert (second.status, second.text, second.certificates) == ("2", NOT_PROVED, ())
     assert both.rows("SELECT count(*) FROM scep_challenge WHERE consumed_at IS NOT NULL") == [(1,)]
 
 

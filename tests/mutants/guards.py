@@ -11,6 +11,7 @@ from tests.mutants.enrolment import ENROLMENT
 from tests.mutants.guard import Guard, guards
 from tests.mutants.intune import INTUNE
 from tests.mutants.scep import SCEP
+from tests.mutants.scep_answers import SCEP_ANSWERS
 from tests.mutants.scep_wire import SCEP_WIRE
 from tests.mutants.status import STATUS
 from tests.mutants.timestamps import TIMESTAMPS
@@ -565,8 +566,9 @@ GUARDS: tuple[Guard, ...] = (
     *ACME,
     *ENROLMENT,
     *SCEP,
-    *STATUS,
+    *SCEP_ANSWERS,
     *SCEP_WIRE,
+    *STATUS,
     *INTUNE,
     *TIMESTAMPS,
     *TRANSPARENCY,

@@ -9,10 +9,12 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from asn1crypto import cms
+from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiconf.clock import to_epoch
-from pkiconf.errors import NotSigned
+from pkiconf.errors import NotSigned, SigningUnavailable
 from pkiconf.model.actor import Actor
 from pkiconf.model.certificate import CertificateID
 from pkiconf.model.request import Issued, Overrides
@@ -382,6 +384,38 @@ def test_what_was_not_issued_here_is_not_fetched(sqlite_world: World, kind: str)
         assert (answer.status, answer.fail_info, answer.certificates, answer.crls) == ("2", "4", (), ())
     unread = devices.ask(device, b"\x02\x01\x01", devices.wish(message_type=kind))
     assert (unread.status, unread.fail_info, unread.text) == ("2", "4", answer.text)
+
+
+@pytest.mark.parametrize("serial", [1, 0, -1, 2**159, 2**160, 2**400])
+@pytest.mark.parametrize("kind", ["21", "22"])
+def test_numbers_that_no_certificate_of_this_authority_has(sqlite_world: World, kind: str, serial: int) -> None:
+    devices = fleet(sqlite_world)
+    device = devices.enrolled()
+    issuer = asn1_x509.Certificate.load(device.certificate).issuer
+    asked = cms.IssuerAndSerialNumber({"issuer": issuer, "serial_number": serial}).dump()
+    answer = devices.ask(device, bytes(asked), devices.wish(message_type=kind))
+    assert (answer.status, answer.fail_info, answer.certificates, answer.crls) == ("2", "4", (), ())
+
+
+def test_what_is_not_signed_yet_is_not_fetched(sqlite_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = fleet(sqlite_world)
+    device, request, wish = Device.fresh(), asked_for(Device.fresh()), Wish(transaction="LATER")
+    assert devices.recipient  # the registration authority has its certificate
+
+    def busy(*_: object) -> bytes:
+        raise SigningUnavailable("the key is busy")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalSigner, "sign", busy)
+        assert devices.ask(device, request, wish).status == "3"
+    [(serial,)] = rows(sqlite_world.services, "SELECT serial FROM certificate WHERE status = 'reserved'")
+    issuer = asn1_x509.Certificate.load(devices.place.path[0]).subject
+    asked = cms.IssuerAndSerialNumber({"issuer": issuer, "serial_number": int.from_bytes(serial)}).dump()
+    fetch = Wish(message_type="21", transaction="FETCH")
+    answer = devices.ask(device, bytes(asked), fetch)
+    assert (answer.status, answer.fail_info, answer.certificates) == ("2", "4", ())
+    made = devices.ask(device, request, wish).certificates
+    assert devices.ask(device, bytes(asked), fetch).certificates == made
 
 
 def test_nobody_else_s_act_is_a_devices(sqlite_world: World) -> None:
