@@ -129,10 +129,10 @@ class Proof:
     """Why a request may have a certificate.
 
     `detail` is for the audit: which passphrase or challenge, by its id, never itself. Whoever gives the proof has
-    compared the wanted names with `allowed`. `consume` is called with the connection of the transaction that reserves the
-    certificate (or records the request that waits for a person): it marks what is good for once as used by this
-    attempt, and raises Conflict when another request took it, or when what proved it is good no longer; it
-    touches only the database and may run again.
+    compared the wanted names with `allowed`. `consume` is called with the connection of the transaction that
+    reserves the certificate (or records the request that waits for a person): it marks what is good for once as
+    used by this attempt, and raises Conflict when another request took it, or when what proved it is good no
+    longer; it touches only the database and may run again.
     `after_issue` names what has to be told before the certificate is handed out. `request_id` is the pre-approved
     request that a challenge was made for: `consume` moves it from awaiting_claim to approved, the transaction records
     it, and the complete certificate makes it issued.
