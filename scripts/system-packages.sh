@@ -1,9 +1,11 @@
 #!/bin/sh
 # Programs that only tests need: judges of what we make (openssl, GnuTLS's certtool) and strangers that we serve (curl,
-# the ACME client lego, the SCEP clients of strongSwan, micromdm and certmonger, osslsigncode; certbot, Caddy and
-# Traefik come with pip). Installs what is missing where it can (Debian and its kin, as root), and says plainly what it
+# the ACME client lego, the SCEP clients of strongSwan, micromdm and certmonger, osslsigncode, the web servers nginx and
+# Apache with a clock of their own; certbot, Caddy and Traefik come with pip). Hosts of the tests' own need iproute2 and
+# util-linux. Installs what is missing where it can (Debian and its kin, as root), and says plainly what it
 # could not do.
 set -u
+PATH="$PATH:/usr/sbin:/sbin"
 
 needed() { # the packages whose programs are missing
     while read -r program package; do
@@ -18,6 +20,11 @@ pki strongswan-pki libstrongswan-standard-plugins libstrongswan-extra-plugins
 scepclient scep
 certmonger certmonger
 dbus-run-session dbus-daemon
+nginx nginx
+apache2 apache2-bin
+faketime faketime
+ip iproute2
+nsenter util-linux
 END
 }
 

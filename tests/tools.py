@@ -19,7 +19,11 @@ def run_tool(*command: str | Path, stdin: bytes = b"") -> subprocess.CompletedPr
 
 def find_tool(name: str) -> str:
     beside_python = Path(sys.executable).with_name(name)
-    found = str(beside_python) if beside_python.exists() else shutil.which(name)
+    found = (
+        str(beside_python)
+        if beside_python.exists()
+        else shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    )
     if found is None:
         if os.environ.get("CI") == "true":
             pytest.fail(f"{name} is not installed")

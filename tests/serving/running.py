@@ -20,7 +20,11 @@ from pathlib import Path
 
 from cryptography import x509
 
-from tests.world import make_csr
+from pkiconf.reconciler.apply import apply_plan
+from pkiconf.reconciler.observe import load_plan
+from pkiconf.services import Services
+from pkiconf.spec.loader import load_files
+from tests.world import OPERATOR, make_csr
 
 ROOT = Path(__file__).parents[2]
 DECLARATION = """
@@ -232,6 +236,13 @@ class Server:
             while piece := connection.recv(65536):
                 answer += piece
             return answer
+
+
+def apply_here(services: Services, declaration: Path, environment: Mapping[str, str] | None = None) -> None:
+    """What `pkiconf apply` does, in this process: each command is another one, which takes a second to start."""
+    document = load_files([declaration], environment=environment)
+    recap = apply_plan(services, load_plan(services, document, now=services.parts.now()), document, (), OPERATOR)
+    assert recap.exit_code == 0, str(recap)
 
 
 def copy_of(prepared: Path, folder: Path) -> Installation:
