@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -106,6 +107,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, int, str]] = {
 def test_a_wish_that_cannot_be_granted(
     lite: Wire, members: dict[str, Any], problem: str, status: int, words: str
 ) -> None:
+    """§7.3, §6.7: malformed, invalidContact and unsupportedContact."""
     new = stranger(lite)
     with nothing_changes(lite):
         is_refusal(new.post(OPEN, {"termsOfServiceAgreed": True, **members}, jwk=new.key.jwk), problem, status, words)
@@ -168,6 +170,26 @@ def test_terms_have_to_be_agreed_to(wire: Wire) -> None:
             assert '<http://pki.example/terms>;rel="terms-of-service"' in reply.all("link")
             assert reply.json["instance"] == "http://pki.example/terms"
     assert new.register().status == 201
+
+
+def test_terms_that_have_changed(wire: Wire) -> None:
+    """§7.3.3, §7.3.2: an account that agreed to older terms goes on, which the server may allow; who updates it without
+    agreeing, and who registers anew, is shown those of today; agreement is recorded with its time."""
+    declare_settings(wire.place, acme={"terms_of_service": "http://pki.example/terms/2"})
+    assert wire.directory(None)["meta"]["termsOfService"] == "http://pki.example/terms/2"
+    assert wire.order("a.corp.example").status == 201
+    with nothing_changes(wire):
+        for reply in (
+            wire.post(wire.account, {"termsOfServiceAgreed": False}),
+            stranger(wire).register(termsOfServiceAgreed=False),
+        ):
+            is_refusal(reply, "userActionRequired", 403, "http://pki.example/terms/2")
+            assert '<http://pki.example/terms/2>;rel="terms-of-service"' in reply.all("link")
+            assert reply.json["instance"] == "http://pki.example/terms/2"
+    wire.place.world.pass_time(timedelta(days=1))
+    assert wire.post(wire.account, {"termsOfServiceAgreed": True}).status == 200
+    ((agreed_at,),) = wire.place.rows("SELECT terms_agreed_at FROM acme_account")
+    assert agreed_at == wire.place.now
 
 
 def test_of_many_registrations_of_one_key_one_makes_an_account(wire: Wire) -> None:
@@ -241,6 +263,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
 @pytest.mark.row("F99")
 @pytest.mark.parametrize(("different", "problem", "words"), BAD.values(), ids=BAD.keys())
 def test_a_binding_that_does_not_hold(closed: Wire, different: dict[str, Any], problem: str, words: str) -> None:
+    """§7.3.4."""
     with nothing_changes(closed):
         reply = _join(closed, closed.key, **different)
         is_refusal(reply, problem, 403 if problem == "unauthorized" else 400, words)
@@ -257,6 +280,7 @@ def test_a_binding_over_another_key_does_not_hold(closed: Wire) -> None:
 
 @pytest.mark.row("F104")
 def test_places_are_counted_and_only_by_new_accounts(closed: Wire) -> None:
+    """§7.3.4, §7.3.1."""
     assert _join(closed, closed.key).status == 201
     for _ in range(3):
         assert _join(closed, closed.key).status == 200  # lego presents it again each time
@@ -287,6 +311,7 @@ def test_a_registered_key_gets_its_account_whatever_binding_it_presents(closed: 
 
 
 def test_a_key_of_another_policy_is_told_so(closed: Wire) -> None:
+    """§7.3.1, §7.3.4: unauthorized."""
     assert _join(closed, closed.key).status == 201
     _bind(closed, policy="other", key_id="binding-2")
     with nothing_changes(closed):
@@ -294,6 +319,7 @@ def test_a_key_of_another_policy_is_told_so(closed: Wire) -> None:
 
 
 def test_a_binding_belongs_to_its_policys_directory(closed: Wire) -> None:
+    """§7.3.4: unauthorized."""
     _bind(closed, policy="other", key_id="binding-2")
     url = f"{BASE}/acme/p/other/new-account"
     with nothing_changes(closed):
@@ -338,11 +364,13 @@ def test_what_is_not_a_clients_to_change_is_ignored(lite: Wire, payload: dict[st
     ],
 )
 def test_a_change_that_cannot_be(lite: Wire, payload: object, problem: str) -> None:
+    """§7.3.2."""
     with nothing_changes(lite):
         is_refusal(lite.post(lite.account, payload), problem, 400)
 
 
 def test_deactivation_is_final(wire: Wire) -> None:
+    """§7.3.6: 401 unauthorized."""
     reply = wire.post(wire.account, {"status": "deactivated"})
     assert (reply.status, reply.json["status"]) == (200, "deactivated")
     with nothing_changes(wire):
@@ -352,6 +380,7 @@ def test_deactivation_is_final(wire: Wire) -> None:
 
 
 def test_another_accounts_url_is_not_ones_own(wire: Wire) -> None:
+    """§7.3.2, §10.4: unauthorized."""
     other = wire.other()
     with nothing_changes(wire):
         for url in (other.account, f"{BASE}/acme/acct/unknown", f"{wire.account}x", wire.account[:-1]):
@@ -387,6 +416,7 @@ def test_an_account_without_orders_has_an_empty_list(lite: Wire) -> None:
 
 @pytest.mark.parametrize("cursor", ["x", "-1", "1.5", "9" * 19, "%00", "١"])
 def test_a_cursor_that_is_none(lite: Wire, cursor: str) -> None:
+    """§7.1.2.1: malformed."""
     url = f"{lite.account}/orders?cursor={cursor}"
     is_refusal(lite.post(url), "malformed", 400, "cursor")
 
@@ -427,6 +457,7 @@ def test_a_key_that_another_account_has_is_refused_with_its_location(wire: Wire)
 
 
 def test_a_key_change_that_does_not_hold(wire: Wire) -> None:
+    """§7.3.5."""
     new, other = es256(), wire.other()
     with nothing_changes(wire):
         is_refusal(_change(wire, new, account=other.account), "malformed", 400, "account in the inner JWS")

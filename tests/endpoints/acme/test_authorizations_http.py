@@ -82,6 +82,7 @@ def test_a_challenge_is_looked_at_without_being_accepted(wire: Wire) -> None:
 
 
 def test_what_is_no_object_accepts_nothing(lite: Wire) -> None:
+    """§7.5.1: the response is an object."""
     url = authorization_of(lite).replace("/authz/", "/chall/") + "/http-01"
     with nothing_changes(lite):
         for payload in (b"[]", b"null", b"7", b'"x"', b"{", b'{"a":1,"a":2}'):
@@ -90,6 +91,7 @@ def test_what_is_no_object_accepts_nothing(lite: Wire) -> None:
 
 @pytest.mark.parametrize("type", ["dns-02", "HTTP-01", "device-attest-01", "x" * 500, "%00", "é"])
 def test_another_challenge_is_not_there(lite: Wire, type: str) -> None:
+    """§7.5.1: 404."""
     url = authorization_of(lite).replace("/authz/", "/chall/") + f"/{type}"
     with nothing_changes(lite):
         for reply in (lite.post(url), lite.post(url, {})):
@@ -97,6 +99,7 @@ def test_another_challenge_is_not_there(lite: Wire, type: str) -> None:
 
 
 def test_a_challenge_that_is_not_offered_is_not_there(lite: Wire) -> None:
+    """§7.5.1, §7.1.4: 404."""
     url = authorization_of(lite, f"*.{NAME}").replace("/authz/", "/chall/") + "/http-01"
     with nothing_changes(lite):
         is_refusal(lite.post(url, {}), "malformed", 404)
@@ -168,12 +171,14 @@ def test_an_authorization_is_deactivated(wire: Wire) -> None:
 
 @pytest.mark.parametrize("payload", [{}, {"status": "valid"}, {"status": None}, {"zz": 1}])
 def test_nothing_else_is_done_to_one(lite: Wire, payload: dict[str, Any]) -> None:
+    """§7.5.2: malformed."""
     url = authorization_of(lite)
     with nothing_changes(lite):
         is_refusal(lite.post(url, payload), "malformed", 400, "deactivated")
 
 
 def test_its_status_is_a_text(lite: Wire) -> None:
+    """§7.5.2: malformed."""
     url = authorization_of(lite)
     with nothing_changes(lite):
         for value in (7, ["deactivated"], {"a": 1}, True):
@@ -209,5 +214,6 @@ REFUSED: dict[str, tuple[Any, str, int]] = {
 
 @pytest.mark.parametrize(("wish", "problem", "status"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_cannot_be_authorized(lite: Wire, wish: Any, problem: str, status: int) -> None:
+    """§7.4.1; §6.7 for types and statuses."""
     with nothing_changes(lite):
         is_refusal(lite.post(NEW_AUTHZ, wish), problem, status)

@@ -92,6 +92,7 @@ HUGE: dict[str, tuple[Callable[[Wire], bytes], str, int]] = {
 
 @pytest.mark.parametrize(("make", "problem", "status"), HUGE.values(), ids=HUGE.keys())
 def test_oversized_things_are_refused(lite: Wire, make: Callable[[Wire], bytes], problem: str, status: int) -> None:
+    """§6.7: malformed, 413 for a body that is not read."""
     before = lite.place.state()
     reply = lite.send("POST", "/acme/new-order", make(lite), {"content_type": JOSE})
     is_refusal(reply, problem, status)
@@ -100,6 +101,7 @@ def test_oversized_things_are_refused(lite: Wire, make: Callable[[Wire], bytes],
 
 
 def test_a_body_without_a_length_is_read_no_further_than_allowed(lite: Wire) -> None:
+    """§6.7: malformed, 413."""
     reply = lite.send(
         "POST", "/acme/new-order", b" " * (LARGEST_BODY + 5), {"content_type": JOSE, "transfer_encoding": "chunked"}
     )
@@ -128,6 +130,7 @@ HEADERS: dict[str, tuple[dict[str, Any], str, int, str]] = {
 def test_a_header_that_is_not_as_it_should_be(
     lite: Wire, different: dict[str, Any], problem: str, status: int, words: str
 ) -> None:
+    """§6.2, §6.4.1, §6.5.2."""
     before = lite.place.state()
     reply = lite.post(NEW_ORDER, WISH, **{"kid": lite.account, **different})
     is_refusal(reply, problem, status, words)
@@ -169,6 +172,7 @@ def test_other_algorithms_are_refused_with_those_there_are(lite: Wire, alg: str)
 
 
 def test_an_algorithm_that_does_not_fit_the_key(lite: Wire) -> None:
+    """§6.2."""
     before = lite.place.state()
     jws = flattened(lite.header(NEW_ORDER, alg="ES384"), compact(WISH), lambda _: bytes(96))
     is_refusal(lite.send_jws(NEW_ORDER, jws), "badSignatureAlgorithm", 400, "does not fit the key")
@@ -185,6 +189,7 @@ def test_every_kind_of_account_key_works(lite: Wire, name: str) -> None:
 
 
 def test_a_signature_that_does_not_hold(lite: Wire) -> None:
+    """§6.2."""
     before = lite.place.state()
     jws = lite.signed(NEW_ORDER, WISH)
     other = compact({"identifiers": [{"type": "dns", "value": "b.corp.example"}]})
@@ -226,6 +231,7 @@ def test_a_url_that_is_not_the_one_it_was_sent_to(lite: Wire, url: str) -> None:
 
 
 def test_no_url_is_malformed(lite: Wire) -> None:
+    """§6.4.1."""
     jws = flattened({"alg": "ES256", "kid": lite.account, "nonce": lite.nonce()}, compact(WISH), lite.key.sign)
     is_refusal(lite.send_jws(NEW_ORDER, jws), "malformed", 400, "no url")
 
@@ -274,6 +280,7 @@ def test_a_kid_is_an_account_url_to_the_last_character(wire: Wire) -> None:
 
 
 def test_another_accounts_kid_needs_its_key(lite: Wire) -> None:
+    """§6.2."""
     other = lite.other()
     before = lite.place.state()
     is_refusal(lite.post(NEW_ORDER, WISH, kid=other.account), "unauthorized", 403)
@@ -317,6 +324,7 @@ def test_a_replayed_request_is_refused(wire: Wire) -> None:
 
 
 def test_an_expired_nonce_is_refused_and_the_fresh_one_works(lite: Wire) -> None:
+    """§6.5: badNonce, with another one to go on with."""
     old = lite.nonce()
     lite.place.world.pass_time(timedelta(hours=1))
     reply = lite.post(NEW_ORDER, WISH, nonce=old)
@@ -352,6 +360,7 @@ def test_what_is_fetched_takes_the_empty_payload_alone(wire: Wire) -> None:
 
 @pytest.mark.parametrize("url", ["new-order", "new-authz", "revoke-cert"])
 def test_what_takes_a_wish_refuses_the_empty_payload(lite: Wire, url: str) -> None:
+    """§6.3: malformed."""
     before = lite.place.state()
     is_refusal(lite.post(f"{BASE}/acme/{url}"), "malformed", 400, "payload is empty")
     for payload in (b"null", b"[]", b"7", b'"x"', b"{", b"\xff", b'{"a":1,"a":1}'):
@@ -376,6 +385,7 @@ def test_another_method_is_not_allowed(lite: Wire, path: str, method: str) -> No
     ["/acme", "/acme/", "/acme/x", "/acme/new-order/", "/acme/p/x", "/acme/order/a/b", "/acme/Directory", "/acme/cert"],
 )
 def test_what_does_not_exist_is_malformed(lite: Wire, path: str) -> None:
+    """§6.7: 404 with malformed."""
     for method in ("GET", "POST"):
         reply = lite.send(method, path, b"", {"content_type": JOSE})
         assert (reply.problem, reply.status) == ("malformed", 404)
@@ -383,6 +393,7 @@ def test_what_does_not_exist_is_malformed(lite: Wire, path: str) -> None:
 
 
 def test_a_key_that_is_no_account_yet_cannot_pose_as_one(lite: Wire) -> None:
+    """§6.2: accountDoesNotExist."""
     stranger = Wire(lite.app, lite.place, Key(ec.generate_private_key(ec.SECP256R1()), "ES256"))
     before = lite.place.state()
     is_refusal(stranger.post(NEW_ORDER, WISH, kid=f"{BASE}/acme/acct/unknown"), "accountDoesNotExist", 400)

@@ -91,6 +91,7 @@ REFUSED: dict[str, tuple[Any, str, int]] = {
 
 @pytest.mark.parametrize(("wish", "problem", "status"), REFUSED.values(), ids=REFUSED.keys())
 def test_an_order_that_cannot_be(lite: Wire, wish: Any, problem: str, status: int) -> None:
+    """§7.4, §7.1.3; §6.7 for types and statuses; RFC 8738 §3 for addresses; RFC 9773 §5 for `replaces`."""
     with nothing_changes(lite):
         is_refusal(lite.post(NEW_ORDER, wish), problem, status)
 
@@ -244,6 +245,7 @@ def test_finalized_again_it_is_the_same_order(wire: Wire) -> None:
 
 
 def test_a_replayed_finalize_is_a_bad_nonce(wire: Wire) -> None:
+    """§6.5."""
     order = wire.order(A)
     jws = wire.signed(order.json["finalize"], {"csr": csr_for(A)})
     assert wire.send_jws(order.json["finalize"], jws).json["status"] == "valid"
@@ -253,6 +255,7 @@ def test_a_replayed_finalize_is_a_bad_nonce(wire: Wire) -> None:
 
 @pytest.mark.parametrize("same", [True, False], ids=["one key", "keys of their own"])
 def test_concurrent_finalizes_give_one_certificate(wire: Wire, same: bool) -> None:
+    """§7.4: once; orderNotReady for whoever comes with another key."""
     order = wire.order(A)
     before = wire.place.counts()["certificate"]
     key = ec.generate_private_key(ec.SECP256R1())
@@ -267,6 +270,7 @@ def test_concurrent_finalizes_give_one_certificate(wire: Wire, same: bool) -> No
 
 
 def test_one_request_many_times_at_once_is_heard_once(wire: Wire) -> None:
+    """§6.5: badNonce for all but one."""
     order = wire.order(A)
     jws = wire.signed(order.json["finalize"], {"csr": csr_for(A)})
     with ThreadPoolExecutor(8) as pool:
@@ -275,6 +279,7 @@ def test_one_request_many_times_at_once_is_heard_once(wire: Wire) -> None:
 
 
 def test_an_expired_order_is_invalid(wire: Wire) -> None:
+    """§7.1.6, §7.4: orderNotReady."""
     order = wire.order(A)
     wire.place.world.pass_time(timedelta(days=8))
     assert wire.post(order.location).json["status"] == "invalid"
@@ -306,6 +311,8 @@ def test_what_is_away_is_said_without_why(lite: Wire, monkeypatch: pytest.Monkey
 
 
 def test_what_nobody_thought_of_is_a_500_that_tells_nothing(lite: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """§6.7: serverInternal."""
+
     def fail(*_: object) -> None:
         raise KeyError("secret")
 
@@ -390,6 +397,7 @@ def test_alternates_are_linked_each_in_a_line(lite: Wire, monkeypatch: pytest.Mo
 
 
 def test_there_is_no_certificate_before_it_is_issued(wire: Wire) -> None:
+    """§7.4.2: 404."""
     order = wire.order(A)
     with nothing_changes(wire):
         url = order.location.replace("/order/", "/cert/")

@@ -76,6 +76,7 @@ def test_a_key_that_is_not_the_certificates_does_not(wire: Wire) -> None:
 
 @pytest.mark.parametrize("reason", [-1, 2, 6, 7, 8, 10, 11, 2**70])
 def test_a_reason_that_a_client_may_not_give(lite: Wire, reason: int) -> None:
+    """§7.6: badRevocationReason."""
     certificate, _ = issued(lite)
     with nothing_changes(lite):
         is_refusal(lite.post(REVOKE, {"certificate": der(certificate), "reason": reason}), "badRevocationReason", 400)
@@ -94,12 +95,14 @@ REFUSED: dict[str, tuple[Any, str, int]] = {
 
 @pytest.mark.parametrize(("wish", "problem", "status"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_is_no_certificate(lite: Wire, wish: Any, problem: str, status: int) -> None:
+    """§7.6: malformed."""
     with nothing_changes(lite):
         is_refusal(lite.post(REVOKE, wish), problem, status)
 
 
 @pytest.mark.parametrize("reason", ["1", 1.0, True, [1]])
 def test_a_reason_is_a_number(lite: Wire, reason: object) -> None:
+    """§7.6: malformed."""
     certificate, _ = issued(lite)
     with nothing_changes(lite):
         reply = lite.post(REVOKE, {"certificate": der(certificate), "reason": reason})
@@ -107,6 +110,7 @@ def test_a_reason_is_a_number(lite: Wire, reason: object) -> None:
 
 
 def test_a_certificate_of_elsewhere_or_of_an_authority(wire: Wire) -> None:
+    """§7.6: 404 malformed, 403 unauthorized."""
     certificate, key = issued(wire)
     chain = x509.load_pem_x509_certificates(wire.post(wire.issued(A).json["certificate"]).body)
     changed = bytearray(certificate.public_bytes(Encoding.DER))
