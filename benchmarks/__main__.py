@@ -1,15 +1,19 @@
-"""`python -m benchmarks [commands issuance ocsp crl acme acme-shares acme-memory timestamps scep scep-memory]`."""
+"""`python -m benchmarks [--server gunicorn|granian] [NAME…]`; with `--help`, the names.
+
+`--server` says what serves the plain listener; without it, `ocsp` measures both, and the others gunicorn.
+"""
 
 from __future__ import annotations
 
-import sys
+import argparse
+import os
 
 from benchmarks.acme import acme, acme_memory
 from benchmarks.acme_shares import acme_shares
 from benchmarks.commands import commands
 from benchmarks.crl import crl
 from benchmarks.issuance import issuance
-from benchmarks.measure import raw_signing, show
+from benchmarks.measure import SERVER, raw_signing, show
 from benchmarks.ocsp import ocsp
 from benchmarks.scep import scep, scep_memory
 from benchmarks.timestamps import timestamps
@@ -29,8 +33,16 @@ ALL = {
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--server", choices=["gunicorn", "granian"])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ALL))
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - ALL.keys():
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    if asked.server:
+        os.environ[SERVER] = asked.server  # `pkiconf serve` reads it
     show("reference: raw P-256 signature", raw_signing(), "")
-    for name in sys.argv[1:] or ALL:
+    for name in asked.names or ALL:
         ALL[name]()
 
 

@@ -9,9 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
+from typing import Final
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+
+SERVER: Final = "PKICONF_STATUS_SERVER"
+"""The variable that names what serves; gunicorn where it is not set."""
 
 
 @dataclass(frozen=True)

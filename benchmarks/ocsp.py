@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.ocsp import OCSPRequestBuilder
 
 from benchmarks import wrk
-from benchmarks.measure import run, show
+from benchmarks.measure import SERVER, run, show
 from benchmarks.prepared import OPERATOR, prepared
 from pkiconf.model.request import Issued, Overrides
 from pkiconf.services import Services
@@ -43,7 +44,8 @@ def ocsp() -> None:
             show(f"OCSP alone, {what}", alone, "")
         if not wrk.is_here():
             return
-        for server in ("gunicorn", "granian"):
+        named = os.environ.get(SERVER)
+        for server in (named,) if named else ("gunicorn", "granian"):
             _over_http(server, services.parts.state, requests)
 
 
@@ -53,7 +55,7 @@ def _answer(services: Services, request: bytes, _: int) -> object:
 
 def _over_http(server_name: str, state: Path, requests: dict[str, bytes]) -> None:
     given_again = requests["given again"]
-    with wrk.serving(state, _BIND, "--status-server", server_name) as server:
+    with wrk.serving(state, _BIND, "--server", server_name) as server:
         for what, request in requests.items():
             url = f"http://{_BIND}/ocsp/issuing"
             seen = wrk.load(url, "application/ocsp-request", request, server, connections=8, smallest=200)

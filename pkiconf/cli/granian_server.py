@@ -1,20 +1,23 @@
-"""granian in the place of gunicorn on the plain listener: the same application, several times the answers a second.
+"""granian in the place of gunicorn on the plain listener: the same application for every protocol.
 
-It is for status answers at scale. It speaks no TLS here, and a client that sends its body slowly keeps a thread for as
-long as it likes, so it belongs behind something that reads requests first, or where clients are not hostile.
+It speaks no TLS here: it would not notice that the listener's certificate was renewed. It cuts off clients that are
+silent or slow with a head, but not those that send a body slowly, each of which keeps a thread for as long as it likes:
+so it belongs behind something that reads requests first, or where clients are not hostile.
 """
 
 from __future__ import annotations
 
 import os
+from multiprocessing.util import Finalize
 from typing import Any
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
+from prometheus_client import multiprocess
 
-from pkiconf.bootstrap import open_services
+from pkiconf.bootstrap import OpenServices, open_services
 from pkiconf.cli.context import environment
 from pkiconf.endpoints.app import create_server_app
 from pkiconf.endpoints.ocsp_front import WSGIApplication
@@ -49,4 +52,14 @@ def create() -> WSGIApplication:
     for name in [name for name in os.environ if name.startswith(("HTTP_", "CONTENT_"))]:
         del os.environ[name]  # granian mixes the environment into each request's, where these are headers
     settings = ProcessSettings()
-    return create_server_app(open_services(settings).services, settings)
+    opened = open_services(settings)
+    Finalize(
+        None, _ends, (opened,), exitpriority=1
+    )  # there is no hook for it, and `atexit` is not run in such processes
+    return create_server_app(opened.services, settings)
+
+
+def _ends(opened: OpenServices) -> None:
+    """In a worker, when it has answered its last request."""
+    opened.close()
+    multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]

@@ -32,7 +32,9 @@ _LISTENING = (
     click.option("--workers", type=int, help="Server processes (default 2)."),
     click.option("--threads", type=int, help="Threads in each (default 4)."),
     click.option(
+        "--server",
         "--status-server",
+        "status_server",
         type=click.Choice(["gunicorn", "granian"]),
         help="What serves the plain listener (default gunicorn); granian needs pkiconf[fast].",
     ),

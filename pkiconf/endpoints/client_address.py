@@ -26,10 +26,11 @@ class ClientAddress:
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         peer = str(req.env.get("REMOTE_ADDR") or "")
-        req.context.secure = req.env.get("wsgi.url_scheme") == "https" or self._is_forwarded_securely(req, peer)
+        secure = req.env.get("wsgi.url_scheme") == "https"
         if self._trusted:
+            secure = secure or self._is_forwarded_securely(req, peer)
             peer = self._find(peer, req.get_header("X-Forwarded-For") or "")
-        req.context.client = peer
+        req.context.secure, req.context.client = secure, peer
 
     def _find(self, peer: str, forwarded: str) -> str:
         client = parse_address(peer)

@@ -39,12 +39,12 @@ PROGRAM = Path(distlib.__file__).with_name("t64.exe")
 
 
 @contextmanager
-def stamping(folder: Path, key: str, text: str = PKI) -> Iterator[tuple[Installation, Server]]:
+def stamping(folder: Path, key: str, text: str = PKI, *flags: str) -> Iterator[tuple[Installation, Server]]:
     """osslsigncode fetches the CRLs that certificates name, so they name the server that runs."""
     installation = Installation(folder)
     (folder / "pki.yaml").write_text("authorities: [{ name: root, default_templates: [] }]")
     installation.run("apply", folder / "pki.yaml")
-    with installation.serving("--workers", "1") as server:
+    with installation.serving("--workers", "1", *flags) as server:
         (folder / "pki.yaml").write_text(text.format(key=key, url=server.url))
         installation.run("apply", folder / "pki.yaml")
         yield installation, server
@@ -70,7 +70,16 @@ def post(url: str, body: bytes) -> bytes:
 @pytest.mark.row("F141")
 @pytest.mark.parametrize("digest", ["sha256", "sha384", "sha512"])
 def test_openssl(served: tuple[Path, str], tmp_path: Path, digest: str) -> None:
-    folder, url = served
+    openssl_believes(*served, tmp_path, digest)
+
+
+def test_openssl_with_granian_as_the_server(tmp_path: Path) -> None:
+    with stamping(tmp_path, "type: ec", PKI, "--server", "granian") as (installation, server):
+        installation.export("root")
+        openssl_believes(tmp_path, f"{server.url}/tsa/issuing", tmp_path, "sha256")
+
+
+def openssl_believes(folder: Path, url: str, tmp_path: Path, digest: str) -> None:
     (tmp_path / "data").write_bytes(b"data")
     query = tmp_path / "request.tsq"
     words = ("openssl", "ts", "-query", "-data", tmp_path / "data", f"-{digest}", "-cert", "-out", query)

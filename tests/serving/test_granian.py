@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import signal
+import socket
+import time
 from urllib.parse import quote
 
 import pytest
@@ -15,7 +18,7 @@ from tests.serving.running import Installation
 from tests.serving.test_server import ask_openssl
 from tests.tools import accepted, run_tool
 
-GRANIAN = ("--status-server", "granian", "--workers", "2")
+GRANIAN = ("--server", "granian", "--workers", "2")
 
 
 def test_strangers_ask_and_believe(installation: Installation) -> None:
@@ -79,3 +82,48 @@ def test_an_environment_variable_is_no_header(installation: Installation) -> Non
     installation.settings["CONTENT_LENGTH"] = "5"
     with installation.serving(*GRANIAN) as server:
         assert server.request("GET", "/crl/issuing/1.crl")[0] == 200
+
+
+def test_who_the_client_is_and_whether_it_spoke_tls(installation: Installation) -> None:
+    """As under gunicorn: only trusted proxies are believed."""
+    said = {"X-Forwarded-For": "203.0.113.5", "X-Forwarded-Proto": "https"}
+    for trusted, client in ((("--trusted-proxies", "127.0.0.0/8"), "203.0.113.5"), ((), "127.0.0.1")):
+        with installation.serving(*GRANIAN, "--access-log", "json", *trusted) as server:
+            server.get("/nothing/here", headers=said)
+            line = server.tree.wait_for(r".*nothing/here.*")
+            assert json.loads(line)["client"] == client
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: ", b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"],
+    ids=["silent", "slow head", "idle"],
+)  # fmt: skip
+def test_clients_that_say_nothing_more_are_cut_off(installation: Installation, sent: bytes) -> None:
+    """More of them than there are threads, which they do not keep."""
+    installation.settings["PKICONF_REQUEST_TIMEOUT"] = "2"
+    with installation.serving("--server", "granian", "--workers", "1", "--threads", "2") as server:
+        held = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(8)]
+        for connection in held:
+            connection.sendall(sent)
+        assert server.answers()
+        begun = time.monotonic()
+        for connection in held:
+            while connection.recv(65536):
+                assert time.monotonic() - begun < 60
+            connection.close()
+
+
+def test_a_head_has_its_limits(installation: Installation) -> None:
+    with installation.serving("--server", "granian", "--workers", "1") as server:
+        for octets in (
+            b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n",
+            b"GET /healthz HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
+            b"POST /ocsp/issuing HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nxxxxxx",
+        ):
+            try:
+                answer = server.raw(octets)
+            except ConnectionError:
+                continue  # cut off before all of it was sent
+            assert answer == b"" or answer.split(b" ")[1] in (b"400", b"414", b"431"), answer
+        assert server.answers()

@@ -20,7 +20,7 @@ from tests.tools import accepted, find_tool, run_tool
 DECLARATION = """
 settings:
   base_url: http://127.0.0.1:{port}
-  urls: {{ enrolment: "https://localhost:{secure}" }}
+  urls: {{ enrolment: "{enrolment}" }}
   validation:
     resolvers: ["127.0.0.1:{dns}"]
     allowed_networks: [127.0.0.0/8]
@@ -103,14 +103,20 @@ class PKI:
 
 
 @contextmanager
-def running_pki(folder: Path, database_url: str | None) -> Iterator[PKI]:
-    """`database_url` is None for SQLite in the state folder."""
+def running_pki(folder: Path, database_url: str | None, server_name: str = "gunicorn") -> Iterator[PKI]:
+    """`database_url` is None for SQLite in the state folder. granian serves the directory without TLS."""
     port, secure, http, tls = free_port(), free_port(), free_port(), free_port()
     key = base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
-    settings = {"INTEROP_HMAC_KEY": key, **({"PKICONF_DATABASE_URL": database_url} if database_url else {})}
+    enrolment = f"http://127.0.0.1:{port}" if server_name == "granian" else f"https://localhost:{secure}"
+    settings = {
+        "INTEROP_HMAC_KEY": key,
+        "PKICONF_STATUS_SERVER": server_name,
+        **({"PKICONF_DATABASE_URL": database_url} if database_url else {}),
+    }
     installation, declaration, records = Installation(folder, settings), folder / "pki.yaml", folder / "records"
     with name_server(Records(records)) as dns:
-        declaration.write_text(DECLARATION.format(port=port, secure=secure, dns=dns, http=http, tls=tls, kid="clients"))
+        declared = DECLARATION.format(port=port, enrolment=enrolment, dns=dns, http=http, tls=tls, kid="clients")
+        declaration.write_text(declared)
         listeners = (
             "--bind", f"127.0.0.1:{port}", "--tls-bind", f"127.0.0.1:{secure}", "--tls-template", "issuing/listener",
             "--tls-names", "localhost",
@@ -121,7 +127,7 @@ def running_pki(folder: Path, database_url: str | None) -> Iterator[PKI]:
             assert tree.process.poll() is None, tree.text
             eventually(lambda: len(tree.processes("pkiconf worker")) > 0 and is_listening(f"127.0.0.1:{secure}"))
             yield PKI(
-                installation, tree, server, f"https://localhost:{secure}/acme/directory", records, dns, http, tls,
+                installation, tree, server, f"{enrolment}/acme/directory", records, dns, http, tls,
                 "clients", key, installation.export("root"), installation.export("issuing"),
             )  # fmt: skip
             assert "Traceback" not in tree.text, tree.text

@@ -56,9 +56,10 @@ class PKI:
 
 
 @contextmanager
-def running_pki(folder: Path) -> Iterator[PKI]:
+def running_pki(folder: Path, server_name: str = "gunicorn") -> Iterator[PKI]:
     port = free_port()
-    installation, declaration = Installation(folder, {"INTEROP_PASSPHRASE": PASSPHRASE}), folder / "pki.yaml"
+    settings = {"INTEROP_PASSPHRASE": PASSPHRASE, "PKICONF_STATUS_SERVER": server_name}
+    installation, declaration = Installation(folder, settings), folder / "pki.yaml"
     declaration.write_text(DECLARATION.format(port=port))
     with installation.running("up", declaration, "--bind", f"127.0.0.1:{port}") as tree:
         server = Server(port, tree)
