@@ -163,6 +163,52 @@ def test_slow_clients_hold_the_server_no_longer_than_the_time_out(installation: 
         assert "Traceback" not in server.tree.text
 
 
+@pytest.mark.parametrize("kind", ["silent", "header", "body"])
+def test_slow_clients_keep_no_thread(installation: Installation, kind: str) -> None:
+    """Nobody has to wait until they are cut off, which here would take an hour."""
+    first = {
+        "silent": b"",
+        "header": b"GET /healthz HTTP/1.1\r\nX-A: b",
+        "body": b"POST /ocsp/issuing HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\nx",
+    }[kind]
+    installation.settings["PKICONF_REQUEST_TIMEOUT"] = "3600"
+    with installation.serving("--workers", "1", "--threads", "2") as server:
+        held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
+        for connection in held:
+            connection.sendall(first)
+        eventually(lambda: _quickly(server))
+        for connection in held:
+            connection.close()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_requests_that_come_together_are_answered_in_their_order(installation: Installation, tls: bool) -> None:
+    """Plain ones, which the main loop reads, between others that gunicorn's parser reads."""
+    chunked = b"POST /ocsp/issuing HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n0\0\r\n0\r\n\r\n"
+    plain = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    posted = b"POST /ocsp/issuing HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n0\0"
+    last = b"GET /crl/nobody HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    port = free_port()
+    flags = ("--tls-bind", f"127.0.0.1:{port}", "--tls-template", "issuing/web-server",
+             "--tls-names", "pki.corp.example") if tls else ()  # fmt: skip
+    root = installation.export("root")
+    with installation.serving("--workers", "1", *flags) as server:
+        eventually(lambda: _listens(port if tls else server.port))
+        with socket.create_connection(("127.0.0.1", port if tls else server.port), timeout=60) as raw:
+            context = ssl.create_default_context(cafile=str(root))
+            connection = context.wrap_socket(raw, server_hostname="pki.corp.example") if tls else raw
+            connection.sendall(plain + chunked + posted + plain + chunked + plain + last)
+            answer = b""
+            while piece := connection.recv(65536):
+                answer += piece
+        statuses = re.findall(rb"HTTP/1.1 (\d+) ", answer)
+        said = list(zip(statuses, re.findall(rb"\r\nContent-Type: ([a-z/-]+)", answer, re.IGNORECASE), strict=True))
+        ocsp_error, healthy = (b"200", b"application/ocsp-response"), (b"200", b"text/plain")
+        assert said == [healthy, ocsp_error, ocsp_error, healthy, ocsp_error, healthy, (b"404", b"text/plain")]
+        assert server.tree.end(signal.SIGTERM) == 0
+        assert "Traceback" not in server.tree.text
+
+
 def _quickly(server: Server) -> bool:
     try:
         return server.get("/healthz", timeout=2)[0] == 200
