@@ -194,9 +194,9 @@ def test_requests_that_come_together_are_answered_in_their_order(installation: I
     root = installation.export("root")
     with installation.serving("--workers", "1", *flags) as server:
         eventually(lambda: _listens(port if tls else server.port))
-        with socket.create_connection(("127.0.0.1", port if tls else server.port), timeout=60) as raw:
-            context = ssl.create_default_context(cafile=str(root))
-            connection = context.wrap_socket(raw, server_hostname="pki.corp.example") if tls else raw
+        raw = socket.create_connection(("127.0.0.1", port if tls else server.port), timeout=60)
+        context = ssl.create_default_context(cafile=str(root))
+        with context.wrap_socket(raw, server_hostname="pki.corp.example") if tls else raw as connection:
             connection.sendall(plain + chunked + posted + plain + chunked + plain + last)
             answer = b""
             while piece := connection.recv(65536):
