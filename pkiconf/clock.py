@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, Protocol
 
 _STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -17,8 +18,16 @@ class Clock(Protocol):
 
 
 class SystemClock:
+    """Asked a dozen times for one certificate: the moment is made once a second."""
+
+    def __init__(self) -> None:
+        self._shown = (-1, datetime.fromtimestamp(0, UTC))
+
     def now(self) -> datetime:
-        return datetime.fromtimestamp(int(time.time()), UTC)
+        second, shown = int(time.time()), self._shown
+        if shown[0] != second:
+            shown = self._shown = (second, datetime.fromtimestamp(second, UTC))
+        return shown[1]
 
 
 @dataclass
@@ -51,6 +60,7 @@ class SystemTimepiece:
         return time.clock_gettime_ns(_STEADY) // 1000
 
 
+@lru_cache(maxsize=64)  # a moment is handed from room to room, and each writes it into a row
 def to_epoch(moment: datetime) -> int:
     """Seconds since 1970, as the database stores times. Refuses naive datetimes."""
     if moment.tzinfo is None:

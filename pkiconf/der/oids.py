@@ -126,4 +126,12 @@ def object_identifier(dotted: str) -> x509.ObjectIdentifier:
 
 @lru_cache(maxsize=1024)
 def decode_oid(der: bytes, what: str) -> str:
-    return tlv.decode(x509.ObjectIdentifier, der, what).dotted_string
+    try:
+        return _dotted(der)
+    except (ValueError, OverflowError):
+        return tlv.decode(x509.ObjectIdentifier, der, what).dotted_string  # which says what is wrong
+
+
+@lru_cache(maxsize=1024)  # none has more than 63 octets, and everybody uses the same
+def _dotted(der: bytes) -> str:
+    return asn1.decode_der(x509.ObjectIdentifier, der).dotted_string

@@ -14,6 +14,8 @@ class Reader:
     Every method raises Malformed, naming `what`.
     """
 
+    __slots__ = ("_members", "_next", "_what")
+
     def __init__(self, sequence: Element, what: str) -> None:
         if sequence.tag != SEQUENCE:
             raise Malformed(f"{what} has ASN.1 tag 0x{sequence.tag:02x} where a SEQUENCE belongs")

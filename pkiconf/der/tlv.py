@@ -82,6 +82,8 @@ def read_header(data: bytes, at: int, what: str) -> tuple[int, int]:
     first = data[at + 1]
     if first < 0x80:
         return start, start + first
+    if first == 0x82 and start + 2 <= len(data) and data[start]:  # as nearly all that are longer have it
+        return start + 2, start + 2 + (data[start] << 8 | data[start + 1])
     count = first & 0x7F
     if not 0 < count <= 4:
         raise Malformed(f"{what} is not DER: a length is indefinite or has {count} octets")
@@ -96,14 +98,14 @@ def read_elements(content: bytes, what: str) -> list[Element]:
     elements = []
     at, size = 0, len(content)
     while at < size:
-        start = at + 2
-        if start <= size and content[at + 1] < 0x80 and content[at] & 0x1F != 0x1F:
-            end = start + content[at + 1]  # nearly always: a call for each element would cost as much as the rest
+        tag, start = content[at], at + 2
+        if start <= size and (length := content[at + 1]) < 0x80 and tag & 0x1F != 0x1F:
+            end = start + length  # nearly always: a call for each element would cost as much as the rest
         else:
             start, end = read_header(content, at, what)
         if end > size:
             raise Malformed(f"{what} ends in the middle of an element")
-        elements.append(_element((content[at], content[start:end], content[at:end])))
+        elements.append(_element((tag, content[start:end], content[at:end])))
         at = end
     return elements
 

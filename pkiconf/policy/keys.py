@@ -129,35 +129,36 @@ def has_roca_fingerprint(modulus: int) -> bool:
     return all(rest % prime in powers for prime, powers in _ROCA)
 
 
-@cache  # made when the first RSA key comes: most commands see none
-def _squares(base: int) -> bytes:
-    table = bytearray(base)
-    for number in range(base // 2 + 1):  # the others are their negatives
-        table[number * number % base] = 1
-    return bytes(table)
-
-
-_SQUARE_BASE: Final = 64 * 63 * 65 * 11
+# Few squares lie in each, so that of `FERMAT_ROUNDS` candidates one in six keys leaves one to be computed.
+_SQUARE_MODULI: Final = (16, 9, 5, 7, 11, 13, 17, 19, 23)
+_SQUARE_BASE: Final = math.prod(_SQUARE_MODULI)
 
 
 def has_close_primes(modulus: int) -> bool:
     """Whether Fermat's method finds the two factors within `FERMAT_ROUNDS` (Böck 2023, CVE-2022-26320).
 
-    Tries a = ⌈√n⌉, a+1, …: if a² − n is a square b², then n = (a − b)(a + b). The candidates are followed
-    modulo a small number and computed in full only where they may be squares.
+    Tries a = ⌈√n⌉, a+1, …: if a² − n is a square b², then n = (a − b)(a + b). Bit k of `possible` is for ⌈√n⌉ + k: it
+    stays where the difference may be a square modulo each of some small numbers. Only those are computed in full.
     """
-    squares_64, squares = _squares(64), _squares(63 * 65 * 11)  # one number in 40 is a square in both
     start = math.isqrt(modulus - 1) + 1
-    rest = (start * start - modulus) % _SQUARE_BASE
-    growth = (2 * start + 1) % _SQUARE_BASE
-    for step in range(FERMAT_ROUNDS):
-        if squares_64[rest & 63] and squares[rest % 45045]:
-            candidate = (start + step) ** 2 - modulus
-            if math.isqrt(candidate) ** 2 == candidate:
-                return True
-        rest = (rest + growth) % _SQUARE_BASE
-        growth += 2
+    first, rest = start % _SQUARE_BASE, modulus % _SQUARE_BASE
+    possible = (1 << FERMAT_ROUNDS) - 1
+    for base in _SQUARE_MODULI:
+        possible &= _possible_squares(base, first % base, rest % base)
+    while possible:
+        lowest = possible & -possible
+        candidate = (start + lowest.bit_length() - 1) ** 2 - modulus
+        if math.isqrt(candidate) ** 2 == candidate:
+            return True
+        possible ^= lowest
     return False
+
+
+@cache
+def _possible_squares(base: int, first: int, rest: int) -> int:
+    """Bit k, for k below `FERMAT_ROUNDS`, says whether (first + k)² − rest is a square modulo `base`."""
+    squares = {number * number % base for number in range(base)}
+    return sum(1 << k for k in range(FERMAT_ROUNDS) if ((first + k) ** 2 - rest) % base in squares)
 
 
 # --- elliptic curves ---------------------------------------------------------------------------------------------

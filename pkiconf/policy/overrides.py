@@ -12,6 +12,8 @@ from pkiconf.model.request import CertificateRequest, Overrides, Wanted
 
 _RANK: Final[Mapping[str, int]] = {row.oid: rank for rank, row in enumerate(ATTRIBUTE_TYPES)}
 
+_NONE: Final = Overrides()
+
 Rdn = tuple[Attribute, ...]
 
 
@@ -21,7 +23,9 @@ def apply_overrides(request: CertificateRequest | Wanted, overrides: Overrides |
     Raises Refused for an override that contradicts itself or that removes what was never asked for,
     since that is a typing error which would otherwise issue the wrong name.
     """
-    overrides = overrides or Overrides()
+    if overrides is None or overrides == _NONE:
+        sans = unique_names(request.sans)
+        return Wanted(request.subject, request.spki, request.key, sans, request.extensions, _NONE)
     check_overrides(overrides)
     return Wanted(
         subject=set_attributes(request.subject, overrides.set_subject),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -73,6 +74,7 @@ def is_allowed_from(networks: Collection[Network] | None, address: Address | Non
     return address is not None and any(address in network for network in networks)
 
 
+@lru_cache(maxsize=256)
 def client_of(address: Address | None) -> str:
     """What wrong passphrases are counted for: whoever has one IPv6 address has 2⁶⁴ of them."""
     if isinstance(address, ipaddress.IPv6Address):
@@ -80,6 +82,7 @@ def client_of(address: Address | None) -> str:
     return str(address) if address is not None else "unknown"
 
 
+@lru_cache(maxsize=256)  # asked for at several doors of one request, and reading one takes longer than most of them
 def find_address(text: str) -> Address | None:
     """IPv4 inside IPv6 is the IPv4 address. None for what is no address."""
     try:

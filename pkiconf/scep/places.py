@@ -92,14 +92,20 @@ class Places:
         Raises NotFound for what names no template, Refused where SCEP is off; SigningUnavailable when there is no
         registration authority and none can be made; Unavailable.
         """
+        found = self.find_known(authority, template)
+        if found is None:
+            found = self._known[authority, template] = self._make(authority, template)
+        return found
+
+    def find_known(self, authority: str, template: str) -> Place | None:
+        """One that was found before, with its terms, if all that it was made from is the same; nothing is made here.
+        Raises Unavailable."""
         known = self._known.get((authority, template))
-        if known is not None:
-            stamp = self._parts.db.look(lambda c: find_place(c, authority, template))
-            ended = all(to_epoch(self._parts.now()) >= one.until for one in known.recipients[:1])
-            if known.stamp == stamp and not ended:
-                return known
-        made = self._known[authority, template] = self._make(authority, template)
-        return made
+        if known is None:
+            return None
+        stamp = self._parts.db.look(lambda c: find_place(c, authority, template))
+        ended = all(to_epoch(self._parts.now()) >= one.until for one in known.recipients[:1])
+        return known if known.stamp == stamp and not ended else None
 
     def _make(self, authority: str, template: str) -> Place:
         terms = self._terms.at(authority, template)

@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
 from pkiconf.errors import Unavailable
-from pkiconf.steps import Step, kill_point
+from pkiconf.steps import Step, kill_points
 from pkiconf.store.database import Database
 from pkiconf.store.failures import translate
 from pkiconf.store.gate import Gate
@@ -167,11 +167,9 @@ class SQLiteDatabase(Database):
         if not steps:
             driver.execute("ROLLBACK")
             return
-        for step in steps:
-            kill_point(step, "before")
+        kill_points(steps, "before")
         driver.execute("COMMIT")
-        for step in steps:
-            kill_point(step, "after")
+        kill_points(steps, "after")
 
     def _use_wal(self) -> None:
         """The mode stays in the file. Changing it fails at once when another process is in the file, whatever the

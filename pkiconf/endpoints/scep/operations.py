@@ -35,9 +35,9 @@ class OperationResource:
         self._scep = services.scep
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, authority: str, template: str) -> None:
-        self._check_may_enrol(req, resp, authority, template)
+        known = self._check_may_enrol(req, resp, authority, template)
         operation, message = read_query(req.query_string)
-        place = self._scep.places.find(authority, template)
+        place = known or self._scep.places.find(authority, template)
         match operation:
             case "getcacaps":
                 resp.content_type = "text/plain"
@@ -61,24 +61,28 @@ class OperationResource:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, authority: str, template: str) -> None:
         """The body is the message, whatever its type is said to be; old clients leave the operation out."""
-        self._check_may_enrol(req, resp, authority, template)
+        known = self._check_may_enrol(req, resp, authority, template)
         operation, _ = read_query(req.query_string)
         if operation not in ("", "pkioperation"):
             raise Malformed(f"operation {operation[:40]!r} is not done by POST", "Use GET, or PKIOperation")
-        place = self._scep.places.find(authority, template)
+        place = known or self._scep.places.find(authority, template)
         body = read_body(req, MAX_MESSAGE_SIZE)
         if len(body) > MAX_MESSAGE_SIZE:
             raise falcon.HTTPContentTooLarge(description=f"the message has more than {MAX_MESSAGE_SIZE} octets")
         self._answer(req, resp, place, body)
 
-    def _check_may_enrol(self, req: falcon.Request, resp: falcon.Response, authority: str, template: str) -> None:
-        """Before a place is looked for, which may open keys and make a registration authority. Raises NotFound for what
-        names no template, Refused for addresses that SCEP is not offered to."""
+    def _check_may_enrol(
+        self, req: falcon.Request, resp: falcon.Response, authority: str, template: str
+    ) -> Place | None:
+        """Before a place is made, which may open keys and make a registration authority; one that stands is returned.
+        Raises NotFound for what names no template, Refused for addresses that SCEP is not offered to."""
         resp.set_header("Cache-Control", "no-store")
-        terms = self._scep.terms.find(authority, template)
+        known = self._scep.places.find_known(authority, template)
+        terms = known.terms if known is not None else self._scep.terms.find(authority, template)
         if terms is None:
             raise NotFound("there is no such template")
         check_may_enrol(terms, req.context.client)
+        return known
 
     def _answer(self, req: falcon.Request, resp: falcon.Response, place: Place, message: bytes) -> None:
         resp.data = self._scep.responder.answer(place, message, req.context.client)
