@@ -26,7 +26,16 @@ from pkiconf.policy.lifecycle import RequestEvent, move_request
 from pkiconf.policy.overrides import apply_overrides
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.steps import Step
-from pkiconf.store import approvals, authorities, compromised_keys, requests, templates
+from pkiconf.store import (
+    approvals,
+    authorities,
+    certificates,
+    compromised_keys,
+    grants,
+    requests,
+    scep_challenges,
+    templates,
+)
 from pkiconf.store.database import Connection
 
 ORIGIN: Final = "request"
@@ -69,10 +78,22 @@ class RequestOrigin:
 
     def given_back(self, c: Connection, origin_id: str) -> None:
         row = requests.get_request(c, int(origin_id))
+        if grants.find_grant(c, row.id) is not None:
+            return _unclaim(c, row)
         requests.move(
             c, row.id, row.state, move_request(RequestState(row.state), RequestEvent.REJECT),
             reason="its certificate was given up before it was complete",
         )  # fmt: skip
+        return None
+
+
+def _unclaim(c: Connection, row: requests.RequestRow) -> None:
+    """It waits for whom it was approved for, as if nobody had claimed it: with its link and the challenge that it was
+    claimed by, until they expire."""
+    certificates.free_origin(c, ORIGIN, str(row.id))
+    scep_challenges.release_claimed(c, row.id)
+    target = move_request(RequestState(row.state), RequestEvent.UNCLAIM)
+    requests.move(c, row.id, row.state, target, csr=b"", issuer_id=None, serial=None)
 
 
 class Requests:

@@ -94,6 +94,17 @@ REFUSALS: Final = frozenset(
 """The codes that are known not to be `Success`. One that is in neither place refuses as well, and is logged as new."""
 
 
+NO_CHALLENGES: Final = frozenset(
+    {
+        "ChallengePasswordMissing",
+        "ChallengeDeserializationError",
+        "ChallengeDecryptionError",
+        "ChallengeDecodingError",
+    }
+)
+"""The codes for what Intune never gave to a device."""
+
+
 class HResult(Enum):
     """What a failure notification carries, as the number that JSON has: a 32-bit HRESULT without a sign."""
 

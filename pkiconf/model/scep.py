@@ -62,6 +62,10 @@ class NotProved(SCEPFailure):
         super().__init__(FailInfo.BAD_REQUEST, NOT_PROVED, reason=reason)
 
 
+class RefusedByIntune(NotProved):
+    """Intune knows the challenge as its own, and refuses it: nobody guessed."""
+
+
 class ProofMethod(StrEnum):
     """How a request was let in, as it stands in the audit log."""
 

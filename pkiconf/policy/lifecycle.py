@@ -26,6 +26,7 @@ class RequestEvent(StrEnum):
     GIVE_BACK = "be given back"  # it is certain that nothing was signed
     OFFER = "be offered to be claimed"
     CLAIM = "be claimed"
+    UNCLAIM = "wait for its claim again"  # it is certain that nothing was signed
     EXPIRE = "expire"
 
 
@@ -45,6 +46,7 @@ REQUEST_MOVES: Final[Moves[RequestState, RequestEvent]] = MappingProxyType(
         (RequestState.PENDING, RequestEvent.OFFER): RequestState.AWAITING_CLAIM,
         (RequestState.AWAITING_CLAIM, RequestEvent.OFFER): RequestState.AWAITING_CLAIM,
         (RequestState.AWAITING_CLAIM, RequestEvent.CLAIM): RequestState.APPROVED,
+        (RequestState.APPROVED, RequestEvent.UNCLAIM): RequestState.AWAITING_CLAIM,
         (RequestState.AWAITING_CLAIM, RequestEvent.DECLINE): RequestState.DECLINED,
         (RequestState.AWAITING_CLAIM, RequestEvent.EXPIRE): RequestState.EXPIRED,
         (RequestState.EXPIRED, RequestEvent.OFFER): RequestState.AWAITING_CLAIM,

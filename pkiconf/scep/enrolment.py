@@ -101,8 +101,9 @@ class Enrolment:
                 continue  # the same transaction was begun meanwhile, or another key signs now: look again
         raise SCEPFailure(FailInfo.BAD_REQUEST, "the service is being changed", "Try again")
 
-    def deliver(self, row: TransactionRow, request: SCEPRequest, issued: Issued) -> Issued:
-        """After whoever has to be told before was told. Raises SCEPFailure."""
+    def deliver(self, row: TransactionRow, request: SCEPRequest | None, issued: Issued) -> Issued:
+        """After whoever has to be told before was told; `request` is None for who only asks what became of it. Raises
+        SCEPFailure."""
         self._tell(row.after_issue, request, issued)
         return issued
 
@@ -192,7 +193,7 @@ class Enrolment:
         if after_issue is not None:
             self._followups[after_issue].refused(request, why)
 
-    def _tell(self, after_issue: str | None, request: SCEPRequest, issued: Issued) -> None:
+    def _tell(self, after_issue: str | None, request: SCEPRequest | None, issued: Issued) -> None:
         if after_issue is None:
             return
         try:

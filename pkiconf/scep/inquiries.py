@@ -6,14 +6,13 @@ import hashlib
 
 from pkiconf.der.certificate import assemble_certificate
 from pkiconf.der.certificate_head import IssuerAndSerial
-from pkiconf.der.csr import parse_csr_with_challenge
 from pkiconf.der.scep import parse_get
 from pkiconf.errors import Malformed, NotFound
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.certificate import CertificateID
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS
 from pkiconf.model.request import Issued
-from pkiconf.model.scep import FailInfo, SCEPFailure, SCEPRequest
+from pkiconf.model.scep import FailInfo, SCEPFailure
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.revocation.crl_downloads import CRLDownloads
 from pkiconf.scep.enrolment import Enrolment
@@ -23,7 +22,6 @@ from pkiconf.scep.transactions import Transactions, Waiting
 from pkiconf.store import certificates, intune
 from pkiconf.store.database import Connection
 from pkiconf.store.intune import IntuneState
-from pkiconf.store.scep_transactions import TransactionRow
 
 
 class Inquiries:
@@ -33,7 +31,7 @@ class Inquiries:
         self._enrolment = enrolment
         self._crls = crls
 
-    def poll(self, place: Place, opened: Opened, client_address: str) -> Issued | Waiting:
+    def poll(self, place: Place, opened: Opened) -> Issued | Waiting:
         """What has become of a transaction, for the key that began it. The names in a poll say nothing that the
         transaction's id does not say better, so nobody looks at them. Raises SCEPFailure."""
         row = self._transactions.find(place, opened.message.transaction_id)
@@ -44,22 +42,7 @@ class Inquiries:
         outcome = self._transactions.outcome(row)
         if not isinstance(outcome, Issued) or row.after_issue is None:
             return outcome
-        return self._enrolment.deliver(row, self._asked_then(place, row, opened, client_address), outcome)
-
-    def _asked_then(self, place: Place, row: TransactionRow, opened: Opened, client_address: str) -> SCEPRequest:
-        """The request that the transaction began with, without its challenge."""
-        wanted, _ = parse_csr_with_challenge(row.csr or b"", sha1=True)
-        return SCEPRequest(
-            template_id=place.template_id,
-            authority_id=place.stamp.authority_id,
-            transaction_id=opened.message.transaction_id,
-            wanted=wanted,
-            challenge=None,
-            signer_certificate=opened.signer.der,
-            is_renewal=False,
-            client_address=client_address,
-            received_at=self._parts.now(),
-        )
+        return self._enrolment.deliver(row, None, outcome)
 
     def certificate(self, place: Place, opened: Opened) -> bytes:
         """One that this authority issued, and that may be handed out. Raises SCEPFailure badCertId."""

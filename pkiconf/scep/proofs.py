@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from pkiconf.clock import to_epoch
 from pkiconf.issuance.parts import Parts
-from pkiconf.model.scep import BoundNames, NotProved, Proof, ProofMethod, SCEPRequest
+from pkiconf.model.scep import BoundNames, NotProved, Proof, ProofMethod, RefusedByIntune, SCEPRequest
 from pkiconf.policy.scep import names_refusal
 from pkiconf.scep.challenges import Challenge, Challenges
 from pkiconf.scep.passphrases import Passphrases
@@ -50,7 +50,8 @@ class Proofs:
         """Why the request may have a certificate. Nothing is consumed before the proof's `consume` is called.
 
         Raises NotProved: one text for the client, whatever was wrong; the reason is for the log. A wrong challenge
-        counts against the client's address, and so does what a person would have to look at.
+        counts against the client's address, and so does what a person would have to look at; what Intune refuses of its
+        own does not: many devices may share an address.
         """
         challenge = (request.challenge or "").strip(_PADDING)
         if not challenge and terms.spec.unproved != "approval":
@@ -61,6 +62,8 @@ class Proofs:
             return self._by_a_person(request, terms)
         try:
             return self._first_proof(request, terms, challenge)
+        except RefusedByIntune:
+            raise
         except NotProved:
             self._tries.record(terms, request.client_address)
             raise

@@ -68,7 +68,7 @@ class Responder:
             case MessageType.GET_CRL:
                 return seal_answer(opened, entropy, crls=(self._inquiries.crl(place, opened),))
             case MessageType.CERT_POLL:
-                outcome = self._inquiries.poll(place, opened, client_address)
+                outcome = self._inquiries.poll(place, opened)
             case _:
                 outcome = self._enrolment.enrol(place, opened, client_address)
         return self._sealed(opened, outcome)

@@ -120,6 +120,12 @@ _COMPLETE = Prepared(
         " WHERE issuer_id = :issuer_id AND serial = :serial AND status = 'reserved'"
     )
 )
+_FREE_ORIGIN = Prepared(
+    text(
+        "UPDATE certificate SET origin_id = :freed"
+        " WHERE origin_kind = :kind AND origin_id = :wanted AND status = 'abandoned'"
+    )
+)
 _RENEW_LEASE = Prepared(
     text(
         "UPDATE certificate SET lease_until = :until WHERE issuer_id = :issuer_id AND serial = :serial"
@@ -295,6 +301,14 @@ def abandon(c: Connection, issuer_id: int, serial: bytes, at: int) -> int:
     Raises NotFound; NotReserved when it is no open intent.
     """
     return _move(c, issuer_id, serial, ("reserved",), ("abandoned", None, at, None), NotReserved)
+
+
+def free_origin(c: Connection, origin_kind: str, origin_id: str) -> None:
+    """Let an origin have another certificate: the one that was given up for it goes on under another origin."""
+    found = find_by_origin(c, origin_kind, origin_id)
+    if found is not None:
+        freed = f"{origin_id}/given-up/{found.serial.hex()}"
+        _FREE_ORIGIN.count(c, {"kind": origin_kind, "wanted": origin_id, "freed": freed})
 
 
 def _move(

@@ -54,6 +54,13 @@ _BEGIN = Prepared(
 _MOVE = Prepared(
     text("UPDATE scep_intune SET state = :new WHERE issuer_id = :issuer_id AND serial = :serial AND state = 'untold'")
 )
+# It was kept to tell of, and holds the challenge.
+_FORGET_REQUEST = Prepared(
+    text(
+        "UPDATE scep_transaction SET csr = NULL"
+        " WHERE id = (SELECT attempt_id FROM scep_intune WHERE issuer_id = :issuer_id AND serial = :serial)"
+    )
+)
 _ROWS = (
     "SELECT i.issuer_id, i.serial, i.state, i.client, t.template_id, t.transaction_id, t.csr, c.status"
     " FROM scep_intune i JOIN scep_transaction t ON t.id = i.attempt_id"
@@ -73,8 +80,12 @@ def begin(c: Connection, template_id: int, transaction_id: str, client: str) -> 
 
 
 def move(c: Connection, certificate: CertificateID, to: IntuneState) -> bool:
-    """False if it was not untold any more."""
-    return _MOVE.count(c, {**_key(certificate), "new": to.value}) == 1
+    """Told or withdrawn, and the request is not kept any longer. False if it was not untold any more."""
+    key = _key(certificate)
+    if _MOVE.count(c, {**key, "new": to.value}) == 0:
+        return False
+    _FORGET_REQUEST.count(c, key)
+    return True
 
 
 def find(c: Connection, certificate: CertificateID) -> IntuneRow | None:

@@ -71,6 +71,9 @@ _RELEASE = Prepared(
         "UPDATE scep_challenge SET consumed_at = NULL, consumed_by = NULL WHERE template_id = :of AND consumed_by = :by"
     )
 )
+_RELEASE_CLAIMED = Prepared(
+    text("UPDATE scep_challenge SET consumed_at = NULL, consumed_by = NULL WHERE grant_id = :grant_id")
+)
 _VOID = Prepared(
     text(
         "UPDATE scep_challenge SET expires_at = :now"
@@ -121,6 +124,11 @@ def consume(c: Connection, challenge_id: int, by: str, now: int, most_tries: int
 def release(c: Connection, template_id: int, by: str) -> None:
     """It is good again, if this attempt had used one: nothing was issued for it."""
     _RELEASE.count(c, {"of": template_id, "by": by})
+
+
+def release_claimed(c: Connection, grant_id: int) -> None:
+    """The one that a pre-approved request was claimed by, if it was one, is good again: nothing was issued for it."""
+    _RELEASE_CLAIMED.count(c, {"grant_id": grant_id})
 
 
 def void(c: Connection, grant_id: int, now: int) -> int:

@@ -620,7 +620,7 @@ scep_transaction = Table(  # RFC 8894 §2.8: one answer for one transaction, how
     Column("issuer_id", BigInteger),  # with serial: the certificate, unless a request has it
     Column("serial", LargeBinary),
     Column("after_issue", Text),  # who is told before the certificate is handed out
-    Column("csr", LargeBinary),  # for them
+    Column("csr", LargeBinary),  # for them, until they were told
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("template_id", "transaction_id", "attempt"),
     Index("ix_scep_transaction_request_id", "request_id"),

@@ -14,11 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from pkiconf.errors import Conflict, Malformed, NotFound, PkiconfError, Refused, Unverified
 from pkiconf.model.enrolment import LinkEnded, Offer
-from pkiconf.model.request import Issued, Overrides
+from pkiconf.model.request import Issued, Overrides, Rejected
 from pkiconf.store import grants, mail
 from pkiconf.store.database import Database
 from tests.enrolment.office import Office, token_of
 from tests.interleaving import Stop, in_the_midst
+from tests.scep.test_transactions import without_signatures
 from tests.world import OPERATOR, make_csr, make_world
 
 JANE = "email:jane@corp.example"
@@ -195,3 +196,45 @@ def test_two_claims_at_once_one_wins(both: Office) -> None:
     assert len(issued) == 1, found
     assert all(isinstance(one, Issued | Conflict) for one in found), found
     assert both.rows("SELECT count(*) FROM certificate WHERE origin_kind = 'request'") == [(1,)]
+
+
+def given_up(office: Office, token: str, csr: bytes) -> None:
+    with without_signatures():
+        outcome = office.world.services.enrolment.claims.claim(token, csr, ADDRESS)
+    assert isinstance(outcome, Rejected)
+
+
+@pytest.mark.parametrize("same_key", [True, False])
+def test_what_the_key_certainly_did_not_sign_is_there_to_be_claimed_again(both: Office, same_key: bool) -> None:
+    token, csr = token_of(both.preapprove(JANE)), make_csr("", ())
+    given_up(both, token, csr)
+    assert both.state(1) == "awaiting_claim"
+    assert [(bytes(csr), *more) for csr, *more in both.rows("SELECT csr, issuer_id, serial FROM request")] == [
+        (b"", None, None)
+    ]
+    made = claim(both, token, csr if same_key else make_csr("", ()))
+    found = both.rows("SELECT status FROM certificate WHERE origin_kind = 'request' ORDER BY status")
+    assert found == [("abandoned",), ("good",)]
+    row = both.world.services.requests.get(1).row
+    assert (row.state, row.serial) == ("issued", made.serial_number.to_bytes(19, "big"))
+    refused(both, LinkEnded, "used already", token)
+
+
+def test_given_up_again_and_again(office: Office) -> None:
+    token, csr = token_of(office.preapprove(JANE)), make_csr("", ())
+    for _ in range(3):
+        given_up(office, token, csr)
+    claim(office, token, csr)
+    origins = office.rows("SELECT count(DISTINCT origin_id) FROM certificate WHERE origin_kind = 'request'")
+    assert origins == [(4,)]
+
+
+def test_what_was_given_up_expires_and_is_taken_back_like_any_other(office: Office) -> None:
+    token, csr = token_of(office.preapprove(JANE)), make_csr("", ())
+    given_up(office, token, csr)
+    office.world.pass_time(timedelta(days=7))
+    refused(office, LinkEnded, "has expired", token, csr)
+    office.work()
+    assert office.state(1) == "expired"
+    office.world.services.requests.decline(1, "she has left", OPERATOR)
+    refused(office, LinkEnded, "taken back", token, csr)

@@ -88,6 +88,19 @@ ENROLMENT: tuple[Guard, ...] = (
         ),
     ),
     *guards(
+        "pkiconf/issuance/requests.py",
+        ("tests/enrolment/test_claims.py", "tests/scep/test_transactions.py"),
+        (
+            "what was approved beforehand and not signed waits for its claim again",
+            "        if grants.find_grant(c, row.id) is not None:",
+        ),
+        (
+            "the challenge of what was approved beforehand and not signed is good again",
+            "    scep_challenges.release_claimed(c, row.id)\n",
+            "",
+        ),
+    ),
+    *guards(
         "pkiconf/egress/mail.py",
         ("tests/egress/test_mail.py",),
         (

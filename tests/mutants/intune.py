@@ -20,6 +20,20 @@ INTUNE: tuple[Guard, ...] = (
         ),
     ),
     *guards(
+        "pkiconf/scep/intune/enrolment.py",
+        _ENROLMENT,
+        (
+            "what Intune never gave to a device counts as a wrong challenge",
+            "raise NotProved(why) if verdict.code in NO_CHALLENGES else RefusedByIntune(why)",
+            "raise RefusedByIntune(why)",
+        ),
+    ),
+    *guards(
+        "pkiconf/store/intune.py",
+        _ENROLMENT,
+        ("a request is not kept when Intune was told of it", "    _FORGET_REQUEST.count(c, key)\n", ""),
+    ),
+    *guards(
         "pkiconf/model/intune.py",
         _SERVICE,
         (

@@ -14,18 +14,20 @@ from asn1crypto import x509 as asn1_x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiconf.clock import to_epoch
+from pkiconf.der.names import parse_name_text
 from pkiconf.errors import NotSigned, SigningUnavailable
 from pkiconf.model.actor import Actor
 from pkiconf.model.certificate import CertificateID
 from pkiconf.model.request import Issued, Overrides
 from pkiconf.model.revocation import RevocationReason
-from pkiconf.model.scep import NOT_PROVED
+from pkiconf.model.scep import NOT_PROVED, BoundNames
 from pkiconf.policy.serials import serial_bytes
 from pkiconf.scep.passphrases import Passphrases
 from pkiconf.scep.terms import SCEPTerms
 from pkiconf.signing.local import LocalSigner
 from pkiconf.steps import Step
 from pkiconf.store.scep_secrets import SecretKind, SecretRow, end_secrets
+from tests.enrolment.office import wish as approved_beforehand
 from tests.scep.devices import Fleet, fleet
 from tests.scep.place import PASSPHRASE
 from tests.scep_client import (
@@ -208,6 +210,30 @@ def test_a_certificate_that_was_given_up_gives_its_challenge_back(sqlite_world: 
         answer = devices.ask(device, asked_for(device, challenge=challenge), wish)
     assert (answer.status, answer.fail_info) == ("2", "2")
     assert devices.ask(device, asked_for(device, challenge=challenge), wish).status == "0"
+
+
+def test_what_was_approved_beforehand_is_given_back_to_its_device(world: World) -> None:
+    """With the challenge that it was claimed by, and no other: the next attempt is let in, and then nobody."""
+    devices = fleet(world, CHALLENGES)
+    wanted = approved_beforehand(template="issuing/device", subject="CN=device-1", apple=True)
+    number = world.services.enrolment.grants.preapprove(wanted, OPERATOR).number
+    another = challenge_of(devices)
+    bound = BoundNames(parse_name_text("CN=device-1"), ())
+    made = world.services.scep.challenges.create(devices.place.template_id, OPERATOR, bound=bound, grant_id=number)
+    device, wish = Device.fresh(), Wish(transaction="GRANTED")
+    request = make_request(device.key, "device-1", (), made.reveal().decode())
+    assert devices.ask(device, asked_for(device, challenge=another)).status == "0"
+    with without_signatures():
+        assert devices.ask(device, request, wish).status == "2"
+    assert world.services.requests.get(number).row.state == "awaiting_claim"
+    assert [by is None for (by,) in rows(world.services, "SELECT consumed_by FROM scep_challenge ORDER BY id")] == [
+        False, True,
+    ]  # fmt: skip
+    assert devices.ask(device, request, wish).status == "0"
+    assert world.services.requests.get(number).row.state == "issued"
+    stranger = Device.fresh(1)
+    again = make_request(stranger.key, "device-1", (), made.reveal().decode())
+    assert devices.ask(stranger, again).text == NOT_PROVED
 
 
 def test_an_attempt_that_was_given_up_gives_no_other_attempts_challenge_back(world: World) -> None:

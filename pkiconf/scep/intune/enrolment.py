@@ -21,7 +21,7 @@ from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.requests import template_address
 from pkiconf.model.actor import SYSTEM
 from pkiconf.model.certificate import CertificateID, CertificateStatus
-from pkiconf.model.intune import REFUSALS, HResult, IntuneAccess, IssuedNotice, Verdict
+from pkiconf.model.intune import NO_CHALLENGES, REFUSALS, HResult, IntuneAccess, IssuedNotice, Verdict
 from pkiconf.model.request import Issued
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.model.scep import (
@@ -30,6 +30,7 @@ from pkiconf.model.scep import (
     NotProved,
     Proof,
     ProofMethod,
+    RefusedByIntune,
     SCEPFailure,
     SCEPRequest,
 )
@@ -78,13 +79,13 @@ class IntuneEnrolment:
             _log_refusal(request, verdict)
             why = f"Intune refused: {verdict}"
             self._send_failure(request.template_id, request.transaction_id, request.csr, HResult.ACCESS_DENIED, why)
-            raise NotProved(why)
+            raise NotProved(why) if verdict.code in NO_CHALLENGES else RefusedByIntune(why)
         return Proof(
             ProofMethod.INTUNE, detail=access.client_id, consume=partial(self._begin, request, access),
             after_issue=FOLLOWUP,
         )  # fmt: skip
 
-    def issued(self, request: SCEPRequest, certificate: Issued) -> None:
+    def issued(self, request: SCEPRequest | None, certificate: Issued) -> None:
         """Tell Intune of a certificate that nobody has yet; returns when the device may have it, also when asked again.
 
         Raises Unavailable, Refused and Conflict when it may not; it is revoked then.
@@ -126,13 +127,16 @@ class IntuneEnrolment:
         jobs.queue(c, SETTLE_JOB, job_name(certificate), "{}", now + SETTLE_SECONDS)
         jobs.queue_once(c, POLL_JOB, str(request.template_id), "{}", now + POLL_SECONDS)
 
-    def _tell_issued(self, row: IntuneRow, request: SCEPRequest, certificate: Issued) -> None:
+    def _tell_issued(self, row: IntuneRow, request: SCEPRequest | None, certificate: Issued) -> None:
         access = self.access_of(row.template_id)
         if access is None:
             raise Refused("the template is not declared with Intune any more")
+        csr = request.csr if request is not None else row.csr
+        if csr is None:
+            raise Conflict("its request is not kept any more")
         address = self.parts.db.read(lambda c: template_address(c, row.template_id))
         notice = make_notice(certificate.der, address)
-        verdict = self.services.of(access).tell_issued(row.transaction_id, request.csr, notice)
+        verdict = self.services.of(access).tell_issued(row.transaction_id, csr, notice)
         if not verdict.is_success:
             raise Unavailable(f"Intune did not take note of the certificate: {verdict}")
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiconf.errors import Conflict, PkiconfError, Refused, Unavailable
 from pkiconf.model.actor import SYSTEM
+from pkiconf.model.intune import NO_CHALLENGES
 from pkiconf.model.request import Issued
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.model.scep import NOT_PROVED, NotProved, ProofMethod, SCEPFailure
@@ -85,6 +86,30 @@ def test_who_asks_again_gets_the_same_and_intune_is_told_once(world: IntuneWorld
     assert world.stand_in.acts.count("successNotification") == 1
 
 
+def test_the_request_is_kept_until_intune_was_told(world: IntuneWorld) -> None:
+    """Who only asks what became of it brings none; and it holds the challenge."""
+    device = world.device()
+    issued = world.issue(device)
+    assert [bytes(csr) for (csr,) in world.rows("SELECT csr FROM scep_transaction")] == [device.request.csr]
+    world.intune.enrolment.issued(None, issued)
+    (told,) = world.stand_in.of("successNotification")
+    assert world.stand_in.tenant.judge(told.content["certificateRequest"]) == "Success"
+    assert world.rows("SELECT csr FROM scep_transaction") == [(None,)]
+    world.intune.enrolment.issued(None, issued)
+    assert world.stand_in.acts.count("successNotification") == 1
+
+
+def test_the_request_of_what_was_withdrawn_is_not_kept(world: IntuneWorld) -> None:
+    issued = world.issue(world.device())
+    world.stand_in.always["successNotification"] = error(500)
+    with pytest.raises(Unavailable):
+        world.intune.enrolment.issued(None, issued)
+    assert (world.state(issued), world.status(issued)) == ("withdrawn", "revoked")
+    assert world.rows("SELECT csr FROM scep_transaction") == [(None,)]
+    with pytest.raises(Refused):
+        world.intune.enrolment.issued(None, issued)
+
+
 @pytest.mark.row("F120")
 def test_what_intune_refuses_is_not_issued_and_intune_hears_why(world: IntuneWorld) -> None:
     device = world.device(name="domain-controller")
@@ -96,6 +121,35 @@ def test_what_intune_refuses_is_not_issued_and_intune_hears_why(world: IntuneWor
     assert told.content["transactionId"] == device.transaction
     assert told.content["hResult"] == 0x80070005
     assert "SubjectNameMismatch" in told.content["errorDescription"]
+
+
+LIMITED = {"tries": "{ count: 2, per: 1h }"}
+
+
+@pytest.mark.parametrize("code", ["Unknown", "ChallengeExpired", "SubjectNameMismatch", "NewInTheirNextVersion"])
+def test_what_intune_refuses_keeps_no_other_device_behind_the_same_address_out(world: IntuneWorld, code: str) -> None:
+    world.apply(**LIMITED)
+    world.stand_in.verdicts["validateRequest"] = code
+    for _ in range(3):
+        with pytest.raises(NotProved) as failure:
+            world.check(world.device())
+        assert code in failure.value.reason
+    assert world.rows("SELECT count(*) FROM scep_tries") == [(0,)]
+    world.stand_in.verdicts.clear()
+    assert world.check(world.device()).method is ProofMethod.INTUNE
+
+
+@pytest.mark.parametrize("code", sorted(NO_CHALLENGES))
+def test_what_intune_never_gave_to_a_device_counts_as_a_wrong_challenge(world: IntuneWorld, code: str) -> None:
+    world.apply(**LIMITED)
+    world.stand_in.verdicts["validateRequest"] = code
+    for _ in range(2):
+        with pytest.raises(NotProved):
+            world.check(world.device())
+    world.stand_in.verdicts.clear()
+    with pytest.raises(NotProved) as failure:
+        world.check(world.device())
+    assert "too many wrong challenges" in failure.value.reason
 
 
 def test_that_intune_does_not_hear_of_a_refusal_changes_nothing(world: IntuneWorld) -> None:
