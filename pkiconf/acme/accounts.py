@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 
 from pkiconf.acme.context import check_status, unauthorized
 from pkiconf.acme.names import make_name
@@ -220,7 +221,9 @@ def _json(contacts: Sequence[str]) -> str:
     return json.dumps(list(contacts), separators=(",", ":"), ensure_ascii=False)
 
 
+@lru_cache(maxsize=1024)
 def _account(row: AccountRow) -> Account:
+    """Made once for as long as the row says the same: every request asks for one."""
     return Account(
         id=row.id,
         name=row.name,

@@ -55,6 +55,12 @@ class Issuing:
     address: str
     context: IssuingContext
 
+    def is_as(self, other: Issuing) -> bool:
+        """Whether nothing behind it has changed."""
+        return (self.template_id, self.issuer_id, self.context.stamp) == (
+            other.template_id, other.issuer_id, other.context.stamp
+        )  # fmt: skip
+
 
 class AccountTerms:
     """Terms of this process, looked up by one statement and made again when a row behind them has changed."""
@@ -76,6 +82,15 @@ class AccountTerms:
         if known is None or known[0] != stamp:
             known = self._known[place] = (stamp, _read(c, stamp))
         return known[1]
+
+    def foreseen(self, account: Account, profile: str) -> tuple[Terms, Issuing] | None:
+        """What `of` and `issuing` gave last, which may have been overtaken. Good enough to prepare a certificate with,
+        as long as both are asked where it is recorded; not to refuse one."""
+        known = self._known.get((account.policy_id, account.binding_id))
+        if known is None or (reference := known[1].profiles.get(profile)) is None:
+            return None
+        kept = self._issuing.get(reference)
+        return None if kept is None else (known[1], kept)
 
     def issuing(self, c: Connection, terms: Terms, profile: str) -> Issuing:
         """The template of a profile and the issuer that signs for it now.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pkiconf.acme.accounts import account_actor
@@ -13,7 +14,7 @@ from pkiconf.acme.origin import ORIGIN
 from pkiconf.acme.settle import identifier_of
 from pkiconf.clock import to_epoch
 from pkiconf.der.csr import parse_csr
-from pkiconf.errors import Conflict, Malformed, Refused, UnsupportedAlgorithm, Unverified
+from pkiconf.errors import Conflict, Malformed, NotFound, Refused, UnsupportedAlgorithm, Unverified
 from pkiconf.issuance.order import IssuanceOrder
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.pipeline import Pipeline
@@ -34,6 +35,10 @@ _ONLY_WITH_KEY = (
 )
 
 
+class _Overtaken(Conflict):
+    """What was foreseen is not what stands: read it."""
+
+
 class _Moved(Conflict):
     """The order is not ready any more, or its account not valid: look at it again."""
 
@@ -46,6 +51,7 @@ class _Attempt:
     row: OrderRow
     identifiers: tuple[Identifier, ...]
     request: CertificateRequest
+    terms: Terms
     issuing: Issuing
 
     @property
@@ -71,12 +77,27 @@ class Finalization:
             return self._issue(account, row, request)
         except _Moved:
             return self._again(account, name, request)
-        except Conflict:
+        except (Conflict, NotFound):
             # The issuer that was chosen signs no more by now: another one does, or it is said that none does.
-            return self._issue(account, row, request)
+            return self._issue_as_it_stands(account, row, request)
 
     def _issue(self, account: Account, row: OrderRow, request: CertificateRequest) -> Order:
-        attempt = self._parts.db.read(lambda c: self._prepare(c, account, row, request))
+        foreseen = self._foresee(account, row, request)
+        if foreseen is not None:
+            order = self._try(foreseen)
+            if not isinstance(order, Rejected):
+                return order
+        return self._issue_as_it_stands(account, row, request)
+
+    def _issue_as_it_stands(self, account: Account, row: OrderRow, request: CertificateRequest) -> Order:
+        order = self._try(self._parts.db.read(lambda c: self._prepare(c, account, row, request)))
+        if isinstance(order, Rejected):
+            raise bad_csr(f"{order.reason}; the order stays ready for another CSR")
+        return order
+
+    def _try(self, attempt: _Attempt) -> Order | Rejected:
+        """Rejected before anything was recorded: the CSR is to blame, and another one may do better."""
+        account, row, request = attempt.account, attempt.row, attempt.request
         reserved: list[CertificateID] = []
         order = IssuanceOrder(
             issuer_id=attempt.issuing.issuer_id,
@@ -91,22 +112,18 @@ class Finalization:
         outcome = self._pipeline.issue(order)
         now = to_epoch(self._parts.now())
         match outcome:
-            case Rejected(reason):
-                return self._rejected(account, row.name, reserved, reason)
+            case Rejected():
+                return self._ended(account, row.name) or outcome if reserved else outcome
             case Issued(id=certificate) if reserved and certificate == reserved[-1]:
                 return replace(view(row, now), status=OrderStatus.VALID, has_certificate=True, error=None)
             case Pending(retry_after=seconds) if reserved:
                 return replace(view(row, now), status=OrderStatus.PROCESSING, retry_after=seconds, error=None)
         return self._again(account, row.name, request)  # another request was first: what it got is what there is
 
-    def _rejected(self, account: Account, name: str, reserved: list[CertificateID], reason: str) -> Order:
-        """Refused before anything was recorded: the CSR is to blame, and another one may do better. Or it was recorded,
-        and then the key gave certainly nothing: that ended the order, which says so itself."""
-        if reserved:
-            row = get_own(self._parts.db.look(lambda c: acme_orders.find(c, name)), account)
-            if row.status != OrderStatus.READY:
-                return view(row, to_epoch(self._parts.now()))
-        raise bad_csr(f"{reason}; the order stays ready for another CSR")
+    def _ended(self, account: Account, name: str) -> Order | None:
+        """It was recorded, and then the key gave certainly nothing: that ended the order, which says so itself."""
+        row = get_own(self._parts.db.look(lambda c: acme_orders.find(c, name)), account)
+        return None if row.status == OrderStatus.READY else view(row, to_epoch(self._parts.now()))
 
     def _again(self, account: Account, name: str, request: CertificateRequest) -> Order:
         row = get_own(self._parts.db.look(lambda c: acme_orders.find(c, name)), account)
@@ -133,44 +150,54 @@ class Finalization:
             raise _not_ready(_ONLY_WITH_KEY)
         return order
 
-    def _prepare(self, c: Connection, account: Account, row: OrderRow, request: CertificateRequest) -> _Attempt:
-        """What is worth saying before anything is made; its proofs are looked at where the order is moved. Raises
-        ACMEProblem."""
-        identifiers = identifiers_of(row)
-        check_csr(identifiers, request, account.jwk)
-        issuing = self._check_terms(c, account, row, identifiers)
-        check_none(check_issuable(issuing, identifiers))
-        return _Attempt(account, row, identifiers, request, issuing)
+    def _foresee(self, account: Account, row: OrderRow, request: CertificateRequest) -> _Attempt | None:
+        """As it was for the last order, without looking. Nothing is refused by it."""
+        kept = self._terms.foreseen(account, row.profile)
+        if kept is None:
+            return None
+        with suppress(ACMEProblem):
+            return _checked(account, row, request, *kept)
+        return None
 
-    def _check_terms(
-        self, c: Connection, account: Account, row: OrderRow, identifiers: tuple[Identifier, ...]
-    ) -> Issuing:
-        """That today's policy still gives what was ordered: from the same template, by whichever key signs now."""
+    def _prepare(self, c: Connection, account: Account, row: OrderRow, request: CertificateRequest) -> _Attempt:
+        """As it stands. Raises ACMEProblem."""
         terms = self._terms.of(c, account)
         check_active(terms)
-        issuing = self._terms.issuing(c, terms, choose_profile(terms, row.profile))
-        if issuing.template_id != row.template_id:
-            raise ACMEProblem(
-                ProblemType.INVALID_PROFILE,
-                f"profile {row.profile!r} has another template than when the order was made; make a new order",
-            )
-        check_none(check_within(terms, identifiers))
-        return issuing
+        return _checked(account, row, request, terms, self._terms.issuing(c, terms, choose_profile(terms, row.profile)))
 
     def _reserve(
         self, c: Connection, attempt: _Attempt, certificate: CertificateID, reserved: list[CertificateID]
     ) -> None:
         """Transaction 1: ready → processing. The order is moved first, which locks it; what is read after that stands
-        until the commit. Raises _Moved, and ACMEProblem where a proof or the policy has ended since."""
+        until the commit. Raises _Moved, _Overtaken, and ACMEProblem where a proof or the policy has ended since."""
         row, now = attempt.row, to_epoch(self._parts.now())
         serial = serial_bytes(certificate.serial_number)
         if not acme_orders.reserve(c, row.id, certificate.issuer_id, serial, attempt.key_digest, now):
             raise _Moved(f"ACME order {row.name} is not ready any more")
         terms = self._terms.of(c, attempt.account)
         check_active(terms)
+        issuing = self._terms.issuing(c, terms, choose_profile(terms, row.profile))
+        if terms != attempt.terms or not issuing.is_as(attempt.issuing):
+            raise _Overtaken(f"what ACME order {row.name} was prepared with has changed", "Try again")
         _check_proofs(c, terms, row, attempt.identifiers, now)
         count_certificate(c, terms, attempt.account, row.id, attempt.identifiers, now)
         reserved.append(certificate)
+
+
+def _checked(account: Account, row: OrderRow, request: CertificateRequest, terms: Terms, issuing: Issuing) -> _Attempt:
+    """What is worth saying before anything is made: that the policy still gives what was ordered, from the same
+    template, by whichever key signs now. Proofs are looked at where the order is moved. Raises ACMEProblem."""
+    identifiers = identifiers_of(row)
+    check_csr(identifiers, request, account.jwk)
+    check_active(terms)
+    if issuing.template_id != row.template_id:
+        raise ACMEProblem(
+            ProblemType.INVALID_PROFILE,
+            f"profile {row.profile!r} has another template than when the order was made; make a new order",
+        )
+    check_none(check_within(terms, identifiers))
+    check_none(check_issuable(issuing, identifiers))
+    return _Attempt(account, row, identifiers, request, terms, issuing)
 
 
 def _check_proofs(c: Connection, terms: Terms, row: OrderRow, identifiers: tuple[Identifier, ...], now: int) -> None:

@@ -27,6 +27,7 @@ LARGEST: Final = 16384
 """Octets of an answer over TCP: one that is larger proves nothing that a smaller one could not, and reading it would
 cost whoever sends it nothing and us a second."""
 _UDP_SIZE: Final = 1232  # what no path fragments
+_LARGER: Final = b"\0\0\x29" + _UDP_SIZE.to_bytes(2, "big") + bytes(6)
 
 Server = tuple[str, int]
 """An address and a port."""
@@ -96,7 +97,7 @@ def _ask_over_udp(
     with socket.socket(_family(server), socket.SOCK_DGRAM) as s:
         s.connect(server)  # so that only this server's datagrams arrive
         for asked in queries:
-            s.send(_numbered(asked, entropy))
+            s.send(numbered(asked, entropy))
         with suppress(TimeoutError):  # whoever is missing then has not answered
             while None in answers:
                 s.settimeout(deadline.left())
@@ -109,7 +110,7 @@ def _ask_over_udp(
 
 
 def _ask_over_tcp(server: Server, asked: QueryMessage, entropy: Entropy, deadline: Deadline) -> Message | None:
-    question = _numbered(asked, entropy)
+    question = numbered(asked, entropy)
     with socket.socket(_family(server), socket.SOCK_STREAM) as s:
         s.settimeout(deadline.left())
         s.connect(server)
@@ -134,9 +135,25 @@ def _receive(s: socket.socket, size: int, deadline: Deadline) -> bytes:
     return received
 
 
-def _numbered(asked: QueryMessage, entropy: Entropy) -> bytes:
-    asked.id = int.from_bytes(entropy.token(2), "big")
-    return asked.to_wire()
+def numbered(asked: QueryMessage, entropy: Entropy) -> bytes:
+    """The octets of a question, under a number that nobody can guess."""
+    number = entropy.token(2)
+    asked.id = int.from_bytes(number, "big")
+    return number + _encode(asked)
+
+
+def _encode(asked: QueryMessage) -> bytes:
+    """What the library gives behind the number (RFC 1035 §4.1, RFC 6891 §6.1.2), which takes it longer than the rest of
+    asking: one question and nothing else but the wish for a larger answer."""
+    (question,) = asked.question
+    extended = asked.opt is not None
+    head = b"\1\0\0\1\0\0\0\0" + (b"\0\1" if extended else b"\0\0")
+    place = (
+        b"".join(bytes((len(label),)) + label for label in question.name.labels)
+        + question.rdtype.to_bytes(2, "big")
+        + b"\0\1"
+    )
+    return head + place + (_LARGER if extended else b"")
 
 
 def read_answer(message: bytes, asked: QueryMessage) -> Message | Malformed | None:

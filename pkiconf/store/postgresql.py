@@ -28,6 +28,9 @@ T = TypeVar("T")
 _ATTEMPTS: Final = 10
 _POOL: Final = 8
 _OVERFLOW: Final = 24
+_KEPT: Final = 4
+"""Connections of each kind that never go back to the pool, where taking one costs more than most statements."""
+
 _STATEMENT_TIMEOUT: Final = 60  # seconds; a migration or a backup lifts it for itself with SET LOCAL
 
 
@@ -41,6 +44,8 @@ class PostgreSQLDatabase(Database):
         self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._idle: deque[Connection] = deque()
         self._jotters: deque[Connection] = deque()
+        self._readers: deque[Connection] = deque()
+        self._writers: deque[Connection] = deque()
         try:
             self.read(lambda c: c.exec_driver_sql("SELECT 1").scalar())
         except BaseException:
@@ -49,7 +54,7 @@ class PostgreSQLDatabase(Database):
 
     def read(self, fn: Callable[[Connection], T]) -> T:
         self._check_usable()
-        return self._again(lambda: self._once(self._snapshots, None, fn))
+        return self._again(lambda: self._once(self._snapshots, self._readers, None, fn))
 
     def look(self, fn: Callable[[Connection], T]) -> T:
         self._check_usable()
@@ -62,7 +67,7 @@ class PostgreSQLDatabase(Database):
         return self._again(lambda: self._glance(fn, self._jotters))
 
     def _glance(self, fn: Callable[[Connection], T], idle: deque[Connection]) -> T:
-        """On a connection that is kept for this: taking one from the pool costs more than the statement."""
+        """On a connection that is kept for this."""
         try:
             c = idle.pop()
         except IndexError:
@@ -78,14 +83,22 @@ class PostgreSQLDatabase(Database):
                 kept.invalidate()
                 kept.close()
             raise
-        idle.append(c)
+        self._keep(c, idle)
+        return result
+
+    def _keep(self, c: Connection, idle: deque[Connection]) -> None:
+        if len(idle) < _KEPT:
+            idle.append(c)
+        else:
+            if idle is self._idle:
+                c.invalidate()  # nobody else can use one that only reads
+            c.close()
         if self._closed:
             self.close()
-        return result
 
     def _take_idle(self) -> list[Connection]:
         taken = []
-        for idle in (self._idle, self._jotters):
+        for idle in (self._idle, self._jotters, self._readers, self._writers):
             with suppress(IndexError):
                 while True:
                     taken.append(idle.pop())
@@ -93,7 +106,7 @@ class PostgreSQLDatabase(Database):
 
     def write(self, step: Step, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
         self._check_usable()
-        return self._again(lambda: self._once(self._engine, step, fn, durable))
+        return self._again(lambda: self._once(self._engine, self._writers, step, fn, durable))
 
     def close(self) -> None:
         for c in self._take_idle():
@@ -112,6 +125,9 @@ class PostgreSQLDatabase(Database):
                 if is_lost(error):
                     lost += 1
                     self._engine.dispose()  # where one connection broke, the idle ones may have broken too
+                    for kept in self._take_idle():
+                        kept.invalidate()
+                        kept.close()
                 last = attempt + 1 == _ATTEMPTS or lost > 2
                 if last or not (is_repeatable(error) or is_lost(error)):
                     raise translate(error, self.place)  # noqa: B904 - it carries its cause
@@ -119,32 +135,47 @@ class PostgreSQLDatabase(Database):
             time.sleep(0.002 * 2 ** min(attempt, 6) * (1 + threading.get_native_id() % 7 / 7))
         raise AssertionError("unreachable")
 
-    def _once(self, engine: Engine, step: Step | None, fn: Callable[[Connection], T], durable: bool = True) -> T:
-        with engine.connect() as c:
-            transaction = c.begin()
-            try:
-                if not durable:
-                    c.exec_driver_sql("SET LOCAL synchronous_commit = off")
-                with self._closure:
-                    result = fn(c)
-                if step is not None:
-                    kill_point(step, "before")
-            except BaseException:
-                _forget_if_broken(c)
-                raise  # leaving the block rolls back
-            try:
-                transaction.commit()
-            except Exception as error:
-                _forget_if_broken(c)
-                if step is not None and is_lost(error):
-                    raise Unavailable(
-                        f"the connection to the database was lost while a write was being committed ({self.place})",
-                        "Whether it took place is not known: look before you repeat it",
-                    ) from error
-                raise
+    def _once(
+        self, engine: Engine, idle: deque[Connection], step: Step | None, fn: Callable[[Connection], T],
+        durable: bool = True,
+    ) -> T:  # fmt: skip
+        try:
+            c = idle.pop()
+        except IndexError:
+            c = engine.connect()
+        try:
+            result = self._transact(c, step, fn, durable)
+        except BaseException:
+            c.close()  # the pool sees to what is left of the transaction
+            raise
+        self._keep(c, idle)
+        return result
+
+    def _transact(self, c: Connection, step: Step | None, fn: Callable[[Connection], T], durable: bool) -> T:
+        transaction = c.begin()
+        try:
+            if not durable:
+                c.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            with self._closure:
+                result = fn(c)
             if step is not None:
-                kill_point(step, "after")
-            return result
+                kill_point(step, "before")
+        except BaseException:
+            _forget_if_broken(c)
+            raise  # closing the connection rolls back
+        try:
+            transaction.commit()
+        except Exception as error:
+            _forget_if_broken(c)
+            if step is not None and is_lost(error):
+                raise Unavailable(
+                    f"the connection to the database was lost while a write was being committed ({self.place})",
+                    "Whether it took place is not known: look before you repeat it",
+                ) from error
+            raise
+        if step is not None:
+            kill_point(step, "after")
+        return result
 
 
 def _engine(url: URL, timeout: float) -> Engine:

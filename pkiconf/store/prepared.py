@@ -21,6 +21,8 @@ R = TypeVar("R")
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 _FEW: Final = 500  # ten times as many at once take a quarter longer: they fall out of the cache
+_CURSOR: Final = "pkiconf cursor"
+"""Where a connection's own keepsakes have it; they go when the driver's connection does."""
 
 
 class Prepared(Generic[R]):
@@ -62,20 +64,20 @@ class Prepared(Generic[R]):
         """Run it, and return how many rows it inserted, updated or deleted."""
         cursor = self._run(c, parameters)
         changed = int(cursor.rowcount)
-        cursor.close()
+        _leave(c, cursor)
         return changed
 
     def find(self, c: Connection, parameters: Mapping[str, Any] = _NOTHING) -> R | None:
         """The first row, or None."""
         cursor = self._run(c, parameters)
         values = cursor.fetchone()
-        cursor.close()
+        _leave(c, cursor)
         return None if values is None else self._row(*values)
 
     def all(self, c: Connection, parameters: Mapping[str, Any] = _NOTHING) -> list[R]:
         cursor = self._run(c, parameters)
         rows = cursor.fetchall()
-        cursor.close()
+        _leave(c, cursor, len(rows))
         return list(starmap(self._row, rows))
 
     def each(self, c: Connection, parameters: Mapping[str, Any] = _NOTHING) -> Iterator[tuple[Any, ...]]:
@@ -86,13 +88,13 @@ class Prepared(Generic[R]):
             while rows := cursor.fetchmany(_FEW):
                 yield from rows
         finally:
-            cursor.close()
+            _leave(c, cursor, _FEW + 1)
 
     def scalar(self, c: Connection, parameters: Mapping[str, Any] = _NOTHING) -> Any:  # noqa: ANN401
         """The first column of the first row, or None."""
         cursor = self._run(c, parameters)
         values = cursor.fetchone()
-        cursor.close()
+        _leave(c, cursor)
         return None if values is None else values[0]
 
     def added(self, c: Connection, parameters: Mapping[str, Any]) -> int:
@@ -101,7 +103,7 @@ class Prepared(Generic[R]):
         if c.dialect.name != "sqlite":
             return int(self.scalar(c, parameters))
         cursor = self._run(c, parameters)
-        cursor.close()
+        _leave(c, cursor)
         return int(cursor.lastrowid)
 
     def many(self, c: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -109,14 +111,31 @@ class Prepared(Generic[R]):
         sql, arrange = self._ready(c)
         cursor = _cursor(c)
         cursor.executemany(sql, [arrange(row) for row in rows])
-        cursor.close()
+        _leave(c, cursor)
 
 
 def _cursor(c: Connection) -> DBAPICursor:
-    """Of the driver itself: the pool's wrapper around it costs more than some statements."""
-    driver = c.connection.dbapi_connection
+    """Of the driver itself: the pool's wrapper around it costs more than some statements. psycopg's is kept with its
+    connection, because making one costs it more than running a statement."""
+    kept = c.connection
+    driver = kept.dbapi_connection
     assert driver is not None
-    return driver.cursor()
+    if c.dialect.name == "sqlite":
+        return driver.cursor()
+    found: DBAPICursor | None = kept.info.get(_CURSOR)
+    if found is None:
+        found = kept.info[_CURSOR] = driver.cursor()
+    return found
+
+
+def _leave(c: Connection, cursor: DBAPICursor, rows: int = 1) -> None:
+    """SQLite would keep its view of the database until the statement is over. psycopg's cursor waits for the next, and
+    holds what it has read until then: not where that is much."""
+    if c.dialect.name == "sqlite":
+        cursor.close()
+    elif rows > _FEW:
+        c.connection.info.pop(_CURSOR, None)
+        cursor.close()
 
 
 def _compile(statement: Executable, c: Connection) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:

@@ -11,7 +11,7 @@ from dnslib import CAA, CNAME, QTYPE, RR, A, DNSHeader, DNSQuestion, DNSRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkiconf.egress.dns_exchange import query, read_answer
+from pkiconf.egress.dns_exchange import numbered, query, read_answer
 from pkiconf.errors import Malformed
 
 NAME = "web.corp.example"
@@ -30,12 +30,28 @@ def read(message: bytes, type: RdataType = RdataType.A) -> Message | Malformed |
     return read_answer(message, asked)
 
 
+class Drawn:
+    def token(self, size: int) -> bytes:
+        return b"\xab\xcd"[:size]
+
+
+@pytest.mark.parametrize("extended", [True, False])
+@pytest.mark.parametrize(
+    "name", [".", "org.", f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 61}.", r"a\000b\.c.corp.example."]
+)
+def test_a_question_is_written_as_the_library_writes_it(name: str, extended: bool) -> None:
+    asked = query(dns.name.from_text(name), RdataType.CAA, extended=extended)
+    assert numbered(asked, Drawn()) == asked.to_wire()
+    assert asked.id == 0xABCD
+
+
 @pytest.mark.parametrize("extended", [True, False])
 @pytest.mark.parametrize("type", KINDS)
 def test_a_stranger_reads_our_question(type: RdataType, extended: bool) -> None:
     asked = query(dns.name.from_text(NAME), type, extended=extended)
-    asked.id = 0xABCD
-    stranger = DNSRecord.parse(asked.to_wire())
+    octets = numbered(asked, Drawn())
+    assert octets == asked.to_wire()
+    stranger = DNSRecord.parse(octets)
     assert (stranger.header.id, stranger.header.rd, stranger.header.qr, stranger.header.opcode) == (0xABCD, 1, 0, 0)
     assert (str(stranger.q.qname), stranger.q.qtype, stranger.q.qclass) == ("web.corp.example.", int(type), 1)
     extension = [(QTYPE.OPT, 1232)] if extended else []

@@ -159,7 +159,11 @@ ACME: tuple[Guard, ...] = (
     *guards(
         "pkiconf/acme/finalize.py",
         ("tests/acme", "tests/endpoints/acme"),
-        ("a CSR fits its order", "        check_csr(identifiers, request, account.jwk)\n", ""),
+        ("a CSR fits its order", "    check_csr(identifiers, request, account.jwk)\n", ""),
+        (
+            "what was foreseen is compared with what stands",
+            "        if terms != attempt.terms or not issuing.is_as(attempt.issuing):",
+        ),
         ("every identifier is proved when it is issued", "    if missing:"),
         (
             "an order gives one certificate, to one key",

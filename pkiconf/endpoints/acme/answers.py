@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any, Final
 
 from pkiconf.clock import from_epoch
@@ -93,6 +94,7 @@ def problem_record(problem: Problem) -> dict[str, Any]:
     return made
 
 
+@lru_cache(maxsize=1024)
 def moment(seconds: int) -> str:
     """RFC 3339, as every client reads it."""
     return from_epoch(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
