@@ -87,7 +87,7 @@ def test_a_compromised_key_is_refused(place: Place) -> None:
     account, order = ready(place)
     key = ec.generate_private_key(ec.SECP256R1())
     _, leaf = place.issued(account, "old.corp.example", key=key)
-    place.acme.revocations.by_account(account, leaf, 1)
+    place.acme.revocations.by_key(make_account_key(key).spki, leaf, 1)
     with place.refusal(ProblemType.BAD_CSR, "known to be compromised"):
         place.acme.orders.finalize(account, order.name, der_csr("web.corp.example", key=key))
     assert place.acme.orders.get(account, order.name).status is OrderStatus.READY
