@@ -14,8 +14,11 @@ REUSE: Final = timedelta(minutes=5)
 
 MOST: Final = 16_384
 LARGEST: Final = 300
-"""Octets of a request whose answer is kept: one about a single certificate. Together with MOST it bounds the memory, to
-some 30 MB."""
+"""Octets of a request whose answer is kept: one about a single certificate."""
+
+ROOM: Final = 16 << 20
+"""Octets of all kept answers together: those with an ML-DSA certificate are ten times as large as others. With what
+stands around them, answers take some 30 MB."""
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -39,6 +42,7 @@ class Kept(Generic[Q, A]):
     basis: Basis
     answer: A
     made: datetime
+    octets: int
 
     def is_young(self, now: datetime) -> bool:
         """Not too old; and made already: clocks are set back."""
@@ -54,20 +58,27 @@ class Kept(Generic[Q, A]):
 
 
 class KeptAnswers(Generic[Q, A]):
-    """At most MOST of them, the oldest going first. Safe to share between threads."""
+    """At most MOST of them in ROOM, the oldest going first. Safe to share between threads."""
 
     def __init__(self) -> None:
+        self._octets = 0
         self._kept: dict[Key, Kept[Q, A]] = {}
         self._lock = threading.Lock()
 
     def find(self, key: Key) -> Kept[Q, A] | None:
         return self._kept.get(key)
 
-    def keep(self, key: Key, request: Q, basis: Basis, answer: A, made: datetime) -> None:
+    def keep(self, key: Key, request: Q, basis: Basis, answer: A, made: datetime, octets: int) -> None:
+        """`octets`: what the answer takes."""
         if len(key[1]) > LARGEST:
             return
         with self._lock:
-            self._kept.pop(key, None)
-            while len(self._kept) >= MOST:
-                del self._kept[next(iter(self._kept))]
-            self._kept[key] = Kept(request, basis, answer, made)
+            self._forget(key)
+            while self._kept and (len(self._kept) >= MOST or self._octets + octets > ROOM):
+                self._forget(next(iter(self._kept)))
+            self._kept[key] = Kept(request, basis, answer, made, octets)
+            self._octets += octets
+
+    def _forget(self, key: Key) -> None:
+        if (kept := self._kept.pop(key, None)) is not None:
+            self._octets -= kept.octets

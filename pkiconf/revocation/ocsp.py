@@ -126,7 +126,7 @@ class OCSPResponder:
         # whoever asks about them would drive out the others.
         if parsed.nonce is None and answer.known:
             made = kept.made if kept and same else now
-            self._kept.keep((authority, request), parsed, basis, answer, made)
+            self._kept.keep((authority, request), parsed, basis, answer, made, len(answer.der))
         return answer
 
     def choose(self, authority: str, requests: Sequence[bytes]) -> bytes | None:

@@ -19,7 +19,7 @@ from pkiconf.der.tlv import encode_tlv
 from pkiconf.errors import NotSigned, Unavailable
 from pkiconf.model.certificate import CertificateID
 from pkiconf.model.revocation import RevocationReason
-from pkiconf.revocation.kept import LARGEST, MOST, REUSE, Basis, KeptAnswers
+from pkiconf.revocation.kept import LARGEST, MOST, REUSE, ROOM, Basis, KeptAnswers
 from pkiconf.revocation.ocsp import OCSPResponder
 from pkiconf.signing.local import LocalSigner
 from pkiconf.signing.signer import SigningOrder
@@ -577,7 +577,7 @@ def test_kept_answers_are_bounded() -> None:
     kept: KeptAnswers[str, str] = KeptAnswers()
     at = datetime.fromisoformat("2030-01-01T00:00:00+00:00")
     for number in range(MOST + 10):
-        kept.keep(("x", number.to_bytes(4)), "q", Basis(1, (number,), Stamp(1, 1), at + REUSE), "a", at)
+        kept.keep(("x", number.to_bytes(4)), "q", Basis(1, (number,), Stamp(1, 1), at + REUSE), "a", at, 1)
     assert kept.find(("x", bytes(4))) is None
     found = kept.find(("x", (MOST + 9).to_bytes(4)))
     assert found is not None
@@ -589,9 +589,33 @@ def test_kept_answers_are_bounded() -> None:
     assert found.at(Stamp(1, 1), at + REUSE) is None
     assert found.at(Stamp(1, 1), at - timedelta(seconds=1)) is None
     assert replace(found, basis=replace(found.basis, until=at)).at(Stamp(1, 1), at) is None
-    kept.keep(("x", bytes(LARGEST + 1)), "q", found.basis, "a", at)
+    kept.keep(("x", bytes(LARGEST + 1)), "q", found.basis, "a", at, 1)
     assert kept.find(("x", bytes(LARGEST + 1))) is None
     assert replace(found, made=at + timedelta(seconds=1)).same((MOST + 9,), at) is None
+
+
+def test_large_answers_are_fewer() -> None:
+    kept: KeptAnswers[str, str] = KeptAnswers()
+    at = datetime.fromisoformat("2030-01-01T00:00:00+00:00")
+    basis = Basis(1, (), Stamp(1, 1), at + REUSE)
+
+    def keep(number: int, octets: int) -> None:
+        kept.keep(("x", bytes([number])), "q", basis, "a", at, octets)
+
+    def there() -> list[int]:
+        return [number for number in range(8) if kept.find(("x", bytes([number])))]
+
+    for number in range(4):
+        keep(number, ROOM // 4)
+    keep(3, ROOM // 4)
+    assert there() == [0, 1, 2, 3]
+    keep(4, ROOM // 4 + 1)
+    assert there() == [2, 3, 4]
+    keep(2, 1)
+    keep(5, ROOM // 4)
+    assert there() == [2, 3, 4, 5]
+    keep(6, ROOM)
+    assert there() == [6]
 
 
 def test_many_threads_at_once(pki: PKI) -> None:
