@@ -16,6 +16,7 @@ from benchmarks.issuance import issuance
 from benchmarks.measure import SERVER, raw_signing, show
 from benchmarks.ocsp import ocsp
 from benchmarks.scep import scep, scep_memory
+from benchmarks.status import status
 from benchmarks.timestamps import timestamps
 
 ALL = {
@@ -23,6 +24,7 @@ ALL = {
     "issuance": issuance,
     "ocsp": ocsp,
     "crl": crl,
+    "status": status,
     "acme": acme,
     "acme-shares": acme_shares,
     "acme-memory": acme_memory,

@@ -16,6 +16,8 @@ from pathlib import Path
 from benchmarks.processes import tree_cpu, tree_memory
 from pkiconf.cli.listening import wait_for_listener
 
+_PKICONF = (sys.executable, "-m", "pkiconf")
+
 
 @dataclass(frozen=True)
 class Running:
@@ -37,13 +39,12 @@ def running(declared: str, port: int, settings: Mapping[str, str]) -> Iterator[R
         declaration = Path(folder) / "pki.yaml"
         declaration.write_text(declared)
         environment = {**os.environ, "PKICONF_STATE": f"{folder}/state", **settings}
-        pkiconf = (sys.executable, "-m", "pkiconf")
         subprocess.run(
-            [*pkiconf, "apply", declaration, "--yes"], env=environment, check=True, stdout=subprocess.DEVNULL
+            [*_PKICONF, "apply", declaration, "--yes"], env=environment, check=True, stdout=subprocess.DEVNULL
         )
         bind = f"127.0.0.1:{port}"
         started = [
-            opened.enter_context(_process([*pkiconf, *words], environment))
+            opened.enter_context(process(*words, environment=environment))
             for words in (("serve", "--bind", bind), ("worker",))
         ]
         assert wait_for_listener(bind, 60)
@@ -57,10 +58,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def _process(command: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, env=dict(environment))
+def process(*words: str, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A command of pkiconf, for as long as the block lasts."""
+    started = subprocess.Popen([*_PKICONF, *words], env=dict(environment))
     try:
-        yield process
+        yield started
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        started.send_signal(signal.SIGTERM)
+        started.wait(30)

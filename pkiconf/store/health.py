@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal_column, select
 
 from pkiconf.store.database import Connection
 from pkiconf.store.tables import audit_event, audit_leaf, certificate
@@ -36,6 +36,8 @@ def unsealed(c: Connection) -> Backlog:
 def interrupted(c: Connection, before: int) -> Backlog:
     """Certificates that were reserved, not signed, and that nobody has taken up again since `before`."""
     query = select(func.count(), func.min(certificate.c.reserved_at)).where(
-        certificate.c.status == "reserved", certificate.c.lease_until < before
+        # No parameter: only then may a database use the index of the rows that are.
+        certificate.c.status == literal_column("'reserved'"),
+        certificate.c.lease_until < before,
     )
     return Backlog(*c.execute(query).one())

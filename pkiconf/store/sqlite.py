@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Final, TypeVar, cast
@@ -220,10 +220,15 @@ def _rolled_back(driver: sqlite3.Connection) -> bool:
 
 
 def _create(path: Path) -> None:
-    """An empty file that only its owner may read; SQLite gives its side files the same mode."""
+    """An empty file that only its owner may read; SQLite gives its side files the same mode.
+
+    One that is there is not even opened: closing it would end the locks that SQLite holds on it for this process
+    (POSIX), and the next process that closes the database would take away the log that is being written here.
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with suppress(FileExistsError):
+            os.close(os.open(path.resolve(), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise Unavailable(
             f"database {path} cannot be opened: {error.strerror}",

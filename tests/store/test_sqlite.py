@@ -458,3 +458,36 @@ def test_close_waits_for_the_group_under_way(open_sqlite: Callable[..., SQLiteDa
     assert "done" in outcomes
     again = open_sqlite()
     assert "a" in things(again)
+
+
+_COMES_AND_GOES = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print([row[0] for row in connection.execute("SELECT dedupe FROM job ORDER BY id")])
+connection.close()
+"""
+
+
+def test_opening_it_twice_takes_nothing_from_who_has_it_open(
+    path: Path, open_sqlite: Callable[..., SQLiteDatabase]
+) -> None:
+    """Closing a file ends all the locks that a process has on it (POSIX). Without them, the next process that comes and
+    goes would be the last to close the database, and take away the log that is written into here."""
+    db = open_sqlite()
+    db.write(STEP, lambda c: queue(c, "before"))
+    open_sqlite().close()
+
+    def seen_by_others() -> str:
+        command = [sys.executable, "-c", _COMES_AND_GOES, str(path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+    assert seen_by_others() == "['before']"
+    db.write(STEP, lambda c: queue(c, "after"))
+    assert seen_by_others() == "['before', 'after']"
+
+
+def test_a_new_file_is_made_where_a_link_points(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "pkiconf.db").symlink_to(tmp_path / "disk" / "real.db")
+    open_database(None, tmp_path).close()
+    assert stat.S_IMODE((tmp_path / "disk" / "real.db").stat().st_mode) == 0o600
