@@ -8,13 +8,15 @@ from typing import Final
 
 from pkiconf.bootstrap import master_key_source, missing_database, open_keyring, open_state_database
 from pkiconf.diagnosis import keystore, machine, standing
-from pkiconf.diagnosis.finding import Finding, Severity, findings_of, ok
+from pkiconf.diagnosis.finding import Finding, Severity, error, findings_of, ok
 from pkiconf.errors import PkiconfError
 from pkiconf.settings import ProcessSettings
-from pkiconf.store import migrate
+from pkiconf.store import health, migrate
 from pkiconf.store.database import Connection, Database
 
 DATABASE: Final = "database"
+APART: Final = 10.0
+"""Seconds between the clocks of this host and of a database server; what may be held at all is held for 30 and more."""
 
 
 def diagnose(settings: ProcessSettings, now: datetime) -> list[Finding]:
@@ -36,6 +38,7 @@ def _database_and_below(settings: ProcessSettings, now: datetime) -> list[Findin
     try:
         found = findings_of(DATABASE, lambda: _check_schema(db))
         if not _has_errors(found):
+            found += findings_of("clock", lambda: check_server_clock(db, now))
             found += _keystore(settings, db)
             for name, check in standing.CHECKS:
                 found += findings_of(name, _reading(db, check, now))
@@ -47,6 +50,19 @@ def _database_and_below(settings: ProcessSettings, now: datetime) -> list[Findin
 def _check_schema(db: Database) -> Iterator[Finding]:
     migrate.check_schema(db)
     yield ok(DATABASE, f"{db.place}, schema {migrate.REVISIONS[-1]}")
+
+
+def check_server_clock(db: Database, now: datetime) -> Iterator[Finding]:
+    """Hosts agree by their clocks on whose turn it is: one that is ahead takes over what another still works on. That
+    is not harmful, but done twice."""
+    if db.dialect == "postgresql":
+        ahead = now.timestamp() - db.look(health.server_clock)
+        if abs(ahead) > APART:
+            where = "ahead of" if ahead > 0 else "behind"
+            yield error(
+                "clock", f"this host's is {abs(ahead):.0f} s {where} the database server's",
+                "Set both (NTP): hosts whose clocks differ do work twice, or wait for one another",
+            )  # fmt: skip
 
 
 def _keystore(settings: ProcessSettings, db: Database) -> list[Finding]:

@@ -10,9 +10,11 @@ from pkiconf.clock import from_epoch, to_epoch
 from pkiconf.diagnosis.acme import check_acme
 from pkiconf.diagnosis.finding import Finding, error, ok, warning
 from pkiconf.diagnosis.mail import check_mail
+from pkiconf.diagnosis.revocation import check_crls, check_presigned
+from pkiconf.diagnosis.serving import WORKER, serving
 from pkiconf.diagnosis.timestamps import check_timestamps
-from pkiconf.store import authorities, crls, health, jobs, service_certificates
-from pkiconf.store.authorities import AuthorityRow, IssuerRow
+from pkiconf.store import authorities, health, jobs, service_certificates
+from pkiconf.store.authorities import AuthorityRow
 from pkiconf.store.database import Connection
 
 SKEW: Final = timedelta(minutes=5)
@@ -24,7 +26,6 @@ NOTICE: Final = timedelta(days=90)
 """How long before its end an authority's certificate is told, or a quarter of its life if that is less."""
 
 FAILED_OFTEN: Final = 3
-_WORKER: Final = "Is `pkiconf worker` (or `pkiconf up`) running? `pkiconf worker --once` does it now"
 
 
 def check_clock(c: Connection, now: datetime) -> Iterator[Finding]:
@@ -71,7 +72,7 @@ def _ending(c: Connection, row: AuthorityRow, now: datetime) -> Iterator[Finding
 
 def check_service_certificates(c: Connection, now: datetime) -> Iterator[Finding]:
     found = []
-    for authority, issuer in _serving(c):
+    for authority, issuer in serving(c):
         rows = service_certificates.list_service_certificates(c, issuer.id)
         newest = {row.purpose: row for row in sorted(rows, key=lambda row: row.until_at) if row.serial is not None}
         for purpose, row in sorted(newest.items()):
@@ -79,26 +80,11 @@ def check_service_certificates(c: Connection, now: datetime) -> Iterator[Finding
             renew_at = end - timedelta(seconds=(row.until_at - row.from_at) / 3)
             what = f"the {purpose} certificate of {authority.name}"
             if end < now:
-                found.append(warning("service certificates", f"{what} ended at {end.isoformat()}", _WORKER))
+                found.append(warning("service certificates", f"{what} ended at {end.isoformat()}", WORKER))
             elif renew_at + timedelta(days=1) < now:
                 text = f"{what} should have been renewed at {renew_at.isoformat()}"
-                found.append(warning("service certificates", text, _WORKER))
+                found.append(warning("service certificates", text, WORKER))
     yield from found or [ok("service certificates", "none is late")]
-
-
-def check_crls(c: Connection, now: datetime) -> Iterator[Finding]:
-    found = []
-    for authority, issuer in _serving(c):
-        head = crls.head(c, issuer.id)
-        if head is None:
-            continue  # made when it is first asked for
-        begin, end = from_epoch(head.this_update), from_epoch(head.next_update)
-        what = f"CRL {head.number} of {authority.name}"
-        if end < now:
-            found.append(error("CRLs", f"{what} ended at {end.isoformat()}: relying parties refuse it", _WORKER))
-        elif begin + (end - begin) * 0.75 < now:
-            found.append(warning("CRLs", f"{what} is past half its life and was not made again", _WORKER))
-    yield from found or [ok("CRLs", "none is late")]
 
 
 def check_jobs(c: Connection, now: datetime) -> Iterator[Finding]:
@@ -108,7 +94,7 @@ def check_jobs(c: Connection, now: datetime) -> Iterator[Finding]:
     overdue = [job for job in queue if job.due_at < late and (job.claimed_until or 0) < late]
     if overdue:
         since = from_epoch(overdue[0].due_at).isoformat()
-        found.append(warning("jobs", f"{_are(len(overdue), 'job')} overdue, the oldest since {since}", _WORKER))
+        found.append(warning("jobs", f"{_are(len(overdue), 'job')} overdue, the oldest since {since}", WORKER))
     for job in queue:
         if job.last_error is not None and job.attempts >= FAILED_OFTEN:
             text = f"job {job.kind} {job.dedupe} has failed {job.attempts} times: {job.last_error}"
@@ -117,7 +103,7 @@ def check_jobs(c: Connection, now: datetime) -> Iterator[Finding]:
     if waiting.count:
         since = from_epoch(waiting.oldest or 0).isoformat()
         found.append(
-            warning("jobs", f"{_are(waiting.count, 'certificate')} begun and not finished, since {since}", _WORKER)
+            warning("jobs", f"{_are(waiting.count, 'certificate')} begun and not finished, since {since}", WORKER)
         )
     yield from found or [ok("jobs", "none is late")]
 
@@ -126,7 +112,7 @@ def check_audit(c: Connection, now: datetime) -> Iterator[Finding]:
     backlog = health.unsealed(c)
     if backlog.oldest is not None and from_epoch(backlog.oldest) < now - UNSEALED:
         since = from_epoch(backlog.oldest).isoformat()
-        yield warning("audit log", f"{_are(backlog.count, 'record')} not sealed yet, the oldest from {since}", _WORKER)
+        yield warning("audit log", f"{_are(backlog.count, 'record')} not sealed yet, the oldest from {since}", WORKER)
     else:
         yield ok("audit log", f"{_are(backlog.count, 'new record')} to be sealed")
 
@@ -135,19 +121,12 @@ def _are(number: int, thing: str) -> str:
     return f"{number} {thing} is" if number == 1 else f"{number} {thing}s are"
 
 
-def _serving(c: Connection) -> list[tuple[AuthorityRow, IssuerRow]]:
-    return [
-        (authorities.get_authority(c, issuer.authority_id), issuer)
-        for issuer in authorities.list_issuers(c)
-        if issuer.state in ("active", "retiring")
-    ]
-
-
 CHECKS: Final[tuple[tuple[str, Callable[[Connection, datetime], Iterator[Finding]]], ...]] = (
     ("clock", check_clock),
     ("authorities", check_authorities),
     ("service certificates", check_service_certificates),
     ("CRLs", check_crls),
+    ("OCSP", check_presigned),
     ("jobs", check_jobs),
     ("ACME", check_acme),
     ("timestamps", check_timestamps),

@@ -213,7 +213,7 @@ class CRLs:
         try:
             return self._sign(issuer_id, part, signer, number, compare)
         except Withheld as ex:
-            self._withhold(issuer_id, part, str(ex))
+            self._withhold(issuer_id, part, ex.detail)
             raise
 
     def _publish(self, row: crls.CRLRow, part: Part, record: Record) -> bool:

@@ -23,6 +23,11 @@ def last_act(c: Connection) -> int | None:
     return c.execute(select(audit_event.c.at).order_by(audit_event.c.id.desc()).limit(1)).scalar()
 
 
+def server_clock(c: Connection) -> float:
+    """Seconds since 1970 by PostgreSQL's own clock."""
+    return float(c.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
+
+
 def unsealed(c: Connection) -> Backlog:
     """Audit records that the sealer has not put into the tree yet."""
     query = (
