@@ -63,7 +63,7 @@ def _which(part: Part) -> str:
 
 def check_presigned(c: Connection, now: datetime) -> Iterator[Finding]:
     """Where they are old, answers are signed when they are asked for, as everywhere else."""
-    found = []
+    found, fresh = [], []
     for authority, issuer in serving(c):
         spec = authority_spec(authority).ocsp
         oldest = ocsp_answers.oldest(c, issuer.id) if spec.presign else None
@@ -73,4 +73,8 @@ def check_presigned(c: Connection, now: datetime) -> Iterator[Finding]:
         if begin + (spec.validity.after(begin) - begin) * 0.75 < now:
             text = f"answers of {authority.name} were signed ahead at {begin.isoformat()}, and not again since"
             found.append(warning(OCSP, text, WORKER))
-    yield from found or [ok(OCSP, "no answer that was signed ahead is old")]
+        else:
+            fresh.append(authority.name)
+    yield from found
+    if fresh and not found:
+        yield ok(OCSP, f"answers signed ahead are fresh: {', '.join(fresh)}")

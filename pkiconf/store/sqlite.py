@@ -7,6 +7,7 @@ itself back.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections import deque
@@ -229,6 +230,8 @@ def _create(path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileExistsError):
             os.close(os.open(path.resolve(), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise Unavailable(
             f"database {path} cannot be opened: {error.strerror}",
