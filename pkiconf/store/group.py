@@ -12,14 +12,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from threading import Lock
-from typing import Any, Final, TypeVar
-
-from sqlalchemy.engine import Connection
+from typing import Any, Final, Generic, TypeVar
 
 from pkiconf.errors import Unavailable
-from pkiconf.steps import Step
 
-T = TypeVar("T")
+W = TypeVar("W")
 
 _LARGEST_GROUP: Final = 64
 _PATIENCE: Final = 4  # time-outs that a taken entry waits for its group's end
@@ -32,15 +29,13 @@ class _Phase(Enum):
     DONE = auto()
 
 
-class Entry:
-    """One thread's closure and, in the end, either its `result` or its `error`."""
+class Entry(Generic[W]):
+    """What one thread wants written and, in the end, either its `result` or its `error`."""
 
-    __slots__ = ("durable", "error", "fn", "phase", "ready", "result", "step")
+    __slots__ = ("error", "phase", "ready", "result", "work")
 
-    def __init__(self, step: Step, fn: Callable[[Connection], Any], durable: bool = True) -> None:
-        self.step = step
-        self.fn = fn
-        self.durable = durable
+    def __init__(self, work: W) -> None:
+        self.work = work
         self.result: Any = None
         self.error: BaseException | None = None
         self.phase = _Phase.WAITING
@@ -48,20 +43,20 @@ class Entry:
         self.ready.acquire()
 
 
-class GroupCommit:
+class GroupCommit(Generic[W]):
     """`run` is given the entries of a group; it sets every entry's `result` or `error` before it returns, and
     may raise only what the leading thread alone must see (KeyboardInterrupt and its like)."""
 
-    def __init__(self, run: Callable[[Sequence[Entry]], None], timeout: float) -> None:
+    def __init__(self, run: Callable[[Sequence[Entry[W]]], None], timeout: float) -> None:
         self._run = run
         self._timeout = timeout
         self._mutex = Lock()
-        self._waiting: deque[Entry] = deque()
+        self._waiting: deque[Entry[W]] = deque()
         self._led = False
 
-    def submit(self, step: Step, fn: Callable[[Connection], T], durable: bool = True) -> T:
-        """The closure's result, once committed; or its own exception; or Unavailable."""
-        entry = Entry(step, fn, durable)
+    def submit(self, work: W) -> Any:  # noqa: ANN401 - whatever `run` makes of it
+        """Its result, once committed; or its own exception; or Unavailable."""
+        entry = Entry(work)
         try:
             self._join(entry)
             if entry.phase is _Phase.WAITING or entry.phase is _Phase.TAKEN:
@@ -72,10 +67,9 @@ class GroupCommit:
             self._leave(entry)
         if entry.error is not None:
             raise entry.error
-        result: T = entry.result
-        return result
+        return entry.result
 
-    def _join(self, entry: Entry) -> None:
+    def _join(self, entry: Entry[W]) -> None:
         with self._mutex:
             if self._led:
                 self._waiting.append(entry)
@@ -83,7 +77,7 @@ class GroupCommit:
                 self._led = True
                 entry.phase = _Phase.LEADING
 
-    def _await(self, entry: Entry) -> None:
+    def _await(self, entry: Entry[W]) -> None:
         if entry.ready.acquire(timeout=self._timeout):
             return
         with self._mutex:
@@ -99,7 +93,7 @@ class GroupCommit:
                 "Whether it took place is not known: look before you repeat it, and look at the disk",
             )
 
-    def _lead(self, entry: Entry) -> None:
+    def _lead(self, entry: Entry[W]) -> None:
         with self._mutex:
             group = [entry]
             while self._waiting and len(group) < _LARGEST_GROUP:
@@ -117,7 +111,7 @@ class GroupCommit:
                 served.phase = _Phase.DONE
                 served.ready.release()
 
-    def _leave(self, entry: Entry) -> None:
+    def _leave(self, entry: Entry[W]) -> None:
         """Pass the lead on, or step out of the line: also when an interrupt ended the wait."""
         with self._mutex:
             if entry.phase is _Phase.WAITING and entry in self._waiting:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from threading import Lock
-from typing import Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection
@@ -41,6 +41,12 @@ _PRAGMAS: Final = (
 _OLDEST: Final = (3, 35, 0)  # RETURNING
 
 
+class _Write(NamedTuple):
+    step: Step
+    fn: Callable[[Connection], Any]
+    durable: bool
+
+
 class SQLiteDatabase(Database):
     def __init__(self, path: Path, timeout: float) -> None:
         super().__init__()
@@ -55,7 +61,7 @@ class SQLiteDatabase(Database):
         self._writer: Connection | None = None
         self._writes_durably = True
         self._writing = Lock()
-        self._group = GroupCommit(self._run, timeout)
+        self._group = GroupCommit[_Write](self._run, timeout)
         _create(self._file)
         self._gate = Gate(self._file)
         try:
@@ -100,7 +106,7 @@ class SQLiteDatabase(Database):
 
     def write(self, step: Step, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
         self._check_usable()
-        result: T = self._group.submit(step, fn, durable)
+        result: T = self._group.submit(_Write(step, fn, durable))
         return result
 
     def close(self) -> None:
@@ -114,7 +120,7 @@ class SQLiteDatabase(Database):
                 self._writer.close()
             self._gate.close()
 
-    def _run(self, group: Sequence[Entry]) -> None:
+    def _run(self, group: Sequence[Entry[_Write]]) -> None:
         try:
             with self._writing:
                 self._check_usable()
@@ -124,12 +130,12 @@ class SQLiteDatabase(Database):
             for entry in group:
                 entry.error = entry.error or translate(error, self.place)
 
-    def _transact(self, group: Sequence[Entry]) -> None:
+    def _transact(self, group: Sequence[Entry[_Write]]) -> None:
         if self._writer is None:
             self._writer = self._open(read_only=False)
             self._writes_durably = True
         c, driver = self._writer, _driver(self._writer)
-        durable = any(entry.durable for entry in group)
+        durable = any(entry.work.durable for entry in group)
         try:
             # Cannot be changed within a transaction. With NORMAL the log keeps its order and is synced by the next
             # durable commit, and before anything of it goes into the database's file.
@@ -139,7 +145,7 @@ class SQLiteDatabase(Database):
             driver.execute("BEGIN IMMEDIATE")
             for entry in group:
                 self._attempt(c, driver, entry, alone=len(group) == 1)
-            self._commit(driver, [entry.step for entry in group if entry.error is None])
+            self._commit(driver, [entry.work.step for entry in group if entry.error is None])
         except BaseException:
             # Whatever state the connection is in, a new one is in none.
             self._writer = None
@@ -147,12 +153,12 @@ class SQLiteDatabase(Database):
             c.close()
             raise
 
-    def _attempt(self, c: Connection, driver: sqlite3.Connection, entry: Entry, alone: bool) -> None:
+    def _attempt(self, c: Connection, driver: sqlite3.Connection, entry: Entry[_Write], alone: bool) -> None:
         if not alone:
             driver.execute("SAVEPOINT closure")
         try:
             with self._closure:
-                entry.result = entry.fn(c)
+                entry.result = entry.work.fn(c)
         except Exception as error:
             if not driver.in_transaction:
                 raise  # SQLite took the whole transaction back (a full disk, for one): the group has failed

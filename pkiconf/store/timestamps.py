@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from sqlalchemy import text
@@ -46,8 +47,8 @@ _STAMPING: Final = Prepared(
 _ADD: Final = Prepared(inserting(timestamp_token))
 _NEXT: Final = Prepared(
     text(
-        "INSERT INTO timestamp_clock (authority_id, at) VALUES (:of, :now) ON CONFLICT (authority_id) DO UPDATE"
-        " SET at = CASE WHEN timestamp_clock.at < excluded.at THEN excluded.at ELSE timestamp_clock.at + 1 END"
+        "INSERT INTO timestamp_clock (authority_id, at) VALUES (:of, :last) ON CONFLICT (authority_id) DO UPDATE"
+        " SET at = CASE WHEN timestamp_clock.at < :now THEN excluded.at ELSE timestamp_clock.at + :more END"
         " RETURNING at"
     )
 )
@@ -94,13 +95,15 @@ def serial_at(moment: int, random: bytes = b"") -> bytes:
     return moment.to_bytes(_TIME_OCTETS) + random
 
 
-def add_token(c: Connection, row: TokenRow) -> None:
-    _ADD.count(c, row._asdict())
+def add_tokens(c: Connection, rows: Iterable[TokenRow]) -> None:
+    _ADD.many(c, (row._asdict() for row in rows))
 
 
-def next_moment(c: Connection, authority_id: int, now: int) -> int:
-    """`now`, or the first microsecond behind the last moment that was handed out."""
-    return int(_NEXT.scalar(c, {"of": authority_id, "now": now}))
+def next_moments(c: Connection, authority_id: int, now: int, number: int) -> int:
+    """The first of so many microseconds, one behind the other: `now`, or the first that is behind all that were handed
+    out."""
+    last = _NEXT.scalar(c, {"of": authority_id, "now": now, "last": now + number - 1, "more": number})
+    return int(last) - number + 1
 
 
 def count_more(c: Connection, authority_id: int, day: int, number: int, now: int) -> None:

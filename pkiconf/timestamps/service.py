@@ -18,7 +18,8 @@ from pkiconf.model.timestamps import FailureInfo
 from pkiconf.signing.signer import Kind, SigningOrder
 from pkiconf.timestamps.clock_watch import ClockUnsure, ClockWatch, Vouched
 from pkiconf.timestamps.forms import Form, Forms
-from pkiconf.timestamps.ledger import Ledger, Stamped
+from pkiconf.timestamps.ledger import Ledger
+from pkiconf.timestamps.recording import Stamped
 
 RFC3161: Final = "rfc3161"
 AUTHENTICODE: Final = "authenticode"

@@ -70,22 +70,32 @@ TIMESTAMPS: tuple[Guard, ...] = (
     *guards(
         "pkiconf/timestamps/ledger.py",
         ("tests/timestamps/test_ledger.py",),
-        (
-            "each token is recorded",
-            "    add_token(c, TokenRow(authority_id",
-            "    repr(TokenRow(authority_id",
-        ),
+        ("each token is recorded", "kept = stamped if one_by_one else None", "kept = None"),
         ("a block of numbers belongs to its day", " or block.day != day", ""),
+    ),
+    *guards(
+        "pkiconf/timestamps/recording.py",
+        ("tests/timestamps/test_recording.py", "tests/timestamps/test_ledger.py"),
+        ("ordered tokens have times of their own", "            moments[place] = moment\n", ""),
         (
-            "ordered tokens have times of their own",
-            "    moment = _following(authority_id, now, c) if ordering else now.moment",
-            "    moment = now.moment",
+            "no ordered token says an earlier time than its request came at",
+            "        latest = max(moments[place] for place in places)",
+            "        latest = min(moments[place] for place in places)",
+        ),
+        (
+            "a token that cannot be recorded takes no other with it",
+            "            if len(group) > 1 and isinstance(error, PkiconfError) and _concerns_one(error):",
+        ),
+        (
+            "a database that cannot be written is not asked again for each token",
+            "    return isinstance(error, ClockUnsure) or not isinstance(error, Unavailable)",
+            "    return True",
         ),
     ),
     *guards(
-        "pkiconf/timestamps/ledger.py",
-        ("tests/timestamps/test_clock.py",),
-        ("an ordered token is not of the future", "    now.check(moment)\n", ""),
+        "pkiconf/timestamps/recording.py",
+        ("tests/timestamps/test_clock.py", "tests/timestamps/test_recording.py"),
+        ("an ordered token is not of the future", "            wanted[place].now.check(moment)\n", ""),
     ),
     *guards(
         "pkiconf/timestamps/clock_watch.py",

@@ -10,16 +10,15 @@ from typing import Any
 import pytest
 
 from pkiconf.errors import Unavailable
-from pkiconf.steps import Step
 from pkiconf.store.group import Entry, GroupCommit
 
-STEP = Step.AUDIT_SEAL
+Work = Callable[[Any], Any]
 
 
-def serve(group: Sequence[Entry]) -> None:
+def serve(group: Sequence[Entry[Work]]) -> None:
     for entry in group:
         try:
-            entry.result = entry.fn(None)  # type: ignore[arg-type]
+            entry.result = entry.work(None)
         except Exception as error:
             entry.error = error
 
@@ -38,7 +37,7 @@ class Blocked:
         self.released = threading.Event()
         self._leave = leave
 
-    def __call__(self, group: Sequence[Entry]) -> None:
+    def __call__(self, group: Sequence[Entry[Work]]) -> None:
         self.groups.append(len(group))
         self.leaders.append(threading.get_ident())
         if len(self.groups) == 1:
@@ -51,7 +50,7 @@ class Blocked:
 class Caller(threading.Thread):
     """One thread that submits one closure."""
 
-    def __init__(self, commit: GroupCommit, fn: Callable[[Any], Any]) -> None:
+    def __init__(self, commit: GroupCommit[Work], fn: Callable[[Any], Any]) -> None:
         super().__init__(daemon=True)
         self.outcome: Any = None
         self._commit = commit
@@ -60,7 +59,7 @@ class Caller(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.outcome = self._commit.submit(STEP, self._fn)
+            self.outcome = self._commit.submit(self._fn)
         except BaseException as error:
             self.outcome = error
 
@@ -87,10 +86,10 @@ def fail(word: str) -> Any:
 
 def test_single_thread_gets_its_result_and_its_error() -> None:
     commit = GroupCommit(serve, 10)
-    assert commit.submit(STEP, lambda _: 7) == 7
+    assert commit.submit(lambda _: 7) == 7
     with pytest.raises(ValueError, match="mine"):
-        commit.submit(STEP, lambda _: fail("mine"))
-    assert commit.submit(STEP, lambda _: 8) == 8
+        commit.submit(lambda _: fail("mine"))
+    assert commit.submit(lambda _: 8) == 8
 
 
 def test_those_who_wait_are_served_together_each_with_its_own() -> None:
@@ -112,7 +111,7 @@ def test_nobody_leads_twice_for_one_write() -> None:
     slow = threading.Semaphore(0)
     leaders: list[threading.Thread] = []
 
-    def run(group: Sequence[Entry]) -> None:
+    def run(group: Sequence[Entry[Work]]) -> None:
         leaders.append(threading.current_thread())
         slow.acquire(timeout=0.002)
         serve(group)
@@ -147,7 +146,7 @@ def test_waiting_too_long_is_an_error_and_the_closure_never_runs() -> None:
     assert "busy" in outcome.detail
     run.released.set()
     assert first.ended() == "first"
-    assert commit.submit(STEP, lambda _: "next") == "next"
+    assert commit.submit(lambda _: "next") == "next"
     assert ran == []
 
 
@@ -155,7 +154,7 @@ def test_group_that_never_ends_lets_those_it_took_go() -> None:
     forever = threading.Event()
     second = threading.Event()
 
-    def run(group: Sequence[Entry]) -> None:
+    def run(group: Sequence[Entry[Work]]) -> None:
         if len(group) > 1:
             second.set()
             forever.wait(30)
@@ -163,7 +162,7 @@ def test_group_that_never_ends_lets_those_it_took_go() -> None:
 
     blocked = Blocked()
     turns = iter((blocked.__call__,))
-    commit = GroupCommit(lambda group: next(turns, run)(group), 0.1)
+    commit = GroupCommit[Work](lambda group: next(turns, run)(group), 0.1)
     first = Caller(commit, lambda _: 1)
     blocked.entered.wait(10)
     stuck = [Caller(commit, lambda _: 2) for _ in range(2)]
@@ -196,11 +195,11 @@ def test_interrupted_leader_passes_the_lead_on() -> None:
 def test_followers_of_an_interrupted_leader_are_told() -> None:
     blocked = Blocked()
 
-    def interrupted(group: Sequence[Entry]) -> None:
+    def interrupted(group: Sequence[Entry[Work]]) -> None:
         raise KeyboardInterrupt
 
     turns = iter((blocked.__call__, interrupted))
-    commit = GroupCommit(lambda group: next(turns, serve)(group), 10)
+    commit = GroupCommit[Work](lambda group: next(turns, serve)(group), 10)
     first = Caller(commit, lambda _: "first")
     blocked.entered.wait(10)
     others = [Caller(commit, give(n)) for n in range(3)]
@@ -209,7 +208,7 @@ def test_followers_of_an_interrupted_leader_are_told() -> None:
     assert first.ended() == "first"
     kinds = sorted(type(caller.ended()).__name__ for caller in others)
     assert kinds == ["KeyboardInterrupt", "Unavailable", "Unavailable"]
-    assert commit.submit(STEP, lambda _: "next") == "next"
+    assert commit.submit(lambda _: "next") == "next"
 
 
 def test_interrupt_while_waiting_leaves_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,16 +218,16 @@ def test_interrupt_while_waiting_leaves_the_line(monkeypatch: pytest.MonkeyPatch
     run.entered.wait(10)
     ran: list[int] = []
 
-    def interrupted(self: GroupCommit, entry: Entry) -> None:
+    def interrupted(self: GroupCommit[Work], entry: Entry[Work]) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(GroupCommit, "_await", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            commit.submit(STEP, lambda _: ran.append(1))
+            commit.submit(lambda _: ran.append(1))
     run.released.set()
     assert first.ended() == "first"
-    assert commit.submit(STEP, lambda _: "next") == "next"
+    assert commit.submit(lambda _: "next") == "next"
     assert ran == []
 
 
@@ -238,9 +237,9 @@ def test_interrupt_of_a_promoted_waiter_passes_the_lead_on(monkeypatch: pytest.M
     first = Caller(commit, lambda _: "first")
     run.entered.wait(10)
     wait = GroupCommit._await
-    chosen: list[Entry] = []
+    chosen: list[Entry[Work]] = []
 
-    def interrupted(self: GroupCommit, entry: Entry) -> None:
+    def interrupted(self: GroupCommit[Work], entry: Entry[Work]) -> None:
         mine = not chosen
         chosen.append(entry)
         wait(self, entry)
@@ -256,4 +255,4 @@ def test_interrupt_of_a_promoted_waiter_passes_the_lead_on(monkeypatch: pytest.M
     assert first.ended() == "first"
     assert isinstance(second.ended(), KeyboardInterrupt)
     assert third.ended() == "third"
-    assert commit.submit(STEP, lambda _: "next") == "next"
+    assert commit.submit(lambda _: "next") == "next"
