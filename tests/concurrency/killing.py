@@ -64,7 +64,10 @@ def killable_postgresql() -> Iterator[tuple[str, Callable[[], None]]]:
 
         def crash() -> None:
             victim = server.get_pid()
-            os.kill(victim, signal.SIGKILL)
+            # With those that serve its clients: while one of them is there the server does not start again.
+            for process in (victim, *_children(victim)):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
             eventually(lambda: not Path(f"/proc/{victim}").exists())
             eventually(lambda: _started(server))
 
@@ -73,6 +76,15 @@ def killable_postgresql() -> Iterator[tuple[str, Callable[[], None]]]:
         finally:
             _started(server)
             server.cleanup()
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(stat.read_text().rsplit(")", 1)[1].split()[1]) == parent:
+                found.append(int(stat.parent.name))
+    return found
 
 
 def _started(server: object) -> bool:

@@ -104,6 +104,7 @@ _BAD_DATA = FailureInfo.BAD_DATA_FORMAT
         (tlv(0x31, b"\x02\x01\x01", imprint()), _BAD_DATA),
         (request() + b"\0", _BAD_DATA),
         (request()[:-1], _BAD_DATA),
+        (tlv(0x30, b"\x02\x01\x01", imprint()[:-1]), _BAD_DATA),
         (b"\x30\x80" + request()[2:] + b"\0\0", _BAD_DATA),
         (request(version=b"\x02\x01\x02"), FailureInfo.BAD_REQUEST),
         (request(version=b"\x02\x02\x00\x01"), FailureInfo.BAD_REQUEST),
