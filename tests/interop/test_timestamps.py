@@ -1,9 +1,11 @@
-"""Strangers take timestamps from a running server: openssl, osslsigncode with both protocols, a library in Rust."""
+"""Strangers take timestamps from a running server: openssl, osslsigncode with both protocols, a library in Rust, Java's
+jarsigner."""
 
 from __future__ import annotations
 
 import hashlib
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +22,7 @@ from rfc3161_client import (
 )
 
 from tests.serving.running import Installation, Server
-from tests.tools import accepted, run_tool
+from tests.tools import accepted, find_tool, run_tool
 
 PKI = """
 settings: {{ base_url: "{url}" }}
@@ -150,3 +152,48 @@ def test_osslsigncode_is_told_that_the_older_protocol_is_not_served(tmp_path: Pa
         url = f"{server.url}/tsa/issuing"
         assert run_tool(*words, "-t", url, "-out", tmp_path / "older.exe").returncode != 0
         assert run_tool(*words, "-ts", url, "-out", tmp_path / "newer.exe").returncode == 0
+
+
+def archive(folder: Path, signer: tuple[Path, Path], root: Path) -> tuple[Path, Path, Path]:
+    """A JAR to sign, a key store with the publisher's key, and one with the root that jarsigner believes."""
+    jar, keys, roots = folder / "program.jar", folder / "keys.p12", folder / "roots.p12"
+    with zipfile.ZipFile(jar, "w") as opened:
+        opened.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\r\n\r\n")
+        opened.writestr("program.txt", "what is signed\n")
+    certificate, key = signer
+    words = ("openssl", "pkcs12", "-export", "-in", certificate, "-inkey", key, "-name", "publisher", "-out", keys)
+    accepted(run_tool(*words, "-passout", "pass:changeit"))
+    find_tool("jarsigner")  # keytool comes with it
+    accepted(
+        run_tool("keytool", "-importcert", "-noprompt", "-alias", "root", "-file", root, "-keystore", roots,
+                 "-storepass", "changeit")
+    )  # fmt: skip
+    return jar, keys, roots
+
+
+@pytest.mark.row("F141")
+@pytest.mark.parametrize("digest", ["SHA-256", "SHA-384", "SHA-512"])
+def test_jarsigner(served: tuple[Path, str], signer: tuple[Path, Path], tmp_path: Path, digest: str) -> None:
+    folder, url = served
+    jar, keys, roots = archive(tmp_path, signer, folder / "root-ca.pem")
+    store = ("-keystore", keys, "-storepass", "changeit", "-J-Duser.language=en")
+    words = ("jarsigner", "-tsa", url, "-tsadigestalg", digest, "-tsapolicyid", "1.3.6.1.4.1.99999.1.1", *store)
+    accepted(run_tool(*words, jar, "publisher"))
+    believing = ("-keystore", roots, "-storepass", "changeit", "-J-Duser.language=en")
+    said = accepted(run_tool("jarsigner", "-verify", "-verbose", "-certs", *believing, jar))
+    assert "jar verified." in said
+    assert 'Timestamped by "CN=issuing' in said
+    assert f"Timestamp digest algorithm: {digest}" in said
+
+
+def test_jarsigner_is_told_what_is_not_served(
+    served: tuple[Path, str], signer: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, url = served
+    jar, keys, _ = archive(tmp_path, signer, folder / "root-ca.pem")
+    store = ("-keystore", keys, "-storepass", "changeit", "-J-Duser.language=en")
+    for words in (("-tsapolicyid", "1.2.3.4"), ("-tsadigestalg", "SHA-1"), ("-tsa", f"{url}-of-nobody")):
+        refused = run_tool("jarsigner", "-tsa", url, *words, *store, jar, "publisher")
+        said = (refused.stdout + refused.stderr).decode()
+        assert refused.returncode != 0, said
+        assert "META-INF/PUBLISHE.SF" not in zipfile.ZipFile(jar).namelist()
