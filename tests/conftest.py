@@ -15,12 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pkiconf.store.database import DATABASE_FILE, Database, open_database
 from pkiconf.store.migrate import upgrade
 from tests.world import World, make_world
 
 _TEMPLATE = "pkiconf_template"
+
+# How long an example takes is the machine's affair; benchmarks are elsewhere.
+settings.register_profile("pkiconf", deadline=None)
+settings.load_profile("pkiconf")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
