@@ -14,7 +14,7 @@ _PATH = "/.well-known/acme-challenge/"
 
 
 @contextmanager
-def challenge_responder(tokens: Mapping[str, str], port: int = 0) -> Iterator[int]:
+def challenge_responder(tokens: Mapping[str, str], port: int = 0, address: str = "127.0.0.1") -> Iterator[int]:
     """Answers http-01 (RFC 8555 §8.3) for every token there, whatever the host; its port, a free one if it is 0."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -29,7 +29,7 @@ def challenge_responder(tokens: Mapping[str, str], port: int = 0) -> Iterator[in
         def log_message(self, *words: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = ThreadingHTTPServer((address, port), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
@@ -64,13 +64,14 @@ class Names(BaseResolver):  # type: ignore[misc]
 
 
 @contextmanager
-def name_server(texts: Mapping[str, list[str]] | None = None) -> Iterator[int]:
-    """A DNS server over UDP and TCP on 127.0.0.1; its port. What is put into `texts` is answered from then on."""
-    resolver = Names({} if texts is None else texts)
+def name_server(texts: Mapping[str, list[str]] | None = None, address: str = "127.0.0.1") -> Iterator[int]:
+    """A DNS server over UDP and TCP at `address`, where all its names are too; its port. What is put into `texts` is
+    answered from then on."""
+    resolver = Names({} if texts is None else texts, address)
     silent = DNSLogger(log="-request,-reply,-truncated,-error", prefix=False)
-    udp = DNSServer(resolver, address="127.0.0.1", port=0, logger=silent)
+    udp = DNSServer(resolver, address=address, port=0, logger=silent)
     port = int(udp.server.server_address[1])
-    tcp = DNSServer(resolver, address="127.0.0.1", port=port, tcp=True, logger=silent)
+    tcp = DNSServer(resolver, address=address, port=port, tcp=True, logger=silent)
     for server in (udp, tcp):
         server.start_thread()
     try:
