@@ -1,6 +1,6 @@
 """`python -m benchmarks [--server gunicorn|granian] [NAME…]`; with `--help`, the names.
 
-`--server` says what serves the plain listener; without it, `ocsp` measures both, and the others gunicorn.
+`--server` says what serves the plain listener; without it, `ocsp` and `hosts` measure both, and the others gunicorn.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from benchmarks.acme import acme, acme_memory
 from benchmarks.acme_shares import acme_shares
 from benchmarks.commands import commands
 from benchmarks.crl import crl
+from benchmarks.hosts import hosts
 from benchmarks.issuance import issuance
 from benchmarks.measure import SERVER, raw_signing, show
 from benchmarks.ocsp import ocsp
@@ -23,6 +24,7 @@ ALL = {
     "commands": commands,
     "issuance": issuance,
     "ocsp": ocsp,
+    "hosts": hosts,
     "crl": crl,
     "status": status,
     "acme": acme,

@@ -38,13 +38,18 @@ end
 """
 
 
+SECONDS = 8
+
+
 @dataclass(frozen=True)
 class Load:
-    """`cpu` is milliseconds of the server for each answer; `said` the latencies, and how many answers were none."""
+    """`cpu` is milliseconds of the server for each of the `answers`; `said` the latencies, and how many answers were
+    none."""
 
     rate: float
     cpu: float
     said: str
+    answers: int
 
     def __str__(self) -> str:
         return f"{self.rate:9,.0f}/s   {self.cpu:7.3f} ms CPU each"
@@ -73,17 +78,19 @@ def serving(state: Path, bind: str, *flags: str) -> Iterator[int]:
 
 
 def load(url: str, content_type: str, request: bytes, server: int, *, connections: int, smallest: int) -> Load:
-    """Eight seconds of it. An answer of fewer octets than `smallest` is an error."""
+    """SECONDS of it. An answer of fewer octets than `smallest` is an error."""
     with tempfile.TemporaryDirectory() as folder:
         body, script = Path(folder) / "request", Path(folder) / "post.lua"
         body.write_bytes(request)
         script.write_text(_SCRIPT.format(content_type=content_type, request=body, smallest=smallest))
         before = tree_cpu(server)
-        command = ["wrk", "-t1", f"-c{connections}", "-d8s", "-s", str(script), url]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "-s", str(script), url]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         cpu = tree_cpu(server) - before
     total = int(_found(r"(\d+) requests in", output))
-    return Load(float(_found(r"Requests/sec:\s+([\d.]+)", output)), cpu / total * 1000, _found(r"(p50 .*)", output))
+    return Load(
+        float(_found(r"Requests/sec:\s+([\d.]+)", output)), cpu / total * 1000, _found(r"(p50 .*)", output), total
+    )
 
 
 def _found(pattern: str, text: str) -> str:

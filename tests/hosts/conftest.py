@@ -142,7 +142,7 @@ def site() -> Iterator[Site]:
         services = opened.enter_context(open_services(settings, create=True))
         apply_here(services, folder / "pki.yaml", {"TEST_PASSPHRASE": PASSPHRASE})
         for one, server in ((hosts.a, "gunicorn"), (hosts.b, "granian")):
-            opened.enter_context(one.serving("--status-server", server))
+            opened.enter_context(one.serving("--server", server))
         yield Site(hosts, folder, services, tokens)
         for one in (hosts.a, hosts.b):
             for tree in one.running_there:

@@ -102,7 +102,7 @@ def running_pki(folder: Path, key: str, status_server: str) -> Iterator[PKI]:
     port, installation, declaration = free_port(), Installation(folder), folder / "pki.yaml"
     declaration.write_text(DECLARATION.format(port=port, key=KEYS[key]))
     root, issuing, authorities = (folder / f"{name}.pem" for name in ("root", "issuing", "authorities"))
-    bind = ("--bind", f"127.0.0.1:{port}", "--workers", "1", "--status-server", status_server)
+    bind = ("--bind", f"127.0.0.1:{port}", "--workers", "1", "--server", status_server)
     with open_services(ProcessSettings(state=installation.state), create=True) as services:
         apply_here(services, declaration)
         for path in (root, issuing):
