@@ -25,6 +25,7 @@ from pkiconf.der.tlv import (
     encode_tlv,
     read_element,
 )
+from pkiconf.der.usual_ocsp_request import read_usual
 from pkiconf.errors import Malformed
 from pkiconf.model.keys import SignatureAlgorithm
 from pkiconf.model.revocation import RevocationReason
@@ -122,6 +123,11 @@ def parse_ocsp_request(data: bytes) -> OCSPRequest:
     """
     if len(data) > MAX_REQUEST_SIZE:
         raise Malformed(f"the OCSP request has {len(data)} octets, more than {MAX_REQUEST_SIZE}")
+    if (usual := read_usual(data)) is not None:
+        cert_id, nonce = usual
+        if nonce is not None:
+            _check_nonce(nonce)
+        return OCSPRequest((CertID(*cert_id),), nonce)
     tbs = decode(_OCSPRequest, data, "the OCSP request").tbs_request
     if tbs.version not in (None, 0):
         raise Malformed("the OCSP request is not of version 1")
@@ -171,7 +177,9 @@ def _known_extensions(extensions: Iterable[_Extension], *known: str) -> dict[str
 def _check_nonce(value: bytes) -> None:
     """RFC 9654 §2.1: 1 to 128 octets, counted inside the OCTET STRING if there is one."""
     size = len(value)
-    if size >= 2 and value[0] == OCTET_STRING:
+    if size >= 2 and value[0] == OCTET_STRING and value[1] == size - 2 < 0x80:
+        size -= 2
+    elif size >= 2 and value[0] == OCTET_STRING:
         try:
             size = len(read_element(value, "the nonce", OCTET_STRING).content)
         except Malformed:  # a bare nonce that happens to begin like an OCTET STRING

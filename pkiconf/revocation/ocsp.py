@@ -111,6 +111,8 @@ class OCSPResponder:
             if found is None:
                 return _error(ResponseStatus.UNAUTHORIZED, now)
             responder = self._services.get(found[0].issuer_id, OCSP, found[0].status_epoch)
+            if parsed.nonce is not None:  # nobody else can be given that answer
+                return self._sign(parsed, found, responder, now)
             basis = _basis(found, responder, now)
             # Signing again what was just signed is spared, looking is not: the rows are those of this moment.
             same = kept.same(basis.facts, now) if kept else None
@@ -124,7 +126,7 @@ class OCSPResponder:
             return _error(ResponseStatus.INTERNAL_ERROR, now)
         # A serial number that was never issued may be at any moment, without a status epoch; and there are so many that
         # whoever asks about them would drive out the others.
-        if parsed.nonce is None and answer.known:
+        if answer.known:
             made = kept.made if kept and same else now
             self._kept.keep((authority, request), parsed, basis, answer, made, len(answer.der))
         return answer
@@ -165,11 +167,7 @@ class OCSPResponder:
         self, request: OCSPRequest, found: tuple[StatusRow, ...], responder: ServiceCertificate, now: datetime
     ) -> OCSPAnswer | None:
         """One that was signed in the background, if it answers this very question and is still true."""
-        if (
-            request.nonce is not None
-            or len(found) != 1
-            or not self.spec(found[0].authority_id, found[0].generation).presign
-        ):
+        if len(found) != 1 or not self.spec(found[0].authority_id, found[0].generation).presign:
             return None
         status, cert_id = found[0], request.cert_ids[0]
         serial = serial_bytes(cert_id.serial_number) if status.status is not None else b""

@@ -466,8 +466,8 @@ GUARDS: tuple[Guard, ...] = (
         ("a revoked certificate is revoked", "    if status in _GOOD:", "    if True:"),
         (
             "an answer with a nonce is given once",
-            "        if parsed.nonce is None and answer.known:",
-            "        if answer.known:",
+            "            if parsed.nonce is not None:  # nobody",
+            "            if False:  # nobody",
         ),
         (
             "one answer is about one issuer",

@@ -44,9 +44,17 @@ STATUS: tuple[Guard, ...] = (
         ),
         (
             "a serial that was never issued is asked about each time",
-            "        if parsed.nonce is None and answer.known:",
-            "        if parsed.nonce is None:",
+            "        if answer.known:",
+            "        if True:",
         ),
+    ),
+    *guards(
+        "pkiconf/der/usual_ocsp_request.py",
+        ("tests/der/test_usual_ocsp_request.py",),
+        ("what is read by hand has its own octets to the end", "    if found != end:"),
+        ("a length of two octets needs them", "    if size != 0x81 or data[at + 2] < 0x80:"),
+        ("what is read by hand is no other extension", "    if data[at : at + len(_NONCE)] != _NONCE:"),
+        ("a serial number that is read by hand is none that is negative", "data[start] >= 0x80\n            or ", ""),
     ),
     *guards(
         "pkiconf/store/ocsp_answers.py",
