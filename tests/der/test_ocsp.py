@@ -35,6 +35,7 @@ from pkiconf.der.verify import verify_signature
 from pkiconf.errors import Malformed, PkiconfError
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS, KeyType, SignatureAlgorithm
 from pkiconf.model.revocation import RevocationReason
+from tests.judges.pkilint import pkilint_findings
 from tests.keys import ML_DSA_ORACLES, SEED, AnyKey, key_for, sign, spki_for
 from tests.tools import accepted, run_tool
 from tests.vectors.construct import extension, oid, tlv
@@ -352,6 +353,15 @@ def test_pkilint_finds_nothing_wrong(world: World, tmp_path: Path) -> None:
     file = tmp_path / "response.der"
     file.write_bytes(respond(request(cert_id(hash_name="sha256")), [STATUSES[1]]))
     accepted(run_tool("lint_ocsp_response", "lint", "-s", "WARNING", file))
+
+
+@pytest.mark.parametrize("algorithm", SIGNATURE_ALGORITHMS.values(), ids=lambda row: row.name)
+@pytest.mark.parametrize("extensions", [[], [nonce(tlv(0x04, b"r" * 32))]], ids=["no nonce", "nonce"])
+def test_pkilint_finds_no_errors_in_any_kind_of_answer(algorithm: SignatureAlgorithm, extensions: list[bytes]) -> None:
+    for statuses in (*((status,) for status in STATUSES), STATUSES):
+        asked = [cert_id(bytes((number,)), "sha256") for number in range(1, len(statuses) + 1)]
+        answer = respond(request(*asked, extensions=extensions), statuses, algorithm)
+        assert pkilint_findings(answer, "ocsp") == [], statuses
 
 
 def test_without_nonce_and_certificates_nothing_stands_in_their_place() -> None:
