@@ -1,7 +1,8 @@
 """CRLs for whoever asks: what a download may cost is bounded, since nobody is asked who he is.
 
 A short list is made by the request that needs it. A long one is the worker's: meanwhile the last one that is still
-valid is given. And of a process's threads only some make CRLs or wait for them, so that the others can always serve.
+valid is given. And of a process's threads only some make CRLs or wait for them, so that the others can serve; but for
+the first list of all, which there is no other for.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ LARGEST: Final = 1 << 20
 PLACES: Final = 2
 """How many threads may make CRLs or wait for them where nothing else is said."""
 
+WAIT: Final = 5.0
+"""Seconds that one waits for a place where there is no list at all yet: the first is mostly made at once."""
+
 RESPITE: Final = timedelta(minutes=1)
 """A long list that nobody but downloads asks for is not made again sooner."""
 
@@ -45,8 +49,8 @@ class CRLDownloads:
         """As `CRLs.current`, but for long lists, which may be behind until the worker has made them anew, and for
         every list while too many threads are at CRLs already.
 
-        Raises NotFound, Withheld, SigningUnavailable; Unavailable also when there is no valid one, and no place free
-        to make it.
+        Raises NotFound, Withheld, SigningUnavailable; Unavailable also when there is no valid one, and no place gets
+        free to make it.
         """
         known, due = self._made.look(issuer_id, part)
         if known is not None and not due:
@@ -55,7 +59,7 @@ class CRLDownloads:
         if valid is not None and self._is_long(issuer_id, part):
             self._leave_to_worker(issuer_id, part, valid)
             return valid
-        if not self._places.acquire(blocking=False):
+        if not self._places.acquire(timeout=0 if valid is not None else WAIT):
             if valid is None:
                 raise Unavailable("too many requests wait for CRLs that are being made")
             return valid

@@ -18,7 +18,10 @@ from pkiconf.authority.service_certificates import OCSP, ServiceCertificates
 from pkiconf.entropy import SystemEntropy
 from pkiconf.errors import NotSigned, SigningUnavailable, Unavailable
 from pkiconf.issuance.certificates import Filter
+from pkiconf.issuance.order import IssuanceOrder
+from pkiconf.issuance.pipeline import Pipeline
 from pkiconf.model.certificate import CertificateID
+from pkiconf.model.request import Outcome
 from pkiconf.services import make_services
 from pkiconf.signing.keyring import Keyring
 from pkiconf.signing.local import LocalSigner
@@ -115,6 +118,22 @@ def test_another_worker_that_renewed_it_meanwhile_is_not_followed(
     assert renewed == [0, 1]
     (issuer,) = issuers(world, "ca")
     assert len(world.parts.db.read(lambda c: service_certificates.list_service_certificates(c, issuer.id))) == 2
+
+
+def test_two_that_make_it_at_once_use_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.apply(CA % ", service_certificates: { validity: 10d }")
+    world.pass_time(timedelta(days=11))
+    one, two = (ServiceCertificates(world.parts, world.services.pipeline) for _ in range(2))
+    (issuer,) = issuers(world, "ca")
+    issue, others = Pipeline.issue, iter([two])
+    made = []
+
+    def issue_after_the_other(self: Pipeline, order: IssuanceOrder) -> Outcome:
+        made.extend(other.ensure(issuer.id, OCSP) for other in others)
+        return issue(self, order)
+
+    monkeypatch.setattr(Pipeline, "issue", issue_after_the_other)
+    assert [one.ensure(issuer.id, OCSP).id] == [found.id for found in made]
 
 
 @pytest.mark.row("F133")

@@ -47,7 +47,7 @@ def test_every_check_says_something(standing: World) -> None:
     now = standing.clock.now()
     for name, check in CHECKS:
         found = standing.parts.db.read(lambda c: list(check(c, now)))  # noqa: B023
-        if name == "timestamps":  # which say nothing where nobody makes any
+        if name in ("timestamps", "OCSP"):  # which say nothing where nobody makes any, or signs ahead
             assert found == []
             continue
         assert [(finding.severity, finding.check) for finding in found] == [(Severity.OK, name)]

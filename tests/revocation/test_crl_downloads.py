@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -170,7 +171,8 @@ class Slow:
 
 
 def test_only_some_threads_are_at_crls(lite: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is none yet, and no place is free to make it or to wait for it: everything else is served."""
+    """There is none yet, and no place gets free to make it or to wait for it: everything else is served."""
+    monkeypatch.setattr(crl_downloads, "WAIT", 0.1)
     client = Client(create_app(lite.world.services, ProcessSettings(state=lite.world.parts.state)), lite)
     slow = Slow(lite, monkeypatch, crl_downloads.PLACES)
     refused = client.get("/crl/issuing/1.crl")
@@ -180,6 +182,16 @@ def test_only_some_threads_are_at_crls(lite: PKI, monkeypatch: pytest.MonkeyPatc
     assert client.post("/ocsp/issuing", asked, content_type="application/ocsp-request").status == 200
     slow.end()
     assert client.get("/crl/issuing/1.crl").status == 200
+
+
+def test_who_comes_while_the_first_is_made_waits_for_it(lite: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(lite, monkeypatch, crl_downloads.PLACES)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(download, lite)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.05)
+        slow.end()
+        assert waiting.result(60).number == 1
 
 
 def test_the_last_valid_one_is_given_meanwhile(lite: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
