@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, mldsa, rsa
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from pkiconf.authority.service_certificates import OCSP, ServiceCertificates
+from pkiconf.authority.service_certificates import OCSP, ServiceCertificate, ServiceCertificates
 from pkiconf.entropy import SystemEntropy
 from pkiconf.errors import NotSigned, SigningUnavailable, Unavailable
 from pkiconf.issuance.certificates import Filter
@@ -126,7 +126,7 @@ def test_two_that_make_it_at_once_use_the_same(world: World, monkeypatch: pytest
     one, two = (ServiceCertificates(world.parts, world.services.pipeline) for _ in range(2))
     (issuer,) = issuers(world, "ca")
     issue, others = Pipeline.issue, iter([two])
-    made = []
+    made: list[ServiceCertificate] = []
 
     def issue_after_the_other(self: Pipeline, order: IssuanceOrder) -> Outcome:
         made.extend(other.ensure(issuer.id, OCSP) for other in others)
