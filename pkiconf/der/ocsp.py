@@ -177,9 +177,7 @@ def _known_extensions(extensions: Iterable[_Extension], *known: str) -> dict[str
 def _check_nonce(value: bytes) -> None:
     """RFC 9654 §2.1: 1 to 128 octets, counted inside the OCTET STRING if there is one."""
     size = len(value)
-    if size >= 2 and value[0] == OCTET_STRING and value[1] == size - 2 < 0x80:
-        size -= 2
-    elif size >= 2 and value[0] == OCTET_STRING:
+    if size >= 2 and value[0] == OCTET_STRING:
         try:
             size = len(read_element(value, "the nonce", OCTET_STRING).content)
         except Malformed:  # a bare nonce that happens to begin like an OCTET STRING
