@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from urllib.request import urlopen
 
 from asn1crypto import cms
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from benchmarks.installation import Running, free_port, running
-from benchmarks.measure import Figure, run, show
+from benchmarks.measure import Figure, show
+from benchmarks.reference import beside
 from tests.scep_client import Device, Wish, make_request, message
 
 CLIENTS = 4
@@ -50,8 +49,8 @@ def scep() -> None:
     with ExitStack() as opened:
         serving = opened.enter_context(_serving())
         _enrol(serving, "warm", WARM)
-        raw = _raw_rsa()
-        figure, latencies = _enrol(serving, "run", COUNT)
+        with beside("RSA-2048") as raw:
+            figure, latencies = _enrol(serving, "run", COUNT)
         p50, p99 = (latencies[int(len(latencies) * part)] * 1000 for part in (0.5, 0.99))
         reference = (
             f"p50 {p50:.0f} ms p99 {p99:.0f} ms; raw RSA-2048 signature {raw.cpu:.3f} ms: CPU ratio "
@@ -72,11 +71,6 @@ def scep_memory() -> None:
             seen.append(serving.tree.memory())
         told = " → ".join(f"{memory:.0f}" for memory in seen)
         show(f"SCEP, memory of server and worker over {enrolments:,} enrolments", f"{told} MB", "flat")
-
-
-def _raw_rsa() -> Figure:
-    key = rsa.generate_private_key(65537, 2048)
-    return run(lambda _: key.sign(bytes(600), padding.PKCS1v15(), hashes.SHA256()), 300)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import wrk
-from benchmarks.measure import SERVER, raw_signing, run, show
+from benchmarks.measure import SERVER, run, show
 from benchmarks.prepared import prepared
 from pkiconf.der.timestamp import encode_timestamp_request
 from pkiconf.services import Services
@@ -51,8 +51,6 @@ def _answer(services: Services, request: bytes, _: int) -> None:
 def _over_http(state: Path, request: bytes, what: str, target: str) -> None:
     # Those who wait for the disk wait together: more threads, more tokens in each commit.
     with wrk.serving(state, _BIND, "--threads", "16") as server:
-        raw = raw_signing()
         url = f"http://{_BIND}/tsa/tsa"
         seen = wrk.load(url, "application/timestamp-query", request, server, connections=32, smallest=500)
-    beside = f"{seen.cpu / raw.cpu:.1f} raw P-256 signatures; {seen.said}"
-    show(f"timestamps over HTTP, 2 workers, {os.environ.get(SERVER, 'gunicorn')}, {what}", seen, target, beside)
+    show(f"timestamps over HTTP, 2 workers, {os.environ.get(SERVER, 'gunicorn')}, {what}", seen, target, seen.said)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import tree_cpu
+from benchmarks.reference import beside
 from pkiconf.cli.listening import wait_for_listener
 
 # Threads of wrk have variables of their own: those that count are read from them in the end.
@@ -43,11 +44,12 @@ SECONDS = 8
 
 @dataclass(frozen=True)
 class Load:
-    """`cpu` is milliseconds of the server for each of the `answers`; `said` the latencies, and how many answers were
-    none."""
+    """`cpu` is milliseconds of the server for each of the `answers`; `raw` those of a P-256 signature meanwhile; `said`
+    the latencies, and how many answers were none."""
 
     rate: float
     cpu: float
+    raw: float
     said: str
     answers: int
 
@@ -85,12 +87,13 @@ def load(url: str, content_type: str, request: bytes, server: int, *, connection
         script.write_text(_SCRIPT.format(content_type=content_type, request=body, smallest=smallest))
         before = tree_cpu(server)
         command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "-s", str(script), url]
-        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        with beside() as reference:
+            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         cpu = tree_cpu(server) - before
     total = int(_found(r"(\d+) requests in", output))
-    return Load(
-        float(_found(r"Requests/sec:\s+([\d.]+)", output)), cpu / total * 1000, _found(r"(p50 .*)", output), total
-    )
+    rate, each = float(_found(r"Requests/sec:\s+([\d.]+)", output)), cpu / total * 1000
+    said = f"{each / reference.cpu:.1f} raw P-256 signatures of {reference.cpu:.3f} ms; {_found(r'(p50 .*)', output)}"
+    return Load(rate, each, reference.cpu, said, total)
 
 
 def _found(pattern: str, text: str) -> str:

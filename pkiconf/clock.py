@@ -52,6 +52,11 @@ class Timepiece(Protocol):
         ...
 
 
+def steady_seconds() -> float:
+    """Seconds since some moment, as `Timepiece.steady` counts them."""
+    return time.clock_gettime(_STEADY)
+
+
 class SystemTimepiece:
     def wall(self) -> int:
         return time.time_ns() // 1000

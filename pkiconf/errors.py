@@ -7,6 +7,10 @@ internal error and leaks no detail to a client.
 from __future__ import annotations
 
 
+class WouldWait(Exception):
+    """It cannot be had without waiting for a lock, a disk, a server or a key. Nothing has begun."""
+
+
 class PkiconfError(Exception):
     """Root of every error that a caller is expected to translate.
 

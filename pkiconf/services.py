@@ -103,6 +103,7 @@ def make_services(
     }
     intents = Intents(parts, origins, Transparency(parts, HTTPSLogs(https)))
     pipeline = Pipeline(parts, intents)
+    requests = Requests(parts, pipeline)
     service_certificates = ServiceCertificates(parts, pipeline)
     revocations = Revocations(parts)
     crls = CRLs(parts)
@@ -113,7 +114,7 @@ def make_services(
         parts=parts,
         pipeline=pipeline,
         intents=intents,
-        requests=Requests(parts, pipeline),
+        requests=requests,
         certificates=Certificates(parts),
         establisher=establisher,
         authorities=Authorities(parts, establisher),
@@ -137,6 +138,6 @@ def make_services(
         clock_inquiry=ClockInquiry(parts, asking(parts, network)),
         acme=make_acme(parts, pipeline, revocations, network, waiting_places),
         scep=scep,
-        enrolment=make_enrolment(parts, pipeline, scep.challenges, service_certificates),
+        enrolment=make_enrolment(parts, pipeline, requests, scep.challenges, service_certificates),
         https=https,
     )

@@ -97,6 +97,11 @@ def kill_point(step: Step, side: str) -> None:
     kill_points((step,), side)
 
 
+def is_anything_killed() -> bool:
+    """Whether the environment asks for it at all. For whoever passes two points at once: a look takes microseconds."""
+    return KILL_VARIABLE in os.environ
+
+
 def kill_points(steps: Iterable[Step], side: str) -> None:
     """The same for steps that are taken together. Costs one look into the environment."""
     wish = os.environ.get(KILL_VARIABLE)

@@ -100,7 +100,7 @@ class Worker:
 
     def run(self, alarm: Alarm, stopping: Callable[[], bool]) -> None:
         """Work until told to stop; woken by the alarm, and by the clock."""
-        pool = ValidationPool(self.services.acme.validations, self.name, alarm.ring)
+        pool = ValidationPool(self.services.acme.validations, self.name, alarm.ring, tell=alarm.tell)
         # Logs are strangers, so what they have to see waits apart: nothing else stands still while one is silent.
         threads = (_Chores(self.run_chores, "chores"), _Chores(self.run_disclosures, "disclosures"))
         for chores in threads:

@@ -46,12 +46,22 @@ def device_key(number: int = 0) -> rsa.RSAPrivateKey:
 class Device:
     """A key and the certificate that it signs messages with: at first one of its own making."""
 
-    key: rsa.RSAPrivateKey
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
     certificate: bytes
 
     @classmethod
     def fresh(cls, number: int = 0, name: str = "SCEP Protocol Certificate", *, sha1: bool = False) -> Device:
-        key = device_key(number)
+        return cls.of(device_key(number), name, sha1=sha1)
+
+    @classmethod
+    def of(
+        cls,
+        key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey,
+        name: str = "SCEP Protocol Certificate",
+        *,
+        sha1: bool = False,
+    ) -> Device:
+        """Whoever has this key; with one of an elliptic curve nothing can be read that is answered to it."""
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         now = datetime.now(UTC)
         made = (
@@ -61,7 +71,10 @@ class Device:
             .sign(key, hashes.SHA256())
         )
         der = made.public_bytes(Encoding.DER)
-        return cls(key, _signed_with_sha1(asn1_x509.Certificate.load(der), "tbs_certificate", key) if sha1 else der)
+        if sha1:
+            assert isinstance(key, rsa.RSAPrivateKey)
+            der = _signed_with_sha1(asn1_x509.Certificate.load(der), "tbs_certificate", key)
+        return cls(key, der)
 
     def holding(self, certificate: bytes) -> Device:
         """The same key, with what it was issued."""
@@ -198,7 +211,10 @@ def signed(content: bytes, device: Device, wish: Wish) -> bytes:
     )
     key = wish.sign_with or device.key
     to_sign = attributes.untag().dump() if hasattr(attributes, "untag") else attributes.dump()
-    signature = key.sign(to_sign, padding.PKCS1v15(), HASHES[wish.digest])
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        signature = key.sign(to_sign, ec.ECDSA(HASHES[wish.digest]))
+    else:
+        signature = key.sign(to_sign, padding.PKCS1v15(), HASHES[wish.digest])
     signer = cms.SignerInfo(
         {
             "version": "v1",
@@ -256,7 +272,7 @@ class Answer:
         return x509.load_der_x509_certificate(self.certificates[0])
 
 
-def read_answer(der: bytes, key: rsa.RSAPrivateKey) -> Answer:
+def read_answer(der: bytes, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> Answer:
     """Raises when anything of it is not as it should be."""
     data = cms.ContentInfo.load(der, strict=True)["content"]
     [info] = data["signer_infos"]
@@ -294,9 +310,10 @@ def _octets(attributes: dict[str, Any], oid: str) -> bytes:
     return bytes(attributes[oid].contents[2:])
 
 
-def _open(der: bytes, key: rsa.RSAPrivateKey) -> tuple[Any, str]:
+def _open(der: bytes, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> tuple[Any, str]:
     data = cms.ContentInfo.load(der, strict=True)["content"]
     [info] = data["recipient_infos"]
+    assert isinstance(key, rsa.RSAPrivateKey), "nothing can be encrypted to another"
     content_key = key.decrypt(info.chosen["encrypted_key"].native, padding.PKCS1v15())
     encrypted = data["encrypted_content_info"]
     algorithm = encrypted["content_encryption_algorithm"]

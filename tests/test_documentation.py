@@ -192,6 +192,11 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(leads), f"{name_of(page)} links to {target}; there are {sorted(anchors(leads))}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_was_merged_to_the_end(page: Path) -> None:
+    assert not re.search(r"^(<<<<<<<|>>>>>>>|=======$)", page.read_text(), re.M)
+
+
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text()
     for page in (ROOT / "docs").rglob("*.md"):

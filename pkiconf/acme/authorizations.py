@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -187,18 +188,18 @@ class Authorizations:
             return True
 
         if self._parts.db.write(Step.ACME_CHALLENGE_ACCEPT, write):
-            self._parts.wake()
-            return self._after_first_attempt(replace(row, accepted=challenge.value, accepted_at=now))
+            accepted = replace(row, accepted=challenge.value, accepted_at=now)
+            return self._after_first_attempt(accepted, self._parts.wake)
         return self.get(account, name)  # another request was first
 
-    def _after_first_attempt(self, row: AuthorizationRow) -> Authorization:
+    def _after_first_attempt(self, row: AuthorizationRow, begin: Callable[[], None] = lambda: None) -> Authorization:
         """Waits with nothing in its hands: no transaction, no lock, and one of few places of this process."""
 
         def look() -> AuthorizationRow | None:
             found = self._parts.db.look(lambda c: acme_authorizations.find(c, row.id))
             return None if found is None or _is_first_attempt(found) else found
 
-        return view(self._waiting.until(look) or row, to_epoch(self._parts.now()))
+        return view(self._waiting.until(look, str(row.id), begin) or row, to_epoch(self._parts.now()))
 
     def _own(self, account: Account, name: str) -> AuthorizationRow:
         row = self._parts.db.look(lambda c: acme_authorizations.find_by_name(c, name))

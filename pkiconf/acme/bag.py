@@ -21,6 +21,7 @@ from pkiconf.issuance.pipeline import Pipeline
 from pkiconf.revocation.revoke import Revocations
 from pkiconf.store.nonces import open_ledger
 from pkiconf.store.redemptions import read_boot_id
+from pkiconf.wake import Call
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def make_acme(
     parts: Parts, pipeline: Pipeline, revocations: Revocations, network: Network, waiting_places: int
 ) -> ACME:
     terms = AccountTerms()
-    authorizations = Authorizations(parts, terms, Waiting(waiting_places))
+    authorizations = Authorizations(parts, terms, Waiting(waiting_places, lambda: Call(parts.state)))
     return ACME(
         policies=Policies(parts),
         bindings=Bindings(parts),

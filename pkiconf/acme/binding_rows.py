@@ -79,7 +79,11 @@ def check_free(c: Connection, policy: str, name: str, wish: BindingSpec) -> Poli
     if above.lifecycle != "active":
         raise Refused(f"acme-policy/{policy} is retired", "Declare it again first")
     if store.find_active_binding(c, above.id, name) is not None:
-        raise Conflict(f"{binding_address(policy, name)} exists already", "Plan again, or choose another name")
+        raise Conflict(
+            f"{binding_address(policy, name)} exists already",
+            f"`pkiconf acme eab rotate {policy}/{name}` gives it another key, and `pkiconf acme eab delete` takes it "
+            "away; or choose another name",
+        )
     check_profiles(above, wish)
     return above
 

@@ -1,6 +1,7 @@
 """Validations side by side: what is due starts at once in a thread of its own, and waits for nothing else.
 
-One thread calls `start_due`, `wait_for_all` and `stop`; whoever ends an attempt may wake it with `ring`.
+One thread calls `start_due`, `wait_for_all` and `stop`; whoever ends an attempt may wake it with `ring`, and says with
+`tell` which authorization it was about.
 """
 
 from __future__ import annotations
@@ -28,11 +29,19 @@ log = logging.getLogger(__name__)
 
 class ValidationPool:
     def __init__(
-        self, validations: Validations, holder: str, ring: Callable[[], None], size: int = SIZE, share: int = SHARE
+        self,
+        validations: Validations,
+        holder: str,
+        ring: Callable[[], None],
+        size: int = SIZE,
+        share: int = SHARE,
+        *,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._validations = validations
         self._holder = holder
         self._ring = ring
+        self._tell = tell
         self._size = size
         self._share = share
         self._tasks: SimpleQueue[Task] = SimpleQueue()
@@ -126,6 +135,7 @@ class ValidationPool:
             self._end(task)
 
     def _end(self, task: Task) -> None:
+        self._tell(task.job.dedupe)
         with self._changed:
             self._running.pop(task.job.id, None)
             ring = self._wants_more

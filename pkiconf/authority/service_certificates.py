@@ -18,7 +18,7 @@ from pkiconf.authority.system_templates import ensure_system_template
 from pkiconf.clock import from_epoch, to_epoch
 from pkiconf.der.keys import parse_public_key
 from pkiconf.der.names import parse_name
-from pkiconf.errors import Conflict, PkiconfError, SigningUnavailable
+from pkiconf.errors import Conflict, PkiconfError, SigningUnavailable, WouldWait
 from pkiconf.issuance.issuer import authority_spec
 from pkiconf.issuance.order import IssuanceOrder
 from pkiconf.issuance.parts import Parts
@@ -91,16 +91,17 @@ class ServiceCertificates:
         self._making = threading.Lock()
         self._name = parts.entropy.token(8).hex()
 
-    def get(self, issuer_id: int, purpose: str, epoch: int) -> ServiceCertificate:
+    def get(self, issuer_id: int, purpose: str, epoch: int, *, wait: bool = True) -> ServiceCertificate:
         """The one to sign with, given the issuer's status epoch as just read.
 
         It is looked at again whenever a certificate of this issuer was revoked, for it may have been this one.
-        Raises SigningUnavailable when there is none and none can be made now.
+        Raises SigningUnavailable when there is none and none can be made now; without `wait`, WouldWait.
         """
-        known = self._known.get((issuer_id, purpose))
-        now = self._parts.now()
+        known, now = self._known.get((issuer_id, purpose)), self._parts.now()
         if known is not None and known.epoch == epoch and now < known.look_at:
             return known
+        if not wait:
+            raise WouldWait
         failed = self._failed.get((issuer_id, purpose))
         if failed is not None and failed[1] == epoch and failed[0] <= now < failed[0] + PAUSE:
             raise failed[2]

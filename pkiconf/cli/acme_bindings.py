@@ -12,7 +12,7 @@ from pkiconf.cli.context import operator, services
 from pkiconf.cli.credentials import telling_once
 from pkiconf.cli.lazy import SuggestingGroup
 from pkiconf.cli.output import as_json, counted, print_json, print_table
-from pkiconf.errors import Malformed
+from pkiconf.errors import Malformed, Refused
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -79,6 +79,7 @@ def create(
     """Make a binding that no declaration speaks of, and tell its credentials once."""
     from pydantic import ValidationError
 
+    from pkiconf.acme.binding_rows import has_expired
     from pkiconf.reconciler.kinds.kind import problem_of
     from pkiconf.spec.acme import BindingSpec
 
@@ -89,10 +90,16 @@ def create(
     if domains:
         wish["domains"] = list(domains)
     try:
-        spec = BindingSpec.model_validate(wish).model_dump(mode="json", by_alias=True, exclude={"write_to"})
+        wanted = BindingSpec.model_validate(wish)
     except ValidationError as ex:
         raise Malformed(problem_of(ex)) from None
+    spec = wanted.model_dump(mode="json", by_alias=True, exclude={"write_to"})
     with services() as s:
+        if has_expired(wanted, s.parts.now()):
+            raise Refused(
+                f"eab/{policy}/{name} would have expired already, at {wanted.expires}: nobody could register with it",
+                "Give --expires a moment that is still to come, or leave it out",
+            )
         telling = telling_once(f"the credentials of eab/{policy}/{name}", write_to)
         key_id = s.acme.bindings.create(policy, name, spec, "console", operator(), telling=telling)
     click.echo(f"Binding eab/{policy}/{name} is made; its key identifier is {key_id}.{_kept(write_to)}")

@@ -58,9 +58,8 @@ def show(order: str, as_json: bool) -> None:
     if as_json:
         print_json({**_summary(it, names), "authorizations": [_authorization(one) for one in authorizations]})
         return
-    print_fields(
-        {key: ", ".join(v) if isinstance(v, list) else v for key, v in _summary(it, names).items() if key != "error"}
-    )
+    told = {key: value for key, value in _summary(it, names).items() if key != "error" and value is not None}
+    print_fields({key: ", ".join(value) if isinstance(value, list) else value for key, value in told.items()})
     for line in _why(it):
         click.echo(line)
     for one in authorizations:
@@ -97,6 +96,7 @@ def _summary(order: Order, names: dict[int, str]) -> dict[str, Any]:
         "account": names.get(order.account_id, ""),
         "identifiers": [one.value for one in order.identifiers],
         "profile": order.profile,
+        "replaces": order.replaces,
         "expires": from_epoch(order.expires_at).isoformat(),
         "error": order.error.record if order.error else None,
     }

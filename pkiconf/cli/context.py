@@ -6,6 +6,7 @@ import getpass
 import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -60,6 +61,12 @@ def environment(settings: ProcessSettings) -> dict[str, str]:
         found[f"PKICONF_{name.upper()}"] = ",".join(value) if isinstance(value, tuple) else str(value)
     found["PKICONF_STATE"] = str(settings.state_folder)
     return found
+
+
+def say_where(settings: ProcessSettings) -> None:
+    """Name the state folder of a parent: it is taken without being asked for."""
+    if settings.state is None and settings.state_folder.parent != Path.cwd():
+        click.echo(f"pkiconf: the state is in {settings.state_folder}", err=True)
 
 
 def services(*, create: bool = False) -> OpenServices:

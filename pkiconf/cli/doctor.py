@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 def doctor(as_json: bool) -> int:
     """Look for what is wrong or soon will be, each with a remedy. Nothing is changed.
 
-    Looked at: state folder, database and schema, master key, every sealed key, the clock, engines, ends of authorities,
-    service certificates and CRLs, jobs, the audit log. Exit status 1 on errors, 0 with warnings only.
+    Looked at: state folder, database and schema, base_url beside PKICONF_BIND, master key, every sealed key, the clock,
+    engines, ends of authorities, service certificates and CRLs, jobs, the audit log. Exit status 1 on errors, 0 with
+    warnings only.
     """
     from pkiconf.clock import SystemClock
     from pkiconf.diagnosis.diagnose import diagnose

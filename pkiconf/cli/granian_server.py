@@ -18,9 +18,10 @@ from granian.log import LogLevels
 from prometheus_client import multiprocess
 
 from pkiconf.bootstrap import OpenServices, open_services
+from pkiconf.cli import long_running
 from pkiconf.cli.context import environment
 from pkiconf.endpoints.app import create_server_app
-from pkiconf.endpoints.ocsp_front import WSGIApplication
+from pkiconf.endpoints.front import WSGIApplication
 from pkiconf.settings import ProcessSettings
 
 
@@ -56,7 +57,9 @@ def create() -> WSGIApplication:
     Finalize(
         None, _ends, (opened,), exitpriority=1
     )  # there is no hook for it, and `atexit` is not run in such processes
-    return create_server_app(opened.services, settings)
+    app = create_server_app(opened.services, settings)
+    long_running.settle()
+    return app
 
 
 def _ends(opened: OpenServices) -> None:

@@ -25,7 +25,10 @@ from gunicorn.http.wsgi import base_environ
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from pkiconf.cli.connection import PIECE, Connection
-from pkiconf.cli.plain_http import Answer, Other, PlainRequest, encode_head
+from pkiconf.cli.plain_http import LONGEST_LINE, Answer, LongLine, Other, PlainRequest, encode_head
+
+_TOO_LONG: Final = b"the request line has more than %d octets; send a long message by POST\n" % LONGEST_LINE
+_TEXT: Final = (("Content-Type", "text/plain; charset=utf-8"),)
 
 LINGER: Final = 0.5
 """Seconds in which a client may read the last answer before the connection is closed under it."""
@@ -57,7 +60,7 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
     """Looks at its clients at least once a second. gunicorn's own `timeout` is not about requests: it is how long a
     worker may be silent before it is killed.
 
-    An application may have a function `at_once` of method, path and body, which waits for nothing. Its result is None,
+    An application may have a function `at_once` of environment and body, which waits for nothing. Its result is None,
     or headers and body of an answer with status 200.
     """
 
@@ -129,8 +132,11 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
         at_once = getattr(self.wsgi, "at_once", None)
         if at_once is None or not self._keeps(request):
             return False
-        environ = request.environ
-        answer = at_once(environ["REQUEST_METHOD"], environ["PATH_INFO"], conn.body_of(request))
+        try:
+            answer = at_once(request.environ, conn.body_of(request))
+        except Exception:  # of one request: a thread meets it again, and everybody else is in this loop
+            self.log.exception("Error answering at once")
+            return False
         if answer is None:
             return False
         conn.done_with(request)
@@ -207,6 +213,10 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
             if self.cfg.is_ssl:
                 self._receive(conn)
             request = conn.find_request()
+        except LongLine:
+            head = encode_head("414 URI Too Long", _TEXT, len(_TOO_LONG), keep_alive=False)
+            conn.send([head + _TOO_LONG])
+            return False
         except Other:
             conn.sock.setblocking(True)
             conn.give_to_parser()

@@ -16,8 +16,12 @@ from email.utils import formatdate
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-LARGEST_HEAD: Final = 8190
-"""Octets; gunicorn allows a request line as much."""
+LONGEST_LINE: Final = 1 << 15
+"""Octets of a request line. A SCEP message of 16 KiB that came by GET (RFC 8894 §4.1) fits in it; no parser of ours or
+gunicorn's sees a longer one."""
+
+LARGEST_FIELDS: Final = 8190
+"""Octets of all header fields; gunicorn allows one field as much."""
 
 LARGEST_BODY: Final = 1 << 16
 """Octets that are kept in memory while the rest of a request is awaited."""
@@ -46,15 +50,25 @@ class Other(Exception):
     """A request that gunicorn's parser has to judge."""
 
 
+class LongLine(Other):
+    """A request line that nobody judges any more (RFC 9110 §15.5.15)."""
+
+
 def read_head(octets: bytes, base: Mapping[str, Any]) -> PlainRequest | None:
     """The request that `octets` begin with, its body perhaps not yet among them; None while its head is incomplete.
 
     `base` is what the environment (PEP 3333) of every request of this connection begins with. Raises Other.
     """
-    size = octets.find(b"\r\n\r\n", 0, LARGEST_HEAD)
+    # gunicorn skips one empty line before a request, and we leave such a request to it.
+    begin = 2 if octets.startswith(b"\r\n") else 0
+    first = octets.find(b"\r\n", begin, begin + LONGEST_LINE + 2)
+    if first < 0 and len(octets) >= begin + LONGEST_LINE + 2:
+        raise LongLine
+    size = octets.find(b"\r\n\r\n", 0, first + LARGEST_FIELDS + 4) if first >= 0 else -1
     if size < 0:
         # A line that ends with LF alone is no head that will ever end here.
-        if len(octets) >= LARGEST_HEAD or octets.count(b"\n") != octets.count(b"\r\n"):
+        is_large = first >= 0 and len(octets) >= first + LARGEST_FIELDS + 4
+        if is_large or octets.count(b"\n") != octets.count(b"\r\n"):
             raise Other
         return None
     matched = _HEAD.match(octets)

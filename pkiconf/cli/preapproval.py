@@ -11,10 +11,11 @@ import click
 from pkiconf.cli.context import operator, services
 from pkiconf.cli.moments import moment
 from pkiconf.cli.naming import parse_sans, parse_subject
-from pkiconf.cli.output import write_out
+from pkiconf.cli.output import write_pieces
 from pkiconf.cli.overrides import changes, read_overrides
 
 if TYPE_CHECKING:
+    from pkiconf.enrolment.profiles import Profile
     from pkiconf.model.durations import Duration
     from pkiconf.model.enrolment import GrantWish, Offer
 
@@ -98,14 +99,15 @@ def preapprove(template: str, lifetime: Duration, out: Path | None, **options: A
     if out is not None and (not options["apple"] or options["email"]):
         raise click.UsageError("--out goes with --apple and without --email")
     with services() as s:
-        offer = s.enrolment.grants.preapprove(wanted, operator(), lifetime)
         if out is None:
-            _tell(offer)
+            _tell(s.enrolment.grants.preapprove(wanted, operator(), lifetime))
             return
-        profile = s.enrolment.profiles.make(offer.number, operator())
-    write_out(profile.der, out)
+        offer = s.enrolment.handover.preapprove(
+            wanted, operator(), lambda make: write_pieces(lambda write: write(make()), out), lifetime
+        )
     click.echo(
-        f"Request {offer.number} is approved. Its profile is in {out}, good {_until(offer)}, and for one device."
+        f"Request {offer.number} is approved. Its profile is in {out}, good {_until(offer)}, and for one device.",
+        err=str(out) == "-",
     )
 
 
@@ -136,8 +138,13 @@ def resend(number: int, email: str | None, lifetime: Duration) -> None:
 def profile(number: int, out: Path) -> None:
     """Write the profile of a request approved with --apple, for you to hand over. Its challenge is good once."""
     with services() as s:
-        made = s.enrolment.profiles.make(number, operator())
-    write_out(made.der, out)
+
+        def fill(write: Callable[[bytes], object]) -> Profile:
+            made = s.enrolment.profiles.make(number, operator())
+            write(made.der)
+            return made
+
+        made = write_pieces(fill, out)  # the file is opened first: a challenge is made for no other
     click.echo(
         f"The profile of request {number} is in {out}, good until {made.expires_at:%Y-%m-%d %H:%M} UTC.", err=True
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pkiconf.cli.context import operator, process_settings, services, services_if_any
+from pkiconf.cli.context import operator, process_settings, say_where, services, services_if_any
 from pkiconf.cli.credentials import telling_for
 from pkiconf.cli.exit_codes import ExitCode
 from pkiconf.cli.output import as_json, read_in, write_out
@@ -57,6 +57,7 @@ def plan(
     from pkiconf.reconciler.render import render_plan
 
     document = _load(paths)
+    say_where(process_settings())
     with services_if_any() as s:
         now = s.parts.now() if s else SystemClock().now()
         made = load_plan(s, document, now=now, limit=limit, prune=prune, workspace=workspace)
@@ -105,6 +106,7 @@ def apply(
     if saved and (limit or prune):
         raise click.UsageError("a saved plan is carried out as it is: leave out --limit and --prune")
     document = None if saved else _load(paths)
+    say_where(process_settings())
     with services(create=True) as s:
         if saved:
             made = Plan.from_json(read_in(paths[0]))

@@ -9,6 +9,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from pkiconf.bootstrap import OpenServices, open_services
+from pkiconf.cli import long_running
 from pkiconf.cli.gunicorn_worker import DeadlineWorker
 from pkiconf.endpoints.app import create_operations_app, create_server_app
 from pkiconf.services import Services
@@ -37,7 +38,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "timeout": 60,
             "graceful_timeout": 15,
             "keepalive": 15,
-            "limit_request_line": 8190,
+            "limit_request_line": 0,  # gunicorn allows 8190 at most; the worker has a limit of its own
             "limit_request_fields": 64,
             "forwarded_allow_ips": "",
             "proxy_protocol": "off",
@@ -59,7 +60,9 @@ class Server(BaseApplication):  # type: ignore[misc]
     def load(self) -> Callable[..., Any]:
         self._opened = open_services(self._settings)
         services: Services = self._opened.services
-        return self._create(services, self._settings)
+        app = self._create(services, self._settings)
+        long_running.settle()
+        return app
 
     def _close(self, server: object, worker: object) -> None:
         """In a worker, when it has answered its last request."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pkiconf.cli.context import environment, operator, process_settings, services
+from pkiconf.cli.context import environment, operator, process_settings, say_where, services
 from pkiconf.cli.exit_codes import ExitCode
 from pkiconf.cli.listening import check_free, is_listening
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pkiconf.cli.supervisor import Child
     from pkiconf.services import Services
     from pkiconf.settings import ProcessSettings
+    from pkiconf.spec.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,7 +60,7 @@ def serve(only: str | None, **flags: Any) -> int:  # noqa: ANN401
     settings = process_settings(**flags)
     hold_lifeline()
     if only is None:
-        _prepare(settings)
+        _warn_of_urls(_prepare(settings), settings)
         if len(_listeners(settings)) > 1:
             from pkiconf.cli.supervisor import Supervisor
 
@@ -74,6 +75,7 @@ def worker(once: bool) -> int:
     """Do what is due: interrupted certificates, CRLs, renewals, sealing the audit log. SIGTERM ends."""
     import logging
 
+    from pkiconf.cli import long_running
     from pkiconf.cli.lifeline import hold_lifeline
     from pkiconf.wake import Alarm
     from pkiconf.worker import Worker
@@ -87,6 +89,7 @@ def worker(once: bool) -> int:
             return ExitCode.DONE
         alarm = Alarm(s.parts.state)
         stop = _Stop(alarm)
+        long_running.settle()
         try:
             drain.run(alarm, stop.asked)
         finally:
@@ -106,6 +109,7 @@ def up(paths: Sequence[Path], allow: str, **flags: Any) -> int:  # noqa: ANN401
     settings = process_settings(**flags)
     _check_options(settings)
     check_free(_addresses(settings))  # before anything is changed
+    say_where(settings)
     code = apply_paths(paths, allow=allow, actor=operator())
     if code not in (ExitCode.DONE, ExitCode.WAITING, ExitCode.REFUSED):
         return code
@@ -131,10 +135,18 @@ class _Greeting:
         if is_listening(self._settings.bind):
             self._said = True
             with services() as s:
-                click.echo(welcome(s, f"http://{self._settings.bind}", own_name(self._settings.state_folder)))
+                click.echo(welcome(s, self._settings, own_name(self._settings.state_folder)))
         elif time.monotonic() > self._late_at:
             self._late_at += 60
             _say(f"the server does not answer on {self._settings.bind} yet")
+
+
+def _warn_of_urls(pki: Settings, settings: ProcessSettings) -> None:
+    from pkiconf.diagnosis.base_url import unserved
+
+    elsewhere = unserved(pki, settings)
+    if elsewhere is not None:
+        _say(f"warning: {elsewhere.text}. {elsewhere.remedy}.")
 
 
 def _chores(s: Services, settings: ProcessSettings) -> list[tuple[str, Callable[[], int]]]:
@@ -157,8 +169,9 @@ def _check_options(settings: ProcessSettings) -> None:
         raise click.UsageError("--tls-bind needs --tls-template and --tls-names")
 
 
-def _prepare(settings: ProcessSettings) -> None:
-    """What would stop a listener is told before any child is started, and what they share is made."""
+def _prepare(settings: ProcessSettings) -> Settings:
+    """What would stop a listener is told before any child is started, and what they share is made. The result is what
+    the PKI declares of itself."""
     from pkiconf.cli.metrics_folder import prepare_metrics_folder
 
     _check_options(settings)
@@ -166,7 +179,9 @@ def _prepare(settings: ProcessSettings) -> None:
     with services() as s:
         if settings.tls_bind and settings.tls_template:
             s.listener.ensure(settings.tls_template, settings.tls_names)
+        pki = s.settings.read()
     prepare_metrics_folder(settings.state_folder, empty=True)
+    return pki
 
 
 def _addresses(settings: ProcessSettings) -> list[str]:

@@ -1,17 +1,23 @@
-"""What `up` prints when everything answers: the authorities, their URLs, and commands to try, ready to paste."""
+"""What `up` prints when everything answers: authorities, where clients begin, and commands to try, ready to paste."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from pkiconf.diagnosis.base_url import unserved
 from pkiconf.issuance.issuer import AuthorityURLs, authority_spec, authority_urls, load_settings
+from pkiconf.model.acme_urls import URLs as ACMEURLs
+from pkiconf.model.scep_urls import SCEPURLs
 from pkiconf.services import Services
-from pkiconf.settings import find_state_folder
+from pkiconf.settings import ProcessSettings, find_state_folder
+from pkiconf.spec.template import TemplateSpec
 from pkiconf.store import authorities, requests, templates
+from pkiconf.store.acme_policies import list_policies
 from pkiconf.store.database import Connection
 
 
@@ -23,18 +29,21 @@ class _Shown:
     urls: AuthorityURLs
 
 
-def welcome(services: Services, url: str, program: str) -> str:
-    """`program` is how pkiconf was called; `url` is where the server answers."""
-    return services.parts.db.read(lambda c: _text(c, url, program))
+def welcome(services: Services, listeners: ProcessSettings, program: str) -> str:
+    """`program` is how pkiconf was called; `listeners` say where the server answers."""
+    return services.parts.db.read(lambda c: _text(c, listeners, program))
 
 
-def _text(c: Connection, url: str, program: str) -> str:
-    shown = _authorities(c)
-    lines = ["", f"pkiconf answers at {url}  (Ctrl-C ends it)", ""]
+def _text(c: Connection, listeners: ProcessSettings, program: str) -> str:
+    shown, pki = _authorities(c), load_settings(c)
+    lines = ["", f"pkiconf answers at http://{listeners.bind}  (Ctrl-C ends it)", ""]
+    if (elsewhere := unserved(pki, listeners)) is not None:
+        lines += [f"warning: {elsewhere.text}. {elsewhere.remedy}.", ""]
     for one in shown:
         lines.append(f"  {one.name}  ({one.lifecycle.replace('_', ' ')})")
         lines += [f"    OCSP         {one.urls.ocsp}", f"    CRL          {one.urls.crl}"]
         lines += [f"    certificate  {one.urls.aia}", ""]
+    lines += _enrolment(c, pki.enrolment_url)
     example = _example(c, shown, program)
     if example:
         lines += ["Try it in a second terminal, in this folder:", "", *(f"  {line}" for line in example), ""]
@@ -50,6 +59,24 @@ def _authorities(c: Connection) -> list[_Shown]:
         spec = authority_spec(row)
         found.append(_Shown(row.name, row.lifecycle, spec.issuer, authority_urls(pki, spec, row.slug, generation)))
     return found
+
+
+def _enrolment(c: Connection, base: str) -> list[str]:
+    """Where clients of ACME and of SCEP begin, if there is anything for them."""
+    lines = []
+    policies = [row for row in list_policies(c) if row.lifecycle == "active"]
+    if policies:
+        urls = ACMEURLs(base)
+        lines += ["  ACME", f"    directory    {urls.directory()}"]
+        lines += [f"    {row.name:<12} {urls.directory(row.slug)}" for row in policies] + [""]
+    for template in templates.list_templates(c):
+        spec = TemplateSpec.model_validate(json.loads(template.spec))
+        if template.lifecycle == "active" and spec.enabled and spec.scep is not None and spec.scep.enabled:
+            authority = authorities.get_authority(c, template.authority_id)
+            place = SCEPURLs(base, authority.slug, template.slug)
+            ndes = [f"    NDES         {place.admin_page}"] if spec.scep.ndes.enabled else []
+            lines += [f"  {authority.name}/{template.name}", f"    SCEP         {place.enrolment}", *ndes, ""]
+    return lines
 
 
 def _example(c: Connection, shown: list[_Shown], program: str) -> list[str]:

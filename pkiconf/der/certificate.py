@@ -179,6 +179,11 @@ def parse_public_key_info(tbs: bytes) -> bytes:
     return asn1.encode_der(decode(_TBSCertificate, tbs, "a TBSCertificate").subject_public_key_info)
 
 
+def parse_not_after(tbs: bytes) -> datetime:
+    """When the certificate of a TBSCertificate ends. Raises Malformed."""
+    return _moment(decode(_TBSCertificate, tbs, "a TBSCertificate").validity.not_after)
+
+
 def _checked_serial(serial_number: int) -> int:
     # Zero is forbidden too, but old roots have it, and their subordinates may come to us.
     if serial_number < 0 or serial_number >> (8 * SERIAL_OCTETS_LIMIT - 1):

@@ -7,13 +7,12 @@ from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm as EngineUnsupported
-from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from pkiconf.der import oids
 from pkiconf.der.algorithms import unsupported_hint
-from pkiconf.der.tlv import OBJECT_IDENTIFIER, Element, decode, read_sequence
+from pkiconf.der.tlv import BIT_STRING, INTEGER, OBJECT_IDENTIFIER, Element, read_sequence
 from pkiconf.errors import Malformed, UnsupportedAlgorithm
 from pkiconf.model.keys import KEY_ALGORITHMS, KeyType
 from pkiconf.model.request import PublicKeyFacts
@@ -35,60 +34,66 @@ _NO_PARAMETERS: Final = {
 }  # fmt: skip
 
 
-@asn1.sequence
-class _SubjectPublicKeyInfo:
-    algorithm: asn1.TLV
-    subject_public_key: asn1.BitString
-
-
-@asn1.sequence
-class _RSAPublicKey:
-    modulus: int
-    public_exponent: int
-
-
 def parse_public_key(spki: bytes) -> PublicKeyFacts:
     """What kind of key it is. Whether it is good enough is not judged here.
 
     Raises UnsupportedAlgorithm for a kind of key that is not ours, Malformed for bytes that are no such key:
     a point off its curve, a key of the wrong length, a negative modulus, BER.
     """
-    info = _read(spki)
-    members = read_sequence(asn1.encode_der(info.algorithm), "the algorithm of a public key")
-    if not 1 <= len(members) <= 2 or members[0].tag != OBJECT_IDENTIFIER:
-        raise Malformed("the algorithm of a public key is not an object identifier and its parameters")
-    oid = oids.decode_oid(members[0].der, "the object identifier of a public key")
-    bits = info.subject_public_key.as_bytes()
+    algorithm, bits = _read(spki)
+    oid, parameters = _parse_algorithm(algorithm)
     match oid:
         case oids.RSA_ENCRYPTION:
-            return _rsa_facts(bits, members[1:])
+            return _rsa_facts(bits, parameters)
         case oids.EC_PUBLIC_KEY:
-            return _ec_facts(spki, bits, members[1:])
+            return _ec_facts(spki, bits, parameters)
         case _ if oid in _NO_PARAMETERS:
-            return _raw_facts(oid, bits, members[1:])
+            return _raw_facts(oid, bits, parameters)
     raise _unsupported(oid)
 
 
-def _read(spki: bytes) -> _SubjectPublicKeyInfo:
-    info = decode(_SubjectPublicKeyInfo, spki, "a SubjectPublicKeyInfo")
-    if info.subject_public_key.padding_bits():
+def _read(spki: bytes) -> tuple[bytes, bytes]:
+    """The AlgorithmIdentifier, and the octets in the BIT STRING subjectPublicKey. Raises Malformed."""
+    members = read_sequence(spki, "a SubjectPublicKeyInfo")
+    if len(members) != 2 or members[1].tag != BIT_STRING:
+        raise Malformed("a SubjectPublicKeyInfo is not an algorithm and a BIT STRING")
+    bits = members[1].content
+    if bits[:1] != b"\0":
         raise Malformed("the bits of a public key are not whole octets")
-    return info
+    return members[0].der, bits[1:]
 
 
-def _rsa_facts(bits: bytes, parameters: list[Element]) -> PublicKeyFacts:
+@lru_cache(maxsize=64)
+def _parse_algorithm(der: bytes) -> tuple[str, tuple[Element, ...]]:
+    """Dotted OID and parameters."""
+    members = read_sequence(der, "the algorithm of a public key")
+    if not 1 <= len(members) <= 2 or members[0].tag != OBJECT_IDENTIFIER:
+        raise Malformed("the algorithm of a public key is not an object identifier and its parameters")
+    return oids.decode_oid(members[0].der, "the object identifier of a public key"), tuple(members[1:])
+
+
+def _rsa_facts(bits: bytes, parameters: tuple[Element, ...]) -> PublicKeyFacts:
     if [parameter.der for parameter in parameters] != [b"\x05\x00"]:
         raise Malformed("the parameters of an RSA key are not NULL, as RFC 3279 asks")
-    key = decode(_RSAPublicKey, bits, "an RSAPublicKey")
-    if key.modulus <= 0 or key.public_exponent <= 0:
-        raise Malformed("an RSAPublicKey holds a number that is not positive")
-    size = key.modulus.bit_length()
-    if size > RSA_BITS_LIMIT or key.public_exponent >= key.modulus:
+    numbers = read_sequence(bits, "an RSAPublicKey")
+    if [number.tag for number in numbers] != [INTEGER, INTEGER]:
+        raise Malformed("an RSAPublicKey is not a modulus and an exponent")
+    modulus, exponent = (_positive(number.content) for number in numbers)
+    size = modulus.bit_length()
+    if size > RSA_BITS_LIMIT or exponent >= modulus:
         raise Malformed(f"an RSAPublicKey has {size} bits, or an exponent as large as its modulus")
-    return PublicKeyFacts(KeyType.RSA, size, modulus=key.modulus, exponent=key.public_exponent)
+    return PublicKeyFacts(KeyType.RSA, size, modulus=modulus, exponent=exponent)
 
 
-def _ec_facts(spki: bytes, point: bytes, parameters: list[Element]) -> PublicKeyFacts:
+def _positive(content: bytes) -> int:
+    if not content or content[0] >= 0x80 or content == b"\0":
+        raise Malformed("an RSAPublicKey holds a number that is not positive")
+    if content[0] == 0 and content[1] < 0x80:
+        raise Malformed("an RSAPublicKey holds a number that is not in its shortest form")
+    return int.from_bytes(content)
+
+
+def _ec_facts(spki: bytes, point: bytes, parameters: tuple[Element, ...]) -> PublicKeyFacts:
     if len(parameters) != 1 or parameters[0].tag != OBJECT_IDENTIFIER:
         raise UnsupportedAlgorithm(
             "the curve of an EC key is not given by name", "Use a named curve: P-256, P-384 or P-521"
@@ -108,7 +113,7 @@ def _ec_facts(spki: bytes, point: bytes, parameters: list[Element]) -> PublicKey
     return PublicKeyFacts(KeyType.EC, size, curve=curve)
 
 
-def _raw_facts(oid: str, bits: bytes, parameters: list[Element]) -> PublicKeyFacts:
+def _raw_facts(oid: str, bits: bytes, parameters: tuple[Element, ...]) -> PublicKeyFacts:
     kind, size, length = _NO_PARAMETERS[oid]
     if parameters:
         raise Malformed(f"a key of type {kind} has algorithm parameters, which must be absent")
@@ -147,7 +152,7 @@ def is_same_key(spki: bytes, other: bytes) -> bool:
 
 def key_bits(spki: bytes) -> bytes:
     """The content of the BIT STRING subjectPublicKey, without its count of unused bits."""
-    return _read(spki).subject_public_key.as_bytes()
+    return _read(spki)[1]
 
 
 def key_identifier(spki: bytes) -> bytes:

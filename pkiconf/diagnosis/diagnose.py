@@ -8,6 +8,7 @@ from typing import Final
 
 from pkiconf.bootstrap import master_key_source, missing_database, open_keyring, open_state_database
 from pkiconf.diagnosis import keystore, machine, standing
+from pkiconf.diagnosis.base_url import BASE_URL, check_base_url
 from pkiconf.diagnosis.finding import Finding, Severity, error, findings_of, ok
 from pkiconf.errors import PkiconfError
 from pkiconf.settings import ProcessSettings
@@ -39,6 +40,7 @@ def _database_and_below(settings: ProcessSettings, now: datetime) -> list[Findin
         found = findings_of(DATABASE, lambda: _check_schema(db))
         if not _has_errors(found):
             found += findings_of("clock", lambda: check_server_clock(db, now))
+            found += findings_of(BASE_URL, _reading(db, lambda c, _: check_base_url(c, settings), now))
             found += _keystore(settings, db)
             for name, check in standing.CHECKS:
                 found += findings_of(name, _reading(db, check, now))

@@ -10,8 +10,8 @@ from pkiconf.endpoints import aia, crl, health, links, metrics, ocsp, timestamp
 from pkiconf.endpoints.acme import mount as acme
 from pkiconf.endpoints.client_address import ClientAddress
 from pkiconf.endpoints.errors import add_error_handlers
+from pkiconf.endpoints.front import DirectOCSP, DirectTimestamps, Front, WSGIApplication
 from pkiconf.endpoints.middleware import BodyLimit, RequestLog
-from pkiconf.endpoints.ocsp_front import OCSPFront, WSGIApplication
 from pkiconf.endpoints.scep import ndes, operations
 from pkiconf.endpoints.wsgi import App, Response
 from pkiconf.services import Services
@@ -35,7 +35,9 @@ def create_server_app(services: Services, settings: ProcessSettings) -> WSGIAppl
     """`create_app` for a server, with what needs no framework in front of it. With an access log every request has to
     pass through it."""
     app = create_app(services, settings)
-    return app if settings.access_log != "off" else OCSPFront(app, services.ocsp, services.parts.clock)
+    if settings.access_log != "off":
+        return app
+    return Front(app, (DirectOCSP(services.ocsp, services.parts.clock), DirectTimestamps(services.timestamps)))
 
 
 def create_operations_app(services: Services, settings: ProcessSettings) -> App:

@@ -15,6 +15,7 @@ import falcon
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 from pkiconf.clock import to_epoch
 from pkiconf.endpoints.caching import answer_once
@@ -32,11 +33,11 @@ _SECONDS: Final = Histogram(
     "pkiconf_request_seconds", "Time to answer", ["protocol"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
 )  # fmt: skip
-_OLDEST_ANSWER: Final = Gauge(
-    "pkiconf_ocsp_oldest_answer_seconds",
-    "Age of the oldest OCSP answer given within the last minute or two",
-    multiprocess_mode="livemax",
-)
+_AGE: Final = "pkiconf_ocsp_oldest_answer_seconds"
+_SINCE: Final = "pkiconf_ocsp_oldest_answer_since"
+# Of each process both, because only together they say whether the age still counts; `_Recent` makes one of them all.
+_OLDEST_ANSWER: Final = Gauge(_AGE, "Age of an OCSP answer", multiprocess_mode="liveall")
+_OLDEST_SINCE: Final = Gauge(_SINCE, "When that began to count", multiprocess_mode="liveall")
 _RECENT: Final = 60.0
 _TIMESTAMPS: Final = Counter(
     "pkiconf_timestamps", "Timestamps asked for, and what became of them", ["protocol", "result"]
@@ -66,18 +67,24 @@ def _outcome(protocol: str, result: str) -> Counter:
 
 
 class _Oldest:
-    """The age of the oldest OCSP answer that this process gave of late: the largest within a minute or two."""
+    """The age of the oldest OCSP answer that this process gave of late: the largest since the minute before this one
+    began. `_largest` is of this minute alone."""
 
     def __init__(self) -> None:
-        self._since = self._largest = 0.0
+        self._since = self._largest = self._told = 0.0
 
     def observe(self, produced_at: datetime, now: datetime) -> None:
         age, at = (now - produced_at).total_seconds(), now.timestamp()
-        if age > self._largest or not self._since <= at < self._since + _RECENT:
-            if not self._since <= at < self._since + _RECENT:
-                self._since = at
+        if not self._since <= at < self._since + _RECENT:
+            before = self._largest if self._since <= at < self._since + 2 * _RECENT else age
+            self._since, self._largest, self._told = at, age, max(age, before)
+            _OLDEST_ANSWER.set(self._told)  # before the other: a scrape between them must not believe the old one
+            _OLDEST_SINCE.set(at)
+        elif age > self._largest:
             self._largest = age
-            _OLDEST_ANSWER.set(age)
+            if age > self._told:
+                self._told = age
+                _OLDEST_ANSWER.set(age)
 
 
 _oldest: Final = _Oldest()
@@ -91,6 +98,35 @@ def observe_answer(produced_at: datetime, now: datetime) -> None:
 _Counts = Sequence[tuple[int, str, int]]
 COUNTS_KEPT: Final = 60.0
 """Seconds for which certificates are not counted again: that goes through all of them."""
+
+
+class _Recent:
+    """What `collectors` say, with one age of the oldest OCSP answer for all processes. A process that gives no answers
+    any more leaves its last age standing: it does not count once it is two minutes old."""
+
+    def __init__(self, collectors: Sequence[Collector], now: Callable[[], datetime]) -> None:
+        self._collectors = collectors
+        self._now = now
+
+    def collect(self) -> Iterator[Metric]:
+        said: dict[str, dict[str, float]] = {_AGE: {}, _SINCE: {}}
+        for collector in self._collectors:
+            for metric in collector.collect():
+                if metric.name in said:
+                    said[metric.name] = {sample.labels.get("pid", ""): sample.value for sample in metric.samples}
+                else:
+                    yield metric
+        now = self._now().timestamp()
+        ages = [
+            said[_AGE].get(process, 0.0)
+            for process, since in said[_SINCE].items()
+            if since <= now < since + 2 * _RECENT
+        ]
+        yield GaugeMetricFamily(
+            _AGE,
+            "Age, when it was given, of the oldest OCSP answer given within the last minute or two; 0 if none was",
+            value=max(ages, default=0.0),
+        )
 
 
 class _DatabaseCollector:
@@ -154,7 +190,7 @@ def _gauges(c: Connection, now: int, counts: _Counts, fresh: Mapping[int, Freshn
             ends.add_metric(labels[issuer.id], own.not_after - now)
     presigned = GaugeMetricFamily(
         "pkiconf_ocsp_oldest_presigned_seconds",
-        "Age of the oldest OCSP answer signed ahead of time",
+        "Age of the oldest OCSP answer that stands ready, signed ahead of time",
         labels=["authority", "generation"],
     )
     withheld = GaugeMetricFamily(
@@ -181,13 +217,10 @@ def _overdue(c: Connection, now: int) -> int:
 class MetricsResource:
     def __init__(self, services: Services, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.registry = CollectorRegistry()
+        collectors: list[Collector] = [_REQUESTS, _SECONDS, _OLDEST_ANSWER, _OLDEST_SINCE, _TIMESTAMPS]
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-            multiprocess.MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]
-        else:
-            self.registry.register(_REQUESTS)
-            self.registry.register(_SECONDS)
-            self.registry.register(_OLDEST_ANSWER)
-            self.registry.register(_TIMESTAMPS)
+            collectors = [multiprocess.MultiProcessCollector(None)]  # type: ignore[no-untyped-call]
+        self.registry.register(_Recent(collectors, services.parts.now))
         self.registry.register(_DatabaseCollector(services, monotonic))
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:

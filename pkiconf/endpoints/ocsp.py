@@ -31,10 +31,7 @@ class OCSPResource:
     def on_post(self, req: falcon.Request, resp: falcon.Response, authority: str, request: str = "") -> None:
         resp.content_type = MEDIA_TYPE
         body, now = read_body(req, MAX_REQUEST_SIZE), self._clock.now()
-        answer = self._responder.answer(authority, body, now)
-        if answer.known:
-            observe_answer(answer.produced_at, now)
-        answer_once(resp, answer.der)
+        answer_once(resp, observed(self._responder.answer(authority, body, now), now))
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, authority: str, request: str = "") -> None:
         now = self._clock.now()
@@ -55,6 +52,13 @@ class OCSPResource:
             return self._responder.answer(authority, possible[0], now)
         # Only the reading that a proxy has not spoilt is about a certificate that was issued.
         return self._responder.answer(authority, self._responder.choose(authority, possible) or _NO_REQUEST, now)
+
+
+def observed(answer: OCSPAnswer, now: datetime) -> bytes:
+    """The response, whose age is in the metrics now if it is about certificates of ours."""
+    if answer.known:
+        observe_answer(answer.produced_at, now)
+    return answer.der
 
 
 def _path_behind(req: falcon.Request) -> str:

@@ -12,6 +12,7 @@ from pkiconf.endpoints.caching import answer_once
 from pkiconf.endpoints.metrics import observe_timestamp
 from pkiconf.endpoints.wsgi import App
 from pkiconf.errors import PkiconfError
+from pkiconf.model.timestamps import FailureInfo
 from pkiconf.services import Services
 from pkiconf.timestamps.service import AUTHENTICODE, RFC3161, Timestamps
 
@@ -33,8 +34,7 @@ class TimestampResource:
         if is_older_protocol(req.content_type or "", body):
             self._countersign(resp, authority, body)
             return
-        der, failure = self._timestamps.answer(authority, body)
-        observe_timestamp(RFC3161, "granted" if failure is None else failure.name.lower())
+        der = counted(*self._timestamps.answer(authority, body))
         # What gets no token is answered with 200 as well (RFC 3161 §3.4): the response says so.
         resp.content_type = REPLY
         answer_once(resp, der)
@@ -48,6 +48,12 @@ class TimestampResource:
         observe_timestamp(AUTHENTICODE, "granted")
         resp.content_type = OLDER
         answer_once(resp, reply)
+
+
+def counted(der: bytes, failure: FailureInfo | None) -> bytes:
+    """The response, which is in the metrics now."""
+    observe_timestamp(RFC3161, "granted" if failure is None else failure.name.lower())
+    return der
 
 
 def is_older_protocol(content_type: str, body: bytes) -> bool:

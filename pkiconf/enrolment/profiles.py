@@ -107,6 +107,10 @@ class Profiles:
 
         return self._make(claim, place, claim.actor, self._window_end(claim), write)
 
+    def check_room(self, template: str) -> None:
+        """Raise NotFound; Refused where as many challenges of the template as may wait to be used do so already."""
+        self._challenges.check_room(self._parts.db.read(lambda c: open_template(c, template)[0].id))
+
     def make(self, number: int, actor: Actor) -> Profile:
         """The profile of a request that waits to be claimed, for the operator to hand over: it is good for as long as
         the request's link.

@@ -14,6 +14,7 @@ from pkiconf.errors import Conflict, UnsupportedAlgorithm
 from pkiconf.model.certificate import IssuerFacts
 from pkiconf.model.keys import SignatureAlgorithm, get_key_algorithm, get_signature_algorithm
 from pkiconf.model.names import NameConstraints
+from pkiconf.policy.lints import LintContext
 from pkiconf.policy.template import CompiledTemplate, compile_template
 from pkiconf.spec.authority import AuthoritySpec
 from pkiconf.spec.settings import Settings
@@ -166,6 +167,7 @@ class IssuingContext:
     key: keys.KeyRow
     own_certificate: bool
     """For what the issuer signs for its own key."""
+    lints: LintContext
 
 
 class IssuingContexts:
@@ -192,12 +194,14 @@ class IssuingContexts:
 def _build(c: Connection, stamp: templates.IssuingStamp, issuer_id: int, own_certificate: bool) -> IssuingContext:
     version = templates.get_template_version(c, stamp.template_version_id)
     issuer = authorities.get_issuer(c, issuer_id)
+    facts = load_issuer_facts(c, issuer_id, own_certificate=own_certificate)
     return IssuingContext(
         stamp=stamp,
-        facts=load_issuer_facts(c, issuer_id, own_certificate=own_certificate),
+        facts=facts,
         template=compile_template(TemplateSpec.model_validate(json.loads(version.resolved))),
         template_version_id=version.id,
         chain=chain_of(c, issuer_id),
         key=keys.get_key(c, issuer.key_id),
         own_certificate=own_certificate,
+        lints=LintContext(facts, self_issued=own_certificate),
     )

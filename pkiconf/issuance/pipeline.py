@@ -27,13 +27,13 @@ from pkiconf.model.certificate import CertificateID, TBSCertificate
 from pkiconf.model.request import Issued, Outcome, Rejected
 from pkiconf.policy.crl_parts import part_of, part_url
 from pkiconf.policy.keys import check_not_compromised, check_public_key
-from pkiconf.policy.lints import LintContext, check_lints
+from pkiconf.policy.lints import check_lints
 from pkiconf.policy.serials import bucket_of, draw_serial, serial_bytes, serial_ending
 from pkiconf.policy.template import evaluate
 from pkiconf.policy.transparency import logs_for
 from pkiconf.signing.signer import Signer
 from pkiconf.steps import Step
-from pkiconf.store import authorities, certificates, compromised_keys, crls, issuing_locks, keys, templates
+from pkiconf.store import authorities, certificates, crls, issuing_locks, keys, templates
 from pkiconf.store.database import Connection
 
 BATCH: Final = 64
@@ -195,7 +195,7 @@ class Pipeline:
         check_public_key(order.wanted.spki, order.wanted.key)
         tbs = _poisoned(context, self._evaluate(order, context))
         encoded = encode_tbs_certificate(tbs)
-        check_lints(encoded, LintContext(issuer=context.facts, self_issued=context.own_certificate))
+        check_lints(encoded, context.lints)
         return Draft(order, context, signer, tbs, encoded)
 
     def _served_before(self, order: IssuanceOrder) -> Outcome:
@@ -210,7 +210,7 @@ class Pipeline:
     def _evaluate(self, order: IssuanceOrder, context: IssuingContext) -> TBSCertificate:
         drawn = draw_serial(self._parts.entropy)  # the URL of a part of the CRL follows from it
         draft = evaluate(context.template, order.wanted, context.facts, drawn, self._parts.now())
-        return replace(draft, serial_number=serial_ending(drawn, draft.not_after))
+        return draft.numbered(serial_ending(drawn, draft.not_after))
 
     def _reservation(self, draft: Draft) -> Callable[[Connection], None]:
         """Transaction 1. It raises DeclarationMoved, OriginTaken, Refused for a compromised key, or what the origin
@@ -237,10 +237,13 @@ class Pipeline:
 
         def write(c: Connection) -> None:
             issuing_locks.share(c, order.wanted.spki)
-            if templates.issuing_stamp(c, order.template_id, order.issuer_id) != context.stamp:
+            stamp, compromised = templates.issuing_stamp_and_key(
+                c, order.template_id, order.issuer_id, order.wanted.spki
+            )
+            if stamp != context.stamp:
                 raise DeclarationMoved(f"{order.address} changed meanwhile")
             # Here and not before: a key that is reported while its certificate is being made is refused too.
-            check_not_compromised(order.wanted.spki, compromised_keys.known(c, order.wanted.spki))
+            check_not_compromised(order.wanted.spki, compromised)
             if row.crl_shard:
                 crls.locate(c, order.issuer_id, row.crl_shard, part_url(context.facts.crl_url, row.crl_shard))
             certificates.reserve(c, row)

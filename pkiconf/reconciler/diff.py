@@ -86,6 +86,7 @@ def _compare(kind: Kind, wish: Desired, view: View, moves: Moves) -> Change:
     return replace(
         change,
         refused=refused,
+        at=wish.at if refused else "",
         waiting=waiting.what,
         deferred=waiting.deferred,
         needs=kind.needs(wish.address, after),

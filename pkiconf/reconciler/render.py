@@ -75,7 +75,8 @@ def _change(change: Change, colour: bool, diff: bool) -> Iterator[str]:
     if change.waiting:
         yield f"    waits for {change.waiting}"
     if change.refused:
-        yield _paint(f"    cannot be done: {change.refused}", Action.RETIRE, colour)
+        place = f"  ({change.at})" if change.at else ""
+        yield _paint(f"    cannot be done: {change.refused}{place}", Action.RETIRE, colour)
 
 
 def _field_lines(change: Change) -> Iterator[str]:

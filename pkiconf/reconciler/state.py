@@ -157,7 +157,8 @@ class Change:
     no row). `moved_from` is set when the change also renames. `blockers` are what lives and is in its way
     (certificates, accounts), and `also` what a retirement takes along; `files` names what has to be read beside the
     declaration, and `marks` are the fingerprints it had when it was planned. `unattended` are the ways over which a
-    template will issue without anybody deciding.
+    template will issue without anybody deciding. `at` is where it is declared (file:line:column), for one that cannot
+    be done.
     """
 
     address: str
@@ -178,6 +179,7 @@ class Change:
     marks: Mapping[str, str] = field(default_factory=dict)
     also: tuple[str, ...] = ()
     unattended: tuple[str, ...] = ()
+    at: str = ""
 
     @property
     def pending(self) -> bool:

@@ -32,7 +32,7 @@ from pkiconf.der.ocsp import (
     parse_ocsp_request,
 )
 from pkiconf.der.verify import verify_signature
-from pkiconf.errors import Malformed, SigningUnavailable, Unavailable
+from pkiconf.errors import Malformed, SigningUnavailable, Unavailable, Unverified, WouldWait
 from pkiconf.issuance.issuer import authority_spec
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.certificate import CertificateStatus
@@ -98,9 +98,21 @@ class OCSPResponder:
         `authority` is the slug in the URL; its issuers of every generation are answered there. One request may ask
         about one issuer only, because the responder certificate that signs must come from that issuer's key.
         """
-        known = self.known(authority, request, now)
-        if known is not None:
+        return self.known(authority, request, now) or self._find_answer(authority, request, now)
+
+    def at_once(self, authority: str, request: bytes, now: datetime) -> OCSPAnswer | None:
+        """`answer`, where nothing has to be waited for: it is known, or the database is a file and only a signature is
+        wanted, which takes less than to give the request to a thread."""
+        known = self.known(authority, request, now, wait=False)
+        if known is not None or self._parts.db.dialect != "sqlite":
             return known
+        try:
+            return self._find_answer(authority, request, now, wait=False)
+        except WouldWait:
+            return None
+
+    def _find_answer(self, authority: str, request: bytes, now: datetime, *, wait: bool = True) -> OCSPAnswer:
+        """Raises WouldWait, if not to `wait` while the one who signs is looked for or made."""
         try:
             kept = self._kept.find((authority, request))
             parsed = kept.request if kept else parse_ocsp_request(request)
@@ -110,7 +122,7 @@ class OCSPResponder:
             found = self._look_up(authority, parsed)
             if found is None:
                 return _error(ResponseStatus.UNAUTHORIZED, now)
-            responder = self._services.get(found[0].issuer_id, OCSP, found[0].status_epoch)
+            responder = self._services.get(found[0].issuer_id, OCSP, found[0].status_epoch, wait=wait)
             if parsed.nonce is not None:  # nobody else can be given that answer
                 return self._sign(parsed, found, responder, now)
             basis = _basis(found, responder, now)
@@ -118,6 +130,8 @@ class OCSPResponder:
             same = kept.same(basis.facts, now) if kept else None
             answer = same or self._signed_ahead(parsed, found, responder, now)
             answer = answer or self._sign(parsed, found, responder, now)
+        except WouldWait:
+            raise
         except (SigningUnavailable, Unavailable) as ex:
             self._complain(authority, str(ex), now)
             return _error(ResponseStatus.TRY_LATER, now)
@@ -179,6 +193,10 @@ class OCSPResponder:
             or cert_id.der not in row.response_data  # a client may write its AlgorithmIdentifier another way
             or not row.produced_at <= to_epoch(now) < row.produced_at + (row.next_update - row.produced_at) * 3 // 4
         ):
+            return None
+        try:  # what it was signed with is not stored, and may be declared otherwise since
+            verify_signature(responder.spki, responder.algorithm, row.response_data, row.signature)
+        except Unverified:
             return None
         der = assemble_ocsp_response(row.response_data, responder.algorithm, row.signature, (responder.der,))
         return OCSPAnswer(der, from_epoch(row.produced_at), from_epoch(row.next_update), known=True)

@@ -17,7 +17,7 @@ from pkiconf.model.scep import BoundNames
 from pkiconf.model.secret import Secret
 from pkiconf.policy.authorization import Action, check_may
 from pkiconf.scep.digests import Purpose, digest_of
-from pkiconf.scep.terms import TermsLookup
+from pkiconf.scep.terms import SCEPTerms, TermsLookup
 from pkiconf.steps import Step
 from pkiconf.store import grants
 from pkiconf.store import scep_challenges as store
@@ -82,7 +82,7 @@ class Challenges:
         if not terms.enabled or not terms.spec.takes_challenges:
             raise Refused(
                 f"{terms.address} takes no challenges",
-                "Declare scep: {enabled: true, challenges: true}, or ndes" if terms.enabled else "Enable scep there",
+                "Write scep: {enabled: true, challenges: true} in its declaration, and apply",
             )
         if ttl is not None and not timedelta(seconds=1) <= ttl <= LONGEST:
             raise Refused("a challenge is good for 30 days at most", "Make it when it is needed")
@@ -96,11 +96,8 @@ class Challenges:
             if beside is not None:
                 beside(c)
             store.prune(c, now - int(_REMEMBERED.total_seconds()))
-            if store.count_outstanding(c, template_id, now) >= terms.spec.ndes.max_outstanding:
-                raise CacheFull(
-                    f"{terms.spec.ndes.max_outstanding} challenges of {terms.address} are waiting to be used",
-                    "Use those, wait until they expire, or raise scep.ndes.max_outstanding",
-                )
+            if _is_full(c, terms, now):
+                raise _full(terms)
             number = store.add(
                 c, template_id=template_id, digest=digest, bound=written, grant_id=grant_id, created_by=str(by),
                 created_at=now, expires_at=expires_at,
@@ -113,6 +110,12 @@ class Challenges:
         step = Step.SCEP_CHALLENGE_CREATE if beside is None else Step.PROFILE_FETCH
         self._parts.db.write(step, write)
         return Secret(challenge)
+
+    def check_room(self, template_id: int) -> None:
+        """Raise CacheFull where no more may be made now; NotFound."""
+        terms, now = self._terms.get(template_id), to_epoch(self._parts.now())
+        if self._parts.db.look(lambda c: _is_full(c, terms, now)):
+            raise _full(terms)
 
     def find(self, template_id: int, presented: str) -> Challenge | None:
         """The challenge that a client presents, whatever has become of it."""
@@ -157,4 +160,17 @@ def _read(text: str | None) -> BoundNames | None:
     return BoundNames(
         parse_name_text(fields["subject"]) if fields["subject"] is not None else None,
         tuple(parse_general_name_text(name) for name in fields["sans"]) if fields["sans"] is not None else None,
+    )
+
+
+def _is_full(c: Connection, terms: SCEPTerms, now: int) -> bool:
+    return store.count_outstanding(c, terms.template_id, now) >= terms.spec.ndes.max_outstanding
+
+
+def _full(terms: SCEPTerms) -> CacheFull:
+    most = terms.spec.ndes.max_outstanding
+    noun = "challenge waits" if most == 1 else "challenges wait"
+    return CacheFull(
+        f"{most} {noun} to be used at {terms.address}, and no more may",
+        "Use those, wait until they expire, or raise scep.ndes.max_outstanding",
     )

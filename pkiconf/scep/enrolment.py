@@ -34,6 +34,7 @@ from pkiconf.scep.transactions import Question, Transactions, Waiting, check_sam
 from pkiconf.steps import Step
 from pkiconf.store import requests, scep_transactions
 from pkiconf.store.database import Connection
+from pkiconf.store.scep_secrets import Replaced
 from pkiconf.store.scep_transactions import NewTransaction, TransactionRow
 
 MOST_WAITING: Final = 1000
@@ -97,6 +98,8 @@ class Enrolment:
                 return self._answer(place, request, presented)
             except _Used as ex:
                 raise NotProved(ex.detail) from None
+            except Replaced:
+                self._proofs.look_again(place.terms)
             except Conflict:
                 continue  # the same transaction was begun meanwhile, or another key signs now: look again
         raise SCEPFailure(FailInfo.BAD_REQUEST, "the service is being changed", "Try again")
@@ -110,7 +113,8 @@ class Enrolment:
     def _answer(self, place: Place, request: SCEPRequest, presented: Presented | None) -> Issued | Waiting:
         signer_spki = presented.certificate.spki if presented is not None else request.wanted.spki
         question = Question.of(request.transaction_id, request.csr, signer_spki)
-        row = self._transactions.find(place, request.transaction_id)
+        counted = self._proofs.tries.counted(place.terms, request.client_address)
+        failures, row = self._transactions.find_and_tries(place, request.transaction_id, counted)
         number = 1
         if row is not None:
             number = row.attempt + 1
@@ -118,8 +122,8 @@ class Enrolment:
                 check_same(row, question)
                 outcome = self._transactions.outcome(row)
                 return self.deliver(row, request, outcome) if isinstance(outcome, Issued) else outcome
-        request = replace(request, attempt=number)
-        proof = self._prove(place, request, presented)
+            request = replace(request, attempt=number)
+        proof = self._prove(place, request, presented, failures)
         is_renewed = presented is not None and proof.method is ProofMethod.RENEWAL
         wanted = renewed(presented, request.wanted) if presented and is_renewed else apply_overrides(request.wanted)
         attempt = _Attempt(place, request, question, number, proof, wanted)
@@ -127,7 +131,7 @@ class Enrolment:
             return self._wait_for_approval(attempt)
         return self._issue(attempt)
 
-    def _prove(self, place: Place, request: SCEPRequest, presented: Presented | None) -> Proof:
+    def _prove(self, place: Place, request: SCEPRequest, presented: Presented | None, failures: int) -> Proof:
         """By the certificate where one of ours was presented; where Intune decides, its challenge comes first, and what
         it let in it has to let in again. Who may not renew may still be let in like anybody else, but not with a
         message that says it is a renewal, and not for another key. Where Intune is asked about another key, the
@@ -143,7 +147,7 @@ class Enrolment:
                     raise
         if presented is not None:
             self._renewals.check_vouches(place, presented, request.wanted)
-        proof = self._proofs.check(request, place.terms)
+        proof = self._proofs.check(request, place.terms, failures)
         if not _are_names_vouched_for(place, proof):
             allow = place.template.names.allow
             wrong = unvouched_refusal(request.sans, allow.othername if allow is not None else None)
@@ -269,6 +273,8 @@ class Enrolment:
         if proof.consume is not None:
             try:
                 proof.consume(c)
+            except Replaced:
+                raise
             except Conflict as ex:
                 raise _Used(ex.detail, ex.hint) from None
         details = {"transaction": request.transaction_id, "proof": proof.detail, "client": request.client_address}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -30,19 +31,32 @@ class Passphrases:
     def __init__(self, parts: Parts, terms: TermsLookup) -> None:
         self._parts = parts
         self._terms = terms
+        self._kept: dict[int, list[store.SecretRow]] = {}
 
     def find(self, terms: SCEPTerms, presented: str) -> store.SecretRow | None:
         """The passphrase that this is, if it is one that the template takes now."""
-        return self._find(terms.template_id, SecretKind.PASSPHRASE, Purpose.PASSPHRASE, _octets(presented))
+        template_id = terms.template_id
+        rows = self._kept[template_id] = self._accepted(template_id, SecretKind.PASSPHRASE)
+        return self._among(rows, template_id, presented)
+
+    def recall(self, terms: SCEPTerms, presented: str) -> store.SecretRow | None:
+        """`find` among what was read last, which may have been replaced since: only for what calls `check_accepted`.
+        That one is not taken is said of what stands now."""
+        kept = self._kept.get(terms.template_id, ())
+        return self._among(kept, terms.template_id, presented) or self.find(terms, presented)
+
+    def forget(self, template_id: int) -> None:
+        self._kept.pop(template_id, None)
 
     def check_accepted(self, c: Connection, found: store.SecretRow) -> None:
-        """In the transaction of what it lets in. Raises Conflict when it was replaced since it was found."""
+        """In the transaction of what it lets in. Raises Replaced for one that is not accepted now."""
         store.check_accepted(c, found.id, to_epoch(self._parts.now()))
 
     def is_fetcher(self, terms: SCEPTerms, username: str, password: str) -> bool:
         """Whether these are user name and password of whoever may fetch challenges."""
         wanted = terms.spec.ndes.basic_auth
-        found = self._find(terms.template_id, SecretKind.BASIC_AUTH, Purpose.BASIC_AUTH, _octets(password))
+        digest = digest_of(self._parts, Purpose.BASIC_AUTH, terms.template_id, _octets(password))
+        found = _with_digest(self._accepted(terms.template_id, SecretKind.BASIC_AUTH), digest)
         same_name = wanted is not None and hmac.compare_digest(_octets(wanted.username), _octets(username))
         return found is not None and same_name
 
@@ -78,11 +92,17 @@ class Passphrases:
         self._parts.db.write(Step.SCEP_SECRET_WRITE, write)
         telling.show(told)
 
-    def _find(self, template_id: int, kind: SecretKind, purpose: Purpose, presented: bytes) -> store.SecretRow | None:
-        digest = digest_of(self._parts, purpose, template_id, presented)
+    def _accepted(self, template_id: int, kind: SecretKind) -> list[store.SecretRow]:
         now = to_epoch(self._parts.now())
-        rows = self._parts.db.look(lambda c: store.list_accepted(c, template_id, kind, now))
-        return next((row for row in rows if hmac.compare_digest(row.digest or b"", digest)), None)
+        return self._parts.db.look(lambda c: store.list_accepted(c, template_id, kind, now))
+
+    def _among(self, rows: Sequence[store.SecretRow], template_id: int, presented: str) -> store.SecretRow | None:
+        digest = digest_of(self._parts, Purpose.PASSPHRASE, template_id, _octets(presented))
+        return _with_digest(rows, digest)
+
+
+def _with_digest(rows: Sequence[store.SecretRow], digest: bytes) -> store.SecretRow | None:
+    return next((row for row in rows if hmac.compare_digest(row.digest or b"", digest)), None)
 
 
 def _octets(text: str) -> bytes:

@@ -43,11 +43,12 @@ class Proofs:
         self._challenges = challenges
         self._passphrases = passphrases
         self._intune = intune
-        self._tries = Tries(parts)
+        self.tries: Final = Tries(parts)
         self._checks: Final[tuple[Check, ...]] = (self._by_intune, self._by_challenge, self._by_passphrase)
 
-    def check(self, request: SCEPRequest, terms: SCEPTerms) -> Proof:
+    def check(self, request: SCEPRequest, terms: SCEPTerms, failures: int | None = None) -> Proof:
         """Why the request may have a certificate. Nothing is consumed before the proof's `consume` is called.
+        `failures`: how often the client was wrong lately, where that was read beside something else.
 
         Raises NotProved: one text for the client, whatever was wrong; the reason is for the log. A wrong challenge
         counts against the client's address, and so does what a person would have to look at; what Intune refuses of its
@@ -56,7 +57,7 @@ class Proofs:
         challenge = (request.challenge or "").strip(_PADDING)
         if not challenge and terms.spec.unproved != "approval":
             return _without_challenge(terms)
-        if self._tries.are_used_up(terms, request.client_address):
+        if self.tries.are_used_up(terms, request.client_address, failures):
             raise NotProved(f"too many wrong challenges came from {request.client_address or 'an unknown address'}")
         if not challenge:
             return self._by_a_person(request, terms)
@@ -65,11 +66,15 @@ class Proofs:
         except RefusedByIntune:
             raise
         except NotProved:
-            self._tries.record(terms, request.client_address)
+            self.tries.record(terms, request.client_address)
             raise
 
+    def look_again(self, terms: SCEPTerms) -> None:
+        """What was kept of the template's passphrases is not true any more."""
+        self._passphrases.forget(terms.template_id)
+
     def _by_a_person(self, request: SCEPRequest, terms: SCEPTerms) -> Proof:
-        self._tries.record(terms, request.client_address)
+        self.tries.record(terms, request.client_address)
         return Proof(ProofMethod.APPROVAL, "a person decides")
 
     def _first_proof(self, request: SCEPRequest, terms: SCEPTerms, challenge: str) -> Proof:
@@ -115,7 +120,7 @@ class Proofs:
     def _by_passphrase(self, request: SCEPRequest, terms: SCEPTerms, challenge: str) -> Proof | str:
         if terms.spec.static_passphrase is None:
             return ""
-        found = self._passphrases.find(terms, challenge)
+        found = self._passphrases.recall(terms, challenge)
         if found is None:
             return "it is not the static passphrase"
         return Proof(

@@ -54,6 +54,14 @@ class Transactions:
     def find(self, place: Place, transaction_id: str) -> TransactionRow | None:
         return self._parts.db.look(lambda c: scep_transactions.find(c, place.template_id, transaction_id))
 
+    def find_and_tries(
+        self, place: Place, transaction_id: str, counted: tuple[str, int]
+    ) -> tuple[int, TransactionRow | None]:
+        """Also how often the client has been wrong, `counted` by `Tries`."""
+        return self._parts.db.look(
+            lambda c: scep_transactions.find_and_tries(c, place.template_id, transaction_id, *counted)
+        )
+
     def is_over(self, row: TransactionRow) -> bool:
         """Whether the id may name another transaction."""
         asked_again = to_epoch(self._parts.now() - ASKED_AGAIN)

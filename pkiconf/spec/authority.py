@@ -125,7 +125,7 @@ class ServiceCertificatesSpec(Declared):
         default_factory=lambda: ServiceKeySpec(type="ec", curve="p256"),
         description="Key of OCSP and timestamp certificates",
     )
-    signature_hash: Hash | None = Field(None, description="Hash of OCSP answers. Default: fits the key")
+    signature_hash: Hash | None = Field(None, description="Hash of OCSP answers and timestamps. Default: fits the key")
     validity: DurationField = Field("90d", description="Renewed at two thirds")  # type: ignore[assignment]
 
     def misfits(self, written: bool) -> Iterator[Misfit]:

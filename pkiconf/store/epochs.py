@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import text
 
+from pkiconf.clock import steady_seconds
 from pkiconf.store.database import Database
 from pkiconf.store.prepared import Prepared
 
@@ -46,11 +47,12 @@ _ALL: Final = Prepared(
 
 
 class StatusEpochs:
-    """For all threads of one process. `monotonic` gives seconds on a clock that is never set."""
+    """For all threads of one process. `steady` gives seconds on a clock that is never set, and that counts on while the
+    machine sleeps: whoever revoked meanwhile, on another host, did not wait for it to wake."""
 
-    def __init__(self, db: Database, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, db: Database, steady: Callable[[], float] = steady_seconds) -> None:
         self._db = db
-        self._monotonic = monotonic
+        self._steady = steady
         self._reading = threading.Lock()
         self._began = float("-inf")
         self._stamps: dict[int, Stamp] = {}
@@ -66,11 +68,11 @@ class StatusEpochs:
         if self._db.dialect == "sqlite":
             return self.current(issuer_id)
         began, stamps = self._began, self._stamps
-        return stamps.get(issuer_id) if self._monotonic() - began < INTERVAL else None
+        return stamps.get(issuer_id) if self._steady() - began < INTERVAL else None
 
     def _polled(self) -> dict[int, Stamp]:
         began, stamps = self._began, self._stamps  # in this order: see _read
-        age = self._monotonic() - began
+        age = self._steady() - began
         if age < INTERVAL:
             return stamps
         if age < WINDOW:
@@ -81,12 +83,12 @@ class StatusEpochs:
                     self._reading.release()
             return stamps
         with self._reading:
-            if self._monotonic() - self._began < INTERVAL:
+            if self._steady() - self._began < INTERVAL:
                 return self._stamps
             return self._read()
 
     def _read(self) -> dict[int, Stamp]:
-        began = self._monotonic()
+        began = self._steady()
         stamps = dict(self._db.look(_ALL.all))
         # Before their time: who sees the new time sees the new stamps.
         self._stamps = stamps

@@ -18,37 +18,81 @@ from typing import Final
 
 from pkiconf.errors import Unavailable
 
-_PAUSES: Final = (0.0001,) * 5 + (0.0005,) * 40 + (0.002,)  # seconds; the last one repeats
+_SHORTEST: Final = 0.0002
+_LONGEST: Final = 0.002
+"""Seconds between two tries."""
+
+_LONGEST_USUAL: Final = 4 * _LONGEST
 
 
 class Gate:
     """Lock files `<database>-turn` and `<database>-gate`, made on first use with the database's permissions."""
 
     def __init__(self, database: Path) -> None:
-        self._turn = _open(database, "-turn")
+        self._turn = _Lock(_open(database, "-turn"))
         try:
-            self._gate = _open(database, "-gate")
+            self._gate = _Lock(_open(database, "-gate"))
         except BaseException:
-            os.close(self._turn)
+            self._turn.close()
             raise
 
     @contextmanager
     def held(self, timeout: float) -> Iterator[None]:
         """Raises Unavailable when no turn came within `timeout` seconds."""
         until = time.monotonic() + timeout
-        _lock(self._turn, until, timeout)
+        self._turn.take(until, timeout)
         try:
-            _lock(self._gate, until, timeout)
+            self._gate.take(until, timeout)
         finally:
-            fcntl.flock(self._turn, fcntl.LOCK_UN)
+            self._turn.give_back()
         try:
             yield
         finally:
-            fcntl.flock(self._gate, fcntl.LOCK_UN)
+            self._gate.give_back()
 
     def close(self) -> None:
-        os.close(self._turn)
-        os.close(self._gate)
+        self._turn.close()
+        self._gate.close()
+
+
+class _Lock:
+    """One thread of this process takes it at a time. Processes that wait cannot be told that it is free, so they try
+    again: first when it has mostly become free, by what waiting took before, then at a quarter of that."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._usual = 2 * _SHORTEST  # seconds until it is free, where it must be waited for
+
+    def take(self, until: float, timeout: float) -> None:
+        """Raises Unavailable when that has not been possible until then, `timeout` seconds in all."""
+        if self._is_taken():
+            return
+        begun = now = time.monotonic()
+        pause = self._usual * 3 / 4
+        while now < until:
+            time.sleep(min(max(pause, _SHORTEST), _LONGEST))
+            pause = self._usual / 4
+            now = time.monotonic()
+            if self._is_taken():
+                self._usual += (min(now - begun, _LONGEST_USUAL) - self._usual) / 8
+                return
+        raise Unavailable(
+            f"the database is busy: other processes have been writing for {timeout:g} seconds",
+            "Try again; if it stays busy, look for a stuck process that holds the state folder",
+        )
+
+    def give_back(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _is_taken(self) -> bool:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 def _open(database: Path, ending: str) -> int:
@@ -64,17 +108,3 @@ def _open(database: Path, ending: str) -> int:
             "Give the program a state folder it may write to (--state, PKICONF_STATE)",
         ) from error
     return file
-
-
-def _lock(file: int, until: float, timeout: float) -> None:
-    for attempt in range(1_000_000_000):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() >= until:
-                raise Unavailable(
-                    f"the database is busy: other processes have been writing for {timeout:g} seconds",
-                    "Try again; if it stays busy, look for a stuck process that holds the state folder",
-                ) from None
-            time.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])

@@ -22,6 +22,10 @@ class SecretKind(StrEnum):
     INTUNE = "intune"
 
 
+class Replaced(Conflict):
+    """It is not accepted any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class SecretRow:
     """`until_at` is when one that was replaced stops (or stopped) to be accepted; None for the current one."""
@@ -99,9 +103,9 @@ def list_accepted(c: Connection, template_id: int, kind: SecretKind, now: int) -
 
 
 def check_accepted(c: Connection, secret_id: int, now: int) -> None:
-    """Raise Conflict for one that is not accepted any more."""
+    """Raises Replaced."""
     if _STILL_ACCEPTED.scalar(c, {"id": secret_id, "now": now}) is None:
-        raise Conflict("the passphrase was replaced meanwhile", "Use the new one")
+        raise Replaced("the passphrase was replaced meanwhile", "Use the new one")
 
 
 def count_failures(c: Connection, template_id: int, client: str, since: int) -> int:

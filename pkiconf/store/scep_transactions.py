@@ -51,18 +51,34 @@ class NewTransaction:
 
 
 _ADD: Final = Prepared(inserting(scep_transaction, "id"))
+_COLUMNS: Final = (
+    "t.id, t.attempt, t.csr_sha256, t.signer_spki_sha256, t.method, t.request_id,"
+    " coalesce(t.issuer_id, r.issuer_id), coalesce(t.serial, r.serial), t.after_issue, t.csr,"
+    " t.created_at, c.status, c.reserved_at, r.state, r.reason"
+)
+_AND_WHAT_CAME_OF_IT: Final = (
+    " LEFT JOIN request r ON r.id = t.request_id"
+    " LEFT JOIN certificate c ON c.issuer_id = coalesce(t.issuer_id, r.issuer_id)"
+    " AND c.serial = coalesce(t.serial, r.serial)"
+)
 _FIND: Final = Prepared(
     text(
-        "SELECT t.id, t.attempt, t.csr_sha256, t.signer_spki_sha256, t.method, t.request_id,"
-        " coalesce(t.issuer_id, r.issuer_id), coalesce(t.serial, r.serial), t.after_issue, t.csr,"
-        " t.created_at, c.status, c.reserved_at, r.state, r.reason"
-        " FROM scep_transaction t LEFT JOIN request r ON r.id = t.request_id"
-        " LEFT JOIN certificate c ON c.issuer_id = coalesce(t.issuer_id, r.issuer_id)"
-        " AND c.serial = coalesce(t.serial, r.serial)"
+        f"SELECT {_COLUMNS} FROM scep_transaction t{_AND_WHAT_CAME_OF_IT}"  # noqa: S608
         " WHERE t.template_id = :template_id AND t.transaction_id = :transaction_id"
         " ORDER BY t.attempt DESC LIMIT 1"
     ),
     TransactionRow,
+)
+_FIND_AND_TRIES: Final[Prepared[tuple[int, TransactionRow | None]]] = Prepared(
+    text(
+        f"SELECT tries.failures, {_COLUMNS} FROM"  # noqa: S608
+        " (SELECT coalesce((SELECT failures FROM scep_tries WHERE template_id = :template_id AND client = :client"
+        " AND since_at > :since), 0) AS failures) AS tries"
+        " LEFT JOIN scep_transaction t ON t.id = (SELECT id FROM scep_transaction"
+        " WHERE template_id = :template_id AND transaction_id = :transaction_id ORDER BY attempt DESC LIMIT 1)"
+        f"{_AND_WHAT_CAME_OF_IT}"
+    ),
+    lambda failures, *row: (int(failures), TransactionRow(*row) if row[0] is not None else None),
 )
 
 # Only as far as is asked: whoever may fill the table shall not make counting dear.
@@ -81,6 +97,17 @@ def add(c: Connection, new: NewTransaction) -> None:
 
 def find(c: Connection, template_id: int, transaction_id: str) -> TransactionRow | None:
     return _FIND.find(c, {"template_id": template_id, "transaction_id": transaction_id})
+
+
+def find_and_tries(
+    c: Connection, template_id: int, transaction_id: str, client: str, since: int
+) -> tuple[int, TransactionRow | None]:
+    """`find`, and before it `scep_secrets.count_failures`, in one statement."""
+    found = _FIND_AND_TRIES.find(
+        c, {"template_id": template_id, "transaction_id": transaction_id, "client": client, "since": since}
+    )
+    assert found is not None
+    return found
 
 
 def count_waiting(c: Connection, template_id: int, most: int) -> int:

@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.pool import NullPool
 
 from pkiconf.errors import Unavailable
-from pkiconf.steps import Step, kill_points
+from pkiconf.steps import Step, is_anything_killed, kill_points
 from pkiconf.store.database import Database
 from pkiconf.store.failures import translate
 from pkiconf.store.gate import Gate
@@ -173,6 +173,9 @@ class SQLiteDatabase(Database):
     def _commit(self, driver: sqlite3.Connection, steps: Sequence[Step]) -> None:
         if not steps:
             driver.execute("ROLLBACK")
+            return
+        if not is_anything_killed():
+            driver.execute("COMMIT")
             return
         kill_points(steps, "before")
         driver.execute("COMMIT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -99,16 +100,20 @@ _VERSIONS = Prepared(
     select(template_version).where(template_version.c.template_id == bindparam("of")).order_by(template_version.c.id),
     TemplateVersionRow,
 )
-_STAMP = Prepared(
-    text(
-        "SELECT t.current_version_id, t.generation, t.lifecycle, a.id, a.generation, a.lifecycle, i.state,"
-        " (SELECT CAST(coalesce(sum(generation), 0) AS BIGINT) FROM setting),"
-        " (SELECT coalesce(max(id), 0) FROM ca_certificate),"
-        " (SELECT CAST(coalesce(sum(id), 0) AS BIGINT) FROM ca_certificate WHERE preferred = 1)"
-        " FROM template t, issuer i JOIN authority a ON a.id = i.authority_id"
-        " WHERE t.id = :template_id AND i.id = :issuer_id"
-    ),
-    IssuingStamp,
+_STAMP_COLUMNS = (
+    "SELECT t.current_version_id, t.generation, t.lifecycle, a.id, a.generation, a.lifecycle, i.state,"
+    " (SELECT CAST(coalesce(sum(generation), 0) AS BIGINT) FROM setting),"
+    " (SELECT coalesce(max(id), 0) FROM ca_certificate),"
+    " (SELECT CAST(coalesce(sum(id), 0) AS BIGINT) FROM ca_certificate WHERE preferred = 1)"
+)
+_STAMP_ROW = (
+    " FROM template t, issuer i JOIN authority a ON a.id = i.authority_id"
+    " WHERE t.id = :template_id AND i.id = :issuer_id"
+)
+_STAMP = Prepared(text(_STAMP_COLUMNS + _STAMP_ROW), IssuingStamp)
+_STAMP_AND_KEY: Prepared[tuple[IssuingStamp, bool]] = Prepared(
+    text(_STAMP_COLUMNS + ", (SELECT 1 FROM compromised_key WHERE spki_sha256 = :digest)" + _STAMP_ROW),  # noqa: S608
+    lambda *columns: (IssuingStamp(*columns[:-1]), columns[-1] is not None),
 )
 _DELETE = (
     Prepared(text("DELETE FROM template_version WHERE template_id = :id")),
@@ -225,8 +230,24 @@ def issuing_stamp(c: Connection, template_id: int, issuer_id: int) -> IssuingSta
     """Raises NotFound when the template or the issuer is gone."""
     found = find_stamp(c, template_id, issuer_id)
     if found is None:
-        raise NotFound(f"there is no template {template_id} or no issuer {issuer_id}")
+        raise _gone(template_id, issuer_id)
     return found
+
+
+def issuing_stamp_and_key(
+    c: Connection, template_id: int, issuer_id: int, spki: bytes
+) -> tuple[IssuingStamp, frozenset[bytes]]:
+    """`issuing_stamp` and `compromised_keys.known` in one statement."""
+    digest = hashlib.sha256(spki).digest()
+    found = _STAMP_AND_KEY.find(c, {"template_id": template_id, "issuer_id": issuer_id, "digest": digest})
+    if found is None:
+        raise _gone(template_id, issuer_id)
+    stamp, is_compromised = found
+    return stamp, frozenset((digest,)) if is_compromised else frozenset()
+
+
+def _gone(template_id: int, issuer_id: int) -> NotFound:
+    return NotFound(f"there is no template {template_id} or no issuer {issuer_id}")
 
 
 def delete_template(c: Connection, template_id: int) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pkiconf.clock import Timepiece
-from pkiconf.errors import Unavailable
+from pkiconf.errors import Unavailable, WouldWait
 from pkiconf.model.time_source import TimeAnswer
 from pkiconf.policy.time_source import bound, describe
 from pkiconf.spec.timestamp import ClockSettings
@@ -86,10 +86,12 @@ class ClockWatch:
         self._latest = 0
         self._complained: str = ""
 
-    def moment(self, error: int | None) -> Vouched:
-        """Now, off by `error` microseconds at most (None: by the declared tolerance). Raises
-        ClockUnsure."""
+    def moment(self, error: int | None, *, wait: bool = True) -> Vouched:
+        """Now, off by `error` microseconds at most (None: by the declared tolerance). Raises ClockUnsure; without
+        `wait`, WouldWait where servers or records may have to be asked."""
         settings = self._current_settings()
+        if not wait and (settings.ntp or self._drift is None):
+            raise WouldWait
         limit = min(settings.tolerance.microseconds, error or settings.tolerance.microseconds)
         try:
             moment = self._with_servers(settings, limit) if settings.ntp else self._alone(limit)

@@ -46,9 +46,10 @@ class Forms:
         self._declared: dict[int, tuple[int, TimestampSpec, str]] = {}
         self._known: dict[int, tuple[int, CertificateID, Form]] = {}
 
-    def get(self, slug: str) -> Form:
+    def get(self, slug: str, *, wait: bool = True) -> Form:
         """By the rows of this moment: after a change of the declaration, or a revocation of the signer's certificate,
-        nothing old is given. Raises NotFound where no timestamps are served, SigningUnavailable."""
+        nothing old is given. Raises NotFound where no timestamps are served, SigningUnavailable; without `wait`,
+        WouldWait while the one who signs has to be looked for or made."""
         # PostgreSQL takes no NUL in a text, not even to look for it.
         row = None if "\0" in slug else self._parts.db.look(lambda c: find_stamping(c, slug))
         if row is None or row.lifecycle != "active":
@@ -56,7 +57,7 @@ class Forms:
         generation, spec, policy = self._declaration(row)
         if not spec.enabled:
             raise NotFound(_NONE_HERE)
-        signer = self._services.get(row.issuer_id, TSA, row.status_epoch)
+        signer = self._services.get(row.issuer_id, TSA, row.status_epoch, wait=wait)
         known = self._known.get(row.authority_id)
         if known is None or known[:2] != (generation, signer.id):
             known = self._known[row.authority_id] = (

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pkiconf.entropy import Entropy
-from pkiconf.errors import PkiconfError
+from pkiconf.errors import PkiconfError, WouldWait
 from pkiconf.steps import Step
 from pkiconf.store.database import Connection, Database
 from pkiconf.store.timestamps import count_more, day_of, serial_at
@@ -44,11 +44,12 @@ class Ledger:
         self._taking = threading.Lock()
         self._ahead: set[int] = set()
 
-    def enter(self, form: Form, stamped: Stamped, now: Vouched) -> Recorded:
+    def enter(self, form: Form, stamped: Stamped, now: Vouched, *, wait: bool = True) -> Recorded:
         """Record a token of this moment, or of the first one behind all others where tokens are ordered. Raises
-        Unavailable, or ClockUnsure when that one has not come yet; there is no record then."""
+        Unavailable, or ClockUnsure when that one has not come yet; without `wait`, WouldWait where something has to be
+        written. There is no record then."""
         try:
-            entry = self._entered(form, stamped, now)
+            entry = self._entered(form, stamped, now) if wait else self._counted(form, now)
         except ClockUnsure as ex:
             if form.authority_id not in self._ahead:  # said once: clients ask thousands of times a second
                 self._ahead.add(form.authority_id)
@@ -67,6 +68,19 @@ class Ledger:
         if not one_by_one:
             self._count(form.authority_id, made.moment)
         return made
+
+    def _counted(self, form: Form, now: Vouched) -> Recorded:
+        """One of the numbers that were taken ahead. Raises WouldWait."""
+        if form.spec.record == "all" or form.spec.ordering or not self._taking.acquire(blocking=False):
+            raise WouldWait
+        try:
+            block = self._blocks.get(form.authority_id)
+            if block is None or block.day != day_of(now.moment) or not block.left:
+                raise WouldWait
+            block.left -= 1
+        finally:
+            self._taking.release()
+        return Recorded(serial_at(now.moment, self._entropy.token(_RANDOM_OCTETS)), now.moment)
 
     def _count(self, authority_id: int, moment: int) -> None:
         day = day_of(moment)

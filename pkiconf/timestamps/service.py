@@ -12,11 +12,11 @@ from pkiconf.clock import from_epoch
 from pkiconf.der.authenticode import parse_authenticode_request
 from pkiconf.der.timestamp import Rejected, TimestampRequest, encode_rejection, parse_timestamp_request
 from pkiconf.der.verify import verify_signature
-from pkiconf.errors import NotFound, PkiconfError, Refused
+from pkiconf.errors import NotFound, PkiconfError, Refused, WouldWait
 from pkiconf.issuance.parts import Parts
 from pkiconf.model.timestamps import FailureInfo
 from pkiconf.signing.signer import Kind, SigningOrder
-from pkiconf.timestamps.clock_watch import ClockUnsure, ClockWatch, Vouched
+from pkiconf.timestamps.clock_watch import ClockUnsure, ClockWatch
 from pkiconf.timestamps.forms import Form, Forms
 from pkiconf.timestamps.ledger import Ledger
 from pkiconf.timestamps.recording import Stamped
@@ -40,9 +40,22 @@ class Timestamps:
     def answer(self, slug: str, request: bytes) -> tuple[bytes, FailureInfo | None]:
         """A TimeStampResp, DER, and the failure that it tells of. Raises NotFound where no timestamps are served, and
         nothing else: what gets no token is told so in a response (RFC 3161 §2.4.2)."""
+        return self._answered(slug, request, wait=True)
+
+    def at_once(self, slug: str, request: bytes) -> tuple[bytes, FailureInfo | None] | None:
+        """`answer`, where nothing has to be waited for: the database is a file, and the token is only counted. None
+        where no timestamps are served, too."""
+        if self._parts.db.dialect != "sqlite":
+            return None
         try:
-            return self._granted(slug, request), None
-        except NotFound:
+            return self._answered(slug, request, wait=False)
+        except (WouldWait, NotFound):
+            return None
+
+    def _answered(self, slug: str, request: bytes, *, wait: bool) -> tuple[bytes, FailureInfo | None]:
+        try:
+            return self._granted(slug, request, wait=wait), None
+        except (NotFound, WouldWait):
             raise
         except Rejected as ex:
             return encode_rejection(ex.failure, str(ex)), ex.failure
@@ -55,15 +68,15 @@ class Timestamps:
             log.exception("timestamps of %r: internal error", slug[:80])
             return _unavailable(FailureInfo.SYSTEM_FAILURE)
 
-    def _granted(self, slug: str, body: bytes) -> bytes:
-        form = self._forms.get(slug)
+    def _granted(self, slug: str, body: bytes, *, wait: bool) -> bytes:
+        form = self._forms.get(slug, wait=wait)
         request = parse_timestamp_request(body)
         token = form.policies.get(request.policy)
         if token is None:
             raise Rejected(FailureInfo.UNACCEPTED_POLICY, "the policy is not served here", "Ask without a policy")
         _check_digest(form, request)
-        moment = self._moment(form)
-        entry = self._ledger.enter(form, Stamped(RFC3161, request.digest, request.hashed), moment)
+        moment = self._watch.moment(form.clock_error, wait=wait)
+        entry = self._ledger.enter(form, Stamped(RFC3161, request.digest, request.hashed), moment, wait=wait)
         tst_info = token.encode_tst_info(request, entry.serial, entry.moment)
         attributes = token.encode_signed_attributes(tst_info)
         signature = self._sign(form.signer, attributes)
@@ -77,7 +90,7 @@ class Timestamps:
             raise Refused("the older protocol is not served here", "Use RFC 3161: signtool /tr, osslsigncode -ts")
         content = parse_authenticode_request(body)
         hashed = Stamped(AUTHENTICODE, "sha256", hashlib.sha256(content).digest())
-        entry = self._ledger.enter(form, hashed, self._moment(form))
+        entry = self._ledger.enter(form, hashed, self._watch.moment(form.clock_error))
         reply = form.countersignature
         attributes = reply.encode_signed_attributes(content, from_epoch(entry.moment // 1_000_000))
         return reply.assemble(content, attributes, self._sign(form.signer, attributes))
@@ -85,9 +98,6 @@ class Timestamps:
     def close(self) -> None:
         """When no more requests come."""
         self._ledger.close()
-
-    def _moment(self, form: Form) -> Vouched:
-        return self._watch.moment(form.clock_error)
 
     def _sign(self, signer: ServiceCertificate, attributes: bytes) -> bytes:
         order = SigningOrder(_NO_ORDER, Kind.TIMESTAMP, attributes, signer.algorithm, signer.not_after)

@@ -245,11 +245,17 @@ def account_deactivated(case: Case) -> None:
     case.place.acme.accounts.deactivate(case.account, OPERATOR)
 
 
+def account_ended_beside_it(case: Case) -> None:
+    """As an order that was made in the same moment sees it: its authorization is still pending."""
+    ended = "UPDATE acme_account SET status = 'deactivated'"
+    case.place.write(Step.ACME_ACCOUNT_WRITE, lambda c: c.exec_driver_sql(ended))
+
+
 def expired(case: Case) -> None:
     case.place.world.pass_time(timedelta(days=60))
 
 
-@pytest.mark.parametrize("over", [deactivated, account_deactivated, expired])
+@pytest.mark.parametrize("over", [deactivated, account_deactivated, account_ended_beside_it, expired])
 def test_the_job_of_what_is_over_just_ends(place: Place, over: Callable[[Case], None]) -> None:
     case = Case(place)
     case.network.proofs.add("*")

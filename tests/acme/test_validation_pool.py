@@ -14,11 +14,12 @@ from pkiconf.acme.validation_pool import SHARE, SIZE, ValidationPool
 from pkiconf.egress.network import Proof
 from pkiconf.errors import Unavailable
 from pkiconf.model.acme import AuthorizationStatus, OrderStatus, Problem
-from pkiconf.wake import Alarm
+from pkiconf.wake import Alarm, Call
 from pkiconf.worker import Worker
 from tests.acme.place import Place
 from tests.acme.test_validation import Case
 from tests.network import NOT_THERE
+from tests.serving.running import eventually
 
 WAIT = 30.0
 
@@ -191,6 +192,36 @@ class Running:
 @pytest.fixture
 def case(sqlite_place: Place) -> Case:
     return Case(sqlite_place)
+
+
+def test_whoever_waits_is_told_when_the_outcome_stands(case: Case) -> None:
+    case.network.proofs.add("*")
+    seen: list[tuple[str, AuthorizationStatus]] = []
+
+    def tell(thing: str) -> None:
+        found = case.authorization()
+        seen.append((thing, found.status))
+
+    pool = ValidationPool(case.validations, "w", lambda: None, tell=tell)
+    assert pool.start_due() == 1
+    assert pool.wait_for_all(WAIT)
+    assert seen == [(str(case.authorization().id), AuthorizationStatus.VALID)]
+
+
+def test_the_worker_tells_who_asks_that_an_attempt_has_ended(case: Case) -> None:
+    held, call = Held(case), Call(case.place.world.folder)
+    running = Running(case)
+    try:
+        held.wait_for(1)
+        call.ask(str(case.authorization().id))
+        eventually(lambda: running.alarm._asked)
+        held.let_go()
+        assert call.wait(WAIT)
+        assert case.authorization().status is AuthorizationStatus.VALID
+    finally:
+        held.let_go()
+        running.stop()
+        call.close()
 
 
 def test_a_validation_starts_while_a_chore_takes_its_time(case: Case) -> None:

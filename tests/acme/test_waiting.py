@@ -30,42 +30,59 @@ class Time:
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:
         self.now = 0.0
         self.naps: list[float] = []
+        self.asked: list[str] = []
+        self.open = 0
         self._then = then
 
     def ticks(self) -> float:
         return self.now
 
-    def sleep(self, seconds: float) -> None:
+    def ask(self, thing: str) -> None:
+        self.asked.append(thing)
+        self.open += 1
+
+    def wait(self, seconds: float) -> bool:
         self.now += seconds
         self.naps.append(seconds)
         self._then()
+        return False
+
+    def close(self) -> None:
+        self.open -= 1
 
 
 def waiting(time: Time, places: int = 1) -> Waiting:
-    return Waiting(places, time.ticks, time.sleep)
+    return Waiting(places, lambda: time, time.ticks)
 
 
 def test_it_ends_as_soon_as_there_is_something() -> None:
     time, found = Time(), iter([None, None, "news", "more"])
-    assert waiting(time).until(lambda: next(found)) == "news"
+    assert waiting(time).until(lambda: next(found), "1") == "news"
     assert len(time.naps) == 3
     assert time.naps == sorted(time.naps), "ever more patient"
 
 
 def test_it_ends_after_a_second() -> None:
     time = Time()
-    assert waiting(time).until(lambda: None) is None
+    assert waiting(time).until(lambda: None, "1") is None
     assert LONGEST <= time.now < LONGEST + 0.1
     assert len(time.naps) < 40
 
 
-def test_where_nobody_may_wait_nothing_is_looked_at() -> None:
+def test_where_nobody_may_wait_it_begins_and_nothing_is_looked_at() -> None:
     def look() -> str:
         raise AssertionError
 
-    time = Time()
-    assert waiting(time, places=0).until(look) is None
-    assert time.naps == []
+    time, begun = Time(), list[str]()
+    assert waiting(time, places=0).until(look, "1", lambda: begun.append("begun")) is None
+    assert (time.naps, time.asked, begun) == ([], [], ["begun"])
+
+
+def test_it_is_asked_for_before_it_begins() -> None:
+    """Else it might be over before anybody knows who wants to be told."""
+    time, asked = Time(), list[list[str]]()
+    assert waiting(time).until(lambda: "news", "7", lambda: asked.append(list(time.asked))) == "news"
+    assert asked == [["7"]]
 
 
 def test_of_three_the_third_is_answered_at_once() -> None:
@@ -74,23 +91,25 @@ def test_of_three_the_third_is_answered_at_once() -> None:
     room = waiting(time, places=2)
 
     def third() -> str:
-        inner.append(room.until(lambda: "third"))
+        inner.append(room.until(lambda: "third", "3"))
         return "second"
 
-    assert room.until(lambda: room.until(third)) == "second"
+    assert room.until(lambda: room.until(third, "2"), "1") == "second"
     assert inner == [None]
-    assert room.until(lambda: "free again") == "free again"
+    assert room.until(lambda: "free again", "4") == "free again"
 
 
 def test_a_place_is_free_again_after_an_error() -> None:
     def broken() -> str:
         raise Unavailable("the database is away")
 
-    room = waiting(Time())
+    time = Time()
+    room = waiting(time)
     for _ in range(3):
         with pytest.raises(Unavailable):
-            room.until(broken)
-    assert room.until(lambda: "served") == "served"
+            room.until(broken, "1")
+    assert room.until(lambda: "served", "2") == "served"
+    assert time.open == 0, "no line is left open"
 
 
 # --- what is waited for --------------------------------------------------------------------------------------------

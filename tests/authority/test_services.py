@@ -120,6 +120,18 @@ def test_another_worker_that_renewed_it_meanwhile_is_not_followed(
     assert len(world.parts.db.read(lambda c: service_certificates.list_service_certificates(c, issuer.id))) == 2
 
 
+@pytest.mark.row("F133")
+def test_what_another_worker_is_renewing_is_left_to_it(world: World) -> None:
+    world.apply(CA % "")
+    world.pass_time(timedelta(days=61))
+    (issuer,) = issuers(world, "ca")
+    name, now = f"service-certificate/{issuer.id}/{OCSP}", int(world.clock.now().timestamp())
+    with leases.held(world.parts.db, name, "elsewhere", now, 60) as free:
+        assert free
+        assert world.services.service_certificates.renew_due() == 0
+    assert world.services.service_certificates.renew_due() == 1
+
+
 def test_two_that_make_it_at_once_use_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.apply(CA % ", service_certificates: { validity: 10d }")
     world.pass_time(timedelta(days=11))

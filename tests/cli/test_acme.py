@@ -202,6 +202,8 @@ def test_bindings_are_made_listed_rotated_and_deleted(acme: CommandLine) -> None
         (4, ("rotate", "internal/ci"), "this is no terminal"),
         (1, ("create", "other/x", "--write-to", "x.env"), "Known policies: internal"),
         (4, ("create", "internal/ci", "--write-to", "x.env"), "eab/internal/ci exists already"),
+        (4, ("create", "internal/ci", "--write-to", "x.env"), "`pkiconf acme eab rotate internal/ci`"),
+        (4, ("create", "internal/x", "--expires", "2020-01-01", "--write-to", "x.env"), "nobody could register"),
         (1, ("create", "internal/X Y", "--write-to", "x.env"), "Write x-y"),
         (1, ("create", "internal/x", "--expires", "soon", "--write-to", "x.env"), "is not a moment"),
         (64, ("create", "internal/x", "--max-accounts", "0", "--write-to", "x.env"), "--max-accounts"),
@@ -250,6 +252,7 @@ def test_an_order_says_why_it_failed(acme: CommandLine) -> None:
     assert "web.corp.example: invalid" in said
     assert "http://web.corp.example/.well-known/acme-challenge/" in said
     shown = acme.ok("acme", "order", "show", order, "--json").json
+    assert shown["replaces"] is None
     assert shown["authorizations"][0]["challenges"][0]["error"]["type"].endswith(":connection")
     assert "there is no ACME order 'x'" in acme.refuses(1, "acme", "order", "show", "x")
     assert "there is no ACME account 'x'" in acme.refuses(1, "acme", "order", "list", "--account", "x")

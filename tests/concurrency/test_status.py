@@ -241,8 +241,11 @@ def _check(place: Installation, heard: Heard, told: Told) -> None:
     stale = [serial for asked, serial in heard.good if asked > told.acknowledged.get(serial, asked)]
     assert stale == []
     assert told.twice == []
-    forms = {(place, number): len(found) for place, made in heard.lists.items() for number, found in made.items()}
-    assert set(forms.values()) == {1}, "one number, one list"
+    forms: dict[tuple[str, int], set[bytes]] = {}
+    for where, made in heard.lists.items():  # full lists, parts and deltas of an issuer share one sequence
+        for number, found in made.items():
+            forms.setdefault((where.partition("/")[0], number), set()).update(found)
+    assert {len(found) for found in forms.values()} == {1}, "one number, one list"
     assert told.acknowledged
     with opened(place.state, place.settings.get("PKICONF_DATABASE_URL")) as services:
         settle(services)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 
+from pkiconf.endpoints import metrics
 from pkiconf.endpoints.app import create_operations_app
-from pkiconf.endpoints.metrics import COUNTS_KEPT, MetricsResource
+from pkiconf.endpoints.metrics import COUNTS_KEPT, MetricsResource, observe_answer
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.settings import ProcessSettings
 from pkiconf.worker import Worker
 from tests.endpoints.client import Client, client_of
-from tests.revocation.pki import DECLARATION, question
+from tests.revocation.pki import DECLARATION, question, serial_of
 from tests.world import OPERATOR
 
 
@@ -133,6 +138,104 @@ def test_freshness_is_that_of_the_worst_crl(lite: Client) -> None:
     Worker(lite.pki.world.services).run_once()
     left = metric(lite.get("/metrics").text, "pkiconf_crl_seconds_left", authority="issuing", generation="1")
     assert left == 6 * 3600
+
+
+def oldest_answer(client: Client) -> float:
+    return metric(client.get("/metrics").text, "pkiconf_ocsp_oldest_answer_seconds")
+
+
+@pytest.fixture
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answers that other tests were given."""
+    monkeypatch.setattr(metrics, "_oldest", metrics._Oldest())
+    metrics._OLDEST_SINCE.set(0)
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_the_oldest_answer_that_was_given_of_late(lite: Client) -> None:
+    assert oldest_answer(lite) == 0
+    now = lite.pki.world.clock.now()
+    observe_answer(now - timedelta(seconds=900), now)
+    observe_answer(now - timedelta(seconds=30), now)
+    assert oldest_answer(lite) == 900
+    lite.pki.world.pass_time(timedelta(seconds=61))
+    now = lite.pki.world.clock.now()
+    observe_answer(now - timedelta(seconds=5), now)
+    assert oldest_answer(lite) == 900, "a minute ago is of late"
+    lite.pki.world.pass_time(timedelta(seconds=61))
+    now = lite.pki.world.clock.now()
+    observe_answer(now - timedelta(seconds=7), now)
+    assert oldest_answer(lite) == 7
+    observe_answer(now - timedelta(seconds=70), now)
+    assert oldest_answer(lite) == 70
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_an_old_answer_is_forgotten_though_no_other_is_given(lite: Client) -> None:
+    now = lite.pki.world.clock.now()
+    observe_answer(now - timedelta(seconds=900), now)
+    lite.pki.world.pass_time(timedelta(seconds=119))
+    assert oldest_answer(lite) == 900
+    lite.pki.world.pass_time(timedelta(seconds=1))
+    assert oldest_answer(lite) == 0
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_answers_over_http_are_looked_at(lite: Client) -> None:
+    """One from memory is as old as it was signed ago."""
+    issuer, serial = lite.pki.issuer(), serial_of(lite.pki.issue())
+    lite.post("/ocsp/issuing", question(issuer, serial))
+    assert oldest_answer(lite) == 0
+    lite.pki.world.pass_time(timedelta(seconds=40))
+    lite.post("/ocsp/issuing", question(issuer, serial))
+    assert oldest_answer(lite) == 40
+
+
+_PROCESS = """
+import sys
+from datetime import datetime, timedelta
+from pkiconf.endpoints.metrics import observe_answer
+now = datetime.fromisoformat(sys.argv[1])
+observe_answer(now - timedelta(seconds=float(sys.argv[2])), now)
+"""
+
+
+def test_a_process_that_gives_no_more_answers_does_not_hide_the_others(lite: Client, tmp_path: Path) -> None:
+    world = lite.pki.world
+    idle, busy = world.clock.now(), world.clock.now() + timedelta(seconds=100)
+    for at, age in ((idle, 900), (busy, 20), (busy, 40)):
+        words = [sys.executable, "-c", _PROCESS, at.isoformat(), str(age)]
+        subprocess.run(words, env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}, check=True, timeout=300)
+    registry = CollectorRegistry()
+    files = multiprocess.MultiProcessCollector(None, str(tmp_path))  # type: ignore[no-untyped-call]
+    registry.register(metrics._Recent([files], world.parts.now))
+
+    def oldest() -> float:
+        text = generate_latest(registry).decode()
+        assert "answer_since" not in text
+        return metric(text, "pkiconf_ocsp_oldest_answer_seconds")
+
+    world.pass_time(timedelta(seconds=110))
+    assert oldest() == 900
+    world.pass_time(timedelta(seconds=20))
+    assert oldest() == 40
+    world.pass_time(timedelta(seconds=120))
+    assert oldest() == 0
+
+
+def test_the_oldest_answer_that_stands_ready(client: Client) -> None:
+    world, where = client.pki.world, {"authority": "issuing", "generation": "1"}
+    ahead = DECLARATION.replace("{name: issuing,", "{name: issuing, ocsp: {presign: [sha1]},")
+    assert world.apply(ahead).exit_code == 0
+    client.pki.issue()
+    assert "pkiconf_ocsp_oldest_presigned_seconds{" not in client.get("/metrics").text
+    Worker(world.services).run_once()
+    world.pass_time(timedelta(hours=3))
+    assert metric(client.get("/metrics").text, "pkiconf_ocsp_oldest_presigned_seconds", **where) == 3 * 3600
+    world.pass_time(timedelta(hours=20))
+    assert metric(client.get("/metrics").text, "pkiconf_ocsp_oldest_presigned_seconds", **where) == 23 * 3600
+    Worker(world.services).run_once()
+    assert metric(client.get("/metrics").text, "pkiconf_ocsp_oldest_presigned_seconds", **where) == 0
 
 
 def test_certificates_are_counted_once_a_minute(client: Client) -> None:

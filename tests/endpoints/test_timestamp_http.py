@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from asn1crypto import cms, tsp
 
-from pkiconf.endpoints.app import create_app
+from pkiconf.endpoints.app import create_app, create_server_app
 from pkiconf.endpoints.timestamp import is_older_protocol
 from pkiconf.settings import ProcessSettings
 from tests.endpoints.client import Answer, Client
@@ -20,10 +20,11 @@ QUERY = "application/timestamp-query"
 OLDER = "application/octet-stream"
 
 
-@pytest.fixture
-def served(sqlite_world: World) -> Client:
+@pytest.fixture(params=[create_app, create_server_app], ids=["framework", "front"])
+def served(sqlite_world: World, request: pytest.FixtureRequest) -> Client:
+    """By the framework, and with what stands in front of it: nobody can tell them apart."""
     declare(sqlite_world)
-    return Client(create_app(sqlite_world.services, ProcessSettings()), sqlite_world)  # type: ignore[arg-type]
+    return Client(request.param(sqlite_world.services, ProcessSettings()), sqlite_world)  # type: ignore[arg-type]
 
 
 def status(answer: Answer) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,8 @@ from pkiconf.model.durations import Duration
 from pkiconf.model.names import Attribute, RFC822Name
 from pkiconf.model.request import Overrides
 from pkiconf.reconciler.state import Action
+from pkiconf.store import grants as store
+from pkiconf.store.database import Connection
 from tests.enrolment.office import Office, token_of, wish
 from tests.world import OPERATOR, make_csr
 
@@ -166,6 +169,20 @@ def test_a_declined_request_is_not_sent_again(office: Office) -> None:
     assert office.state(offer.number) == "declined"
     with pytest.raises(Conflict, match="declined cannot be offered"):
         grants.resend(offer.number, OPERATOR)
+
+
+def test_what_is_sent_again_meanwhile_does_not_end(both: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look for what is overdue and the write that ends it."""
+    number, world = both.preapprove(JANE).number, both.world
+    world.pass_time(timedelta(days=8))
+    look = store.list_overdue
+
+    def looked_before(c: Connection, now: int, most: int) -> list[store.GrantRow]:
+        return [replace(row, token_number=row.token_number - 1) for row in look(c, now, most)]
+
+    monkeypatch.setattr(store, "list_overdue", looked_before)
+    assert world.services.enrolment.grants.expire_overdue() == 0
+    assert both.state(number) == "awaiting_claim"
 
 
 def test_what_nobody_claims_expires_and_may_be_sent_again(both: Office) -> None:

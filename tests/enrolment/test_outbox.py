@@ -9,10 +9,11 @@ from email.message import EmailMessage
 
 import pytest
 
+from pkiconf.clock import to_epoch
 from pkiconf.egress.mail import MailServer as Server
 from pkiconf.enrolment.letters import Letter, compose, hello_name
 from pkiconf.enrolment.links import Links
-from pkiconf.enrolment.outbox import JOB, Outbox
+from pkiconf.enrolment.outbox import JOB, Outbox, queue_mail
 from pkiconf.errors import PkiconfError, Refused, Unavailable
 from pkiconf.model.enrolment import Deliver
 from pkiconf.model.secret import Secret
@@ -103,6 +104,15 @@ def test_sending_again_makes_what_waits_void(post_office: Office) -> None:
     assert new in message.get_content()
     assert old not in message.get_content()
     assert states(post_office) == ["void", "sent"]
+
+
+def test_a_message_of_another_link_tells_nothing(both_post: Office) -> None:
+    """Whatever left it waiting: it was written for a link that leads nowhere."""
+    invite(both_post)
+    for other in (0, 2):
+        both_post.world.parts.db.write(Step.MAIL_END, lambda c, n=other: queue_mail(c, 1, n, TO, to_epoch(NOW)))  # type: ignore[misc]
+    both_post.work()
+    assert (states(both_post), len(received(both_post))) == (["sent", "void", "void"], 1)
 
 
 @pytest.mark.parametrize("end", ["claimed", "declined", "expired"])

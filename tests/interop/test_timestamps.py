@@ -35,7 +35,7 @@ authorities:
     timestamp: {{ enabled: true, accuracy: 1s, policy: 1.3.6.1.4.1.99999.1.1 }}
   - {{ name: signing, issuer: root, default_templates: [code-signing] }}
 """
-KEYS = ("type: rsa, size: 2048", "type: ec", "type: ec, curve: p384")
+KEYS = ("type: rsa, size: 2048", "type: rsa, size: 3072", "type: ec", "type: ec, curve: p384", "type: ec, curve: p521")
 PROGRAM = Path(distlib.__file__).with_name("t64.exe")
 """A PE file as Windows runs it."""
 
@@ -69,7 +69,7 @@ def post(url: str, body: bytes) -> bytes:
     return found
 
 
-@pytest.mark.row("F141")
+@pytest.mark.row("F141", "F143")
 @pytest.mark.parametrize("digest", ["sha256", "sha384", "sha512"])
 def test_openssl(served: tuple[Path, str], tmp_path: Path, digest: str) -> None:
     openssl_believes(*served, tmp_path, digest)
@@ -132,6 +132,7 @@ def publisher(installation: Installation) -> tuple[Path, Path]:
     "protocol",
     [pytest.param("-ts", marks=pytest.mark.row("F141")), pytest.param("-t", marks=pytest.mark.row("F142"))],
 )
+@pytest.mark.row("F143")
 def test_osslsigncode(served: tuple[Path, str], signer: tuple[Path, Path], tmp_path: Path, protocol: str) -> None:
     folder, url = served
     certificates, key = signer

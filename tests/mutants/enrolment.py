@@ -6,6 +6,20 @@ from tests.mutants.guard import Guard, guards
 
 ENROLMENT: tuple[Guard, ...] = (
     *guards(
+        "pkiconf/enrolment/handover.py",
+        ("tests/enrolment/test_handover.py",),
+        (
+            "a request whose profile could not be handed over is declined",
+            "                self._take_back(offer.number, actor, ex)\n",
+            "                pass\n",
+        ),
+        (
+            "nothing is approved where no profile can be made",
+            "        self._profiles.check_room(wish.template)\n",
+            "",
+        ),
+    ),
+    *guards(
         "pkiconf/enrolment/claims.py",
         ("tests/enrolment/test_claims.py", "tests/enrolment/test_profiles.py"),
         (
@@ -53,6 +67,7 @@ ENROLMENT: tuple[Guard, ...] = (
         "pkiconf/enrolment/grants.py",
         ("tests/enrolment/test_grants.py", "tests/enrolment/test_profiles.py", "tests/enrolment/test_outbox.py"),
         ("challenges end when the link is sent again", "            scep_challenges.void(c, number, now)\n", ""),
+        ("what is sent again meanwhile does not end", "            if current.token_number != grant.token_number:"),
         ("a link does not last for ever", "        if lifetime.seconds > LONGEST.seconds:"),
         ("what is decided is not approved again", "        if row.state != RequestState.PENDING:"),
         ("what is not approved is not sent", "        if row.state == RequestState.PENDING:"),
@@ -109,11 +124,6 @@ ENROLMENT: tuple[Guard, ...] = (
             ":",
         ),
         ("STARTTLS is not optional", '    if server.security == "starttls":'),
-        (
-            "answers end at the deadline",
-            "            self.sock.settimeout(self._deadline.left())\n",
-            "            pass\n",
-        ),
     ),
     *guards(
         "pkiconf/endpoints/paths.py",

@@ -45,6 +45,12 @@ INTUNE: tuple[Guard, ...] = (
     *guards(
         "pkiconf/scep/intune/answers.py",
         _SERVICE,
+        (
+            "an answer of Intune is a JSON object",
+            "    if not isinstance(found, dict):\n        raise Unavailable(",
+            "    if False:\n        raise Unavailable(",
+        ),
+        ("a revocation that Intune orders can be answered", "    if not isinstance(context, str) or not context:"),
         ("an answer of Intune has a code", "    if not isinstance(code, str) or not code:"),
         ("Intune's queue is a list", "    if not isinstance(listed, list):"),
         (
@@ -62,6 +68,7 @@ INTUNE: tuple[Guard, ...] = (
         ),
         ("a token is not used to its last second", " - _MARGIN)", ")"),
         ("a token is one line of a header", "not value.isascii() or not value.isprintable() or ", ""),
+        ("what Entra refuses is no token", "    if answer.status != OK:"),
         (
             "a token says how long it is good",
             "    if not isinstance(seconds, int) or isinstance(seconds, bool) or seconds <= 0:",
@@ -74,6 +81,8 @@ INTUNE: tuple[Guard, ...] = (
             "Intune's token goes to https alone",
             '    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:',
         ),
+        ("what Graph refuses is no list of endpoints", "        if answer.status != OK:"),
+        ("the endpoints of Intune are a list", "    if not isinstance(listed, list):"),
         (
             "a service that is missing is looked for again",
             "            self.forget()  # what is missing",
@@ -135,6 +144,12 @@ INTUNE: tuple[Guard, ...] = (
             "            self._tell_issued(row, request, certificate)\n",
             "",
         ),
+        (
+            "a template without Intune delivers nothing of Intune's",
+            "        if access is None:\n            raise Refused(",
+            "        if False:\n            raise Refused(",
+        ),
+        ("what cannot be told of without its request is withdrawn", "        if csr is None:"),
         (
             "a notification that Intune did not take is a failure",
             "        if not verdict.is_success:\n            raise Unavailable(",

@@ -13,13 +13,39 @@ SCEP: tuple[Guard, ...] = (
             '    raise NotProved("there is no challenge in it")',
             '    return Proof(ProofMethod.NONE, "")',
         ),
-        ("a client may be wrong only so often", "        if self._tries.are_used_up(terms, request.client_address):"),
-        ("a wrong challenge is counted", "            self._tries.record(terms, request.client_address)\n", ""),
+        (
+            "a client may be wrong only so often",
+            "        if self.tries.are_used_up(terms, request.client_address, failures):",
+        ),
+        ("a wrong challenge is counted", "            self.tries.record(terms, request.client_address)\n", ""),
         ("challenges are taken only where that is declared", "        if not terms.spec.takes_challenges:"),
         ("a challenge that was used, has expired or is spent lets nobody in", '        if state != "unused":'),
         ("a bound challenge is good for its names alone", "        if wrong:"),
         ("wrong names are counted", "            self._challenges.record_try(found)\n", ""),
         ("a passphrase is taken only where one is declared", "        if terms.spec.static_passphrase is None:"),
+    ),
+    *guards(
+        "pkiconf/scep/proofs.py",
+        ("tests/scep/test_kept.py",),
+        (
+            "a passphrase that is kept is looked at again where it counts",
+            "            consume=lambda c: self._passphrases.check_accepted(c, found),\n",
+            "",
+        ),
+        (
+            "what was read of tries counts",
+            "        if self.tries.are_used_up(terms, request.client_address, failures):",
+            "        if failures is None and self.tries.are_used_up(terms, request.client_address):",
+        ),
+    ),
+    *guards(
+        "pkiconf/scep/enrolment.py",
+        ("tests/scep/test_kept.py",),
+        (
+            "a passphrase that was replaced is forgotten",
+            "                self._proofs.look_again(place.terms)",
+            "                continue",
+        ),
     ),
     *guards(
         "pkiconf/store/scep_challenges.py",
@@ -41,7 +67,7 @@ SCEP: tuple[Guard, ...] = (
         ("tests/scep/test_challenges.py",),
         (
             "only so many challenges wait",
-            "            if store.count_outstanding(c, template_id, now) >= terms.spec.ndes.max_outstanding:",
+            "            if _is_full(c, terms, now):",
         ),
         ("no challenge is good for ever", "        if ttl is not None and not timedelta(seconds=1) <= ttl <= LONGEST:"),
         (

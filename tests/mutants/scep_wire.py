@@ -29,6 +29,18 @@ SCEP_WIRE: tuple[Guard, ...] = (
         ("a message is signed by the key that it asks for", "    if not is_same_key(wanted.spki, opened.signer.spki):"),
     ),
     *guards(
+        "pkiconf/scep/access.py",
+        ("tests/scep/test_terms.py", "tests/endpoints/scep/test_challenge_enrolment_http.py"),
+        (
+            "devices come from listed networks",
+            "    if not is_allowed_from(terms.enrolment_networks, find_address(client_address)):",
+        ),
+        (
+            "challenges are fetched from listed networks",
+            "    if not is_allowed_from(terms.challenge_networks, find_address(client_address)):",
+        ),
+    ),
+    *guards(
         "pkiconf/scep/transactions.py",
         ("tests/scep/test_transactions.py",),
         ("a transaction's id is for one request", "    if not is_same(row, question):"),

@@ -28,6 +28,30 @@ STATUS: tuple[Guard, ...] = (
             "        sleep(WINDOW)",
             "        sleep(0)",
         ),
+        (
+            "a stamp grows old while the host sleeps",
+            "steady: Callable[[], float] = steady_seconds)",
+            "steady: Callable[[], float] = time.monotonic)",
+        ),
+    ),
+    *guards(
+        "pkiconf/revocation/ocsp.py",
+        ("tests/revocation/test_ocsp_at_once.py",),
+        (
+            "a main loop waits for no server",
+            '        if known is not None or self._parts.db.dialect != "sqlite":',
+            "        if known is not None:",
+        ),
+    ),
+    *guards(
+        "pkiconf/authority/service_certificates.py",
+        ("tests/revocation/test_ocsp_at_once.py",),
+        ("a main loop waits for no responder certificate", "        if not wait:\n            raise WouldWait\n", ""),
+        (
+            "who signs is looked at again in time",
+            "known.epoch == epoch and now < known.look_at:",
+            "known.epoch == epoch:",
+        ),
     ),
     *guards(
         "pkiconf/revocation/ocsp.py",
@@ -36,6 +60,17 @@ STATUS: tuple[Guard, ...] = (
             "what was signed ahead is given only while the certificate's row is the same",
             "            or row.changed_epoch != status.changed_epoch\n",
             "",
+        ),
+        (
+            "what was signed ahead answers the CertID as it was asked",
+            "            or cert_id.der not in row.response_data  # a client may write its AlgorithmIdentifier another"
+            " way\n",
+            "",
+        ),
+        (
+            "what was signed ahead is verified before it is given",
+            "            verify_signature(responder.spki, responder.algorithm, row.response_data, row.signature)\n",
+            "            pass\n",
         ),
         (
             "what was signed ahead has to be young",
@@ -107,11 +142,19 @@ STATUS: tuple[Guard, ...] = (
         ("a CRL holds what the database does", "    if known != len(new.entries):"),
         ("a CRL holds no certificate twice", "    if len(listed) != known:"),
         ("a line goes only with a reason", "if not _may_go(c, new, listed, entry)", "if False"),
+        ("only what was held is released", "    return was_held and row.status", "    return row.status"),
+        ("a final revocation becomes no hold", "(was_held or not becomes_held) and ", ""),
         (
-            "only what was held is released",
-            " and parse_crl_entry(entry).reason is RevocationReason.CERTIFICATE_HOLD",
-            "",
+            "a final revocation becomes no hold on a delta",
+            "if entry not in told and _is_hold(entry))",
+            "if False)",
         ),
+        (
+            "what leaves because it has ended has ended by its certificate",
+            "        return _has_ended(c, new, row)",
+            "        return True",
+        ),
+        ("a delta without a complete list is told", "        if delta is not None:"),
         (
             "a line of a delta goes only with a reason",
             "listed | standing, entry))",

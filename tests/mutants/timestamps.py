@@ -6,6 +6,44 @@ from tests.mutants.guard import Guard, guards
 
 TIMESTAMPS: tuple[Guard, ...] = (
     *guards(
+        "pkiconf/timestamps/service.py",
+        ("tests/timestamps/test_at_once.py",),
+        (
+            "a main loop that stamps waits for no server",
+            '        if self._parts.db.dialect != "sqlite":\n            return None\n',
+            "",
+        ),
+    ),
+    *guards(
+        "pkiconf/timestamps/clock_watch.py",
+        ("tests/timestamps/test_at_once.py",),
+        ("a main loop asks no time server", "(settings.ntp or self._drift is None)", "(self._drift is None)"),
+    ),
+    *guards(
+        "pkiconf/timestamps/ledger.py",
+        ("tests/timestamps/test_at_once.py",),
+        (
+            "a main loop records no token",
+            'form.spec.record == "all" or form.spec.ordering or not',
+            "form.spec.ordering or not",
+        ),
+        (
+            "a main loop orders no token",
+            'form.spec.record == "all" or form.spec.ordering or not',
+            'form.spec.record == "all" or not',
+        ),
+        (
+            "a main loop takes no numbers ahead",
+            "block.day != day_of(now.moment) or not block.left:\n                raise",
+            "block.day != day_of(now.moment):\n                raise",
+        ),
+        (
+            "a main loop counts tokens for their own day",
+            "block is None or block.day != day_of(now.moment) or",
+            "block is None or",
+        ),
+    ),
+    *guards(
         "pkiconf/der/timestamp.py",
         ("tests/der/test_timestamp.py", "tests/timestamps/test_tokens.py"),
         ("a timestamp request is version 1", "    if members[0].der != _VERSION_1:"),
@@ -71,7 +109,7 @@ TIMESTAMPS: tuple[Guard, ...] = (
         "pkiconf/timestamps/ledger.py",
         ("tests/timestamps/test_ledger.py",),
         ("each token is recorded", "kept = stamped if one_by_one else None", "kept = None"),
-        ("a block of numbers belongs to its day", " or block.day != day", ""),
+        ("a block of numbers belongs to its day", " or block.day != day or not block.left:", " or not block.left:"),
     ),
     *guards(
         "pkiconf/timestamps/recording.py",

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from pkiconf.der import oids
 from pkiconf.der.certificate import assemble_certificate
 from pkiconf.errors import Refused
 from pkiconf.policy import lints
-from pkiconf.policy.lints import Severity, check_lints
+from pkiconf.policy.lints import LintContext, Severity, check, check_lints
 from pkiconf.policy.lints.check import LINTS, run_lints
+from pkiconf.policy.lints.view import CertificateView, StandingView
 from tests.judges.pkilint import pkilint_findings
 from tests.keys import sign
 from tests.lints.recipe import FOLDER, context_of, encode
@@ -65,6 +67,37 @@ def test_a_stranger_finds_no_error_in_what_is_sound(case: Case) -> None:
     tbs = encode(case)
     findings = pkilint_findings(assemble_certificate(tbs, algorithm, sign(algorithm, tbs)), "certificate")
     assert {finding.split(":")[0] for finding in findings} == set(case.get("pkilint", ())), findings
+
+
+def test_what_was_found_in_other_certificates_changes_nothing() -> None:
+    """All certificates that can have one context have it, as those of an issuer do, and come twice."""
+    contexts: list[LintContext] = []
+    for case in CASES * 2:
+        fresh, tbs = context_of(case), encode(case)
+        if fresh not in contexts:
+            contexts.append(fresh)
+        kept = contexts[contexts.index(fresh)]
+        assert run_lints(tbs, kept) == run_lints(tbs, context_of(case)), case["about"]
+    assert any(context.seen for context in contexts)
+
+
+def test_lints_whose_result_is_kept_see_nothing_of_one_certificate_alone() -> None:
+    view = StandingView(CertificateView(LEAF_TBS))
+    for name in ("serial_number", "validity", "subject", "spki", "has_subject"):
+        with pytest.raises(AttributeError):
+            getattr(view, name)
+    for oid in (oids.SUBJECT_KEY_IDENTIFIER, oids.SUBJECT_ALTERNATIVE_NAME):
+        found = view.find(oid)
+        assert found is not None
+        assert found.value == b""
+
+
+def test_only_so_much_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "_MOST_SEEN", 2)
+    context = context_of(LEAF)
+    context.seen.update({1: True, 2: True})
+    assert run_lints(LEAF_TBS, context) == ()
+    assert len(context.seen) == 1
 
 
 def test_warnings_are_given_back() -> None:

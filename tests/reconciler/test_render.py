@@ -69,10 +69,15 @@ def test_colour_is_asked_for() -> None:
 
 
 def test_refusals_waits_and_findings_are_shown_although_nothing_changes() -> None:
-    stuck = Change("authority/a", Action.UNCHANGED, "", waiting="a certificate", refused="it cannot be")
+    stuck = Change(
+        "authority/a", Action.UNCHANGED, "", waiting="a certificate", refused="it cannot be", at="pki.yaml:7:5"
+    )
     found = Finding("authority/a", Severity.WARNING, "take care", "pki.yaml:1:2")
     text = render_plan(plan(stuck, findings=(found, Finding("", Severity.INFO, "by the way"))))
-    assert "= authority/a  unchanged\n    waits for a certificate\n    cannot be done: it cannot be\n" in text
+    assert (
+        "= authority/a  unchanged\n    waits for a certificate\n    cannot be done: it cannot be  (pki.yaml:7:5)\n"
+        in text
+    )
     assert "  ! authority/a: take care  (pki.yaml:1:2)\n  i by the way\n" in text
     assert "Plan: 1 waiting, 1 impossible; 1 unchanged." in text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +15,10 @@ from pkiconf.der.crl import CRL, parse_crl
 from pkiconf.der.crl_entries import encode_crl_entries
 from pkiconf.errors import Refused, Unavailable
 from pkiconf.model.actor import SYSTEM
+from pkiconf.model.certificate import CertificateID
 from pkiconf.model.request import Issued
 from pkiconf.model.revocation import RevocationReason
+from pkiconf.policy.crl_parts import part_of
 from pkiconf.revocation import crl as crl_room
 from pkiconf.revocation import crl_contents
 from pkiconf.revocation.crl_comparison import Withheld
@@ -24,6 +26,7 @@ from pkiconf.steps import Step
 from pkiconf.store import audit, crls
 from pkiconf.store.crls import FULL_LIST, Part
 from pkiconf.store.database import Connection
+from pkiconf.store.inventory import RevokedRow
 from tests.revocation.pki import DECLARATION, PKI, prepare, serial_of
 from tests.world import OPERATOR, World
 
@@ -32,6 +35,11 @@ SQL = {
     " :serial; DELETE FROM certificate_tbs WHERE serial = :serial; DELETE FROM certificate WHERE serial = :serial",
     "good again": "UPDATE certificate SET status = 'good', revoked_at = NULL, reason = NULL WHERE serial = :serial",
     "reserved again": "UPDATE certificate SET status = 'reserved' WHERE serial = :serial",
+    "held": "UPDATE certificate SET status = 'held', reason = 6 WHERE serial = :serial",
+    "revoked as a hold": "UPDATE certificate SET reason = 6 WHERE serial = :serial",
+    "ended": "UPDATE certificate SET not_after = 5, revoked_at = 5 WHERE serial = :serial",
+    "unreadable": "UPDATE certificate SET not_after = 5, revoked_at = 5 WHERE serial = :serial; UPDATE certificate_tbs"
+    " SET tbs = serial WHERE serial = :serial",
 }
 """What a careless hand, or somebody else's, may do to a revoked certificate."""
 
@@ -68,7 +76,7 @@ def tamper(pki: PKI, sql: str, issued: Issued) -> None:
 
 
 @pytest.mark.row("F138")
-@pytest.mark.parametrize("what", ["forgotten", "good again", "reserved again"])
+@pytest.mark.parametrize("what", SQL)
 def test_a_list_that_drops_a_certificate_is_withheld(pki: PKI, what: str, caplog: pytest.LogCaptureFixture) -> None:
     issued = revoked(pki)
     before = pki.crl()
@@ -124,6 +132,36 @@ def test_a_part_is_compared_with_itself(lite: PKI) -> None:
     services.crls.make(issuer_id)  # the full list still holds it
 
 
+def test_a_part_is_not_asked_about_other_parts(pki: PKI) -> None:
+    assert (
+        pki.world.apply(DECLARATION.replace("{name: issuing,", "{name: issuing, crl: {partitions: 4},")).exit_code == 0
+    )
+    parts: dict[int, Issued] = {}
+    for number in range(100):
+        issued = pki.issue(name=f"n{number}.corp.example")
+        parts.setdefault(part_of(serial_of(issued), 4), issued)
+        if len(parts) == 2:
+            break
+    shard, other = parts
+    pki.world.services.revocations.revoke(parts[shard].id, RevocationReason.SUPERSEDED, OPERATOR)
+    pki.world.services.crls.current(pki.issuer_id(), Part(shard))
+    pki.world.services.revocations.revoke(parts[other].id, RevocationReason.SUPERSEDED, OPERATOR)
+    row = pki.world.services.crls.make(pki.issuer_id(), Part(shard))
+    assert [entry.serial_number for entry in parse_crl(row.der).entries] == [serial_of(parts[shard])]
+
+
+def test_a_certificate_keeps_its_part(lite: PKI) -> None:
+    """Even one that may leave the list: whoever moved it may have moved others."""
+    lite.world.apply(DECLARATION.replace("{name: issuing,", "{name: issuing, crl: {partitions: 1},"))
+    issued, services = lite.issue(), lite.world.services
+    services.revocations.hold(issued.id, OPERATOR)
+    services.crls.current(lite.issuer_id(), Part(1))
+    services.revocations.release(issued.id, OPERATOR)
+    tamper(lite, "UPDATE certificate SET crl_shard = 2 WHERE serial = :serial", issued)
+    with pytest.raises(Withheld, match="drop"):
+        services.crls.make(lite.issuer_id(), Part(1))
+
+
 def test_the_database_knows_more_than_the_list(lite: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
     revoked(lite)
     lite.world.services.revocations.revoke(lite.issue().id, RevocationReason.SUPERSEDED, OPERATOR)
@@ -137,6 +175,36 @@ def test_a_certificate_twice(lite: PKI, monkeypatch: pytest.MonkeyPatch) -> None
     lite.world.services.revocations.revoke(lite.issue().id, RevocationReason.SUPERSEDED, OPERATOR)
     monkeypatch.setattr(crl_contents, "encode_crl_entries", lambda lines: encode_crl_entries(lines)[:1] * 2)
     with pytest.raises(Withheld, match="twice"):
+        lite.world.services.crls.make(lite.issuer_id())
+
+
+def test_a_list_with_somebody_else_in_place_of_one_that_was_revoked(lite: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the database has, none of those before gone."""
+    revoked(lite)
+    (before,) = parse_crl(_complete(lite)).encoded_entries
+    missing = lite.issue()
+    lite.world.services.revocations.revoke(missing.id, RevocationReason.SUPERSEDED, OPERATOR)
+    (stranger,) = encode_crl_entries([(bytes.fromhex("7f" * 19), 1_700_000_000, None, None)])
+    monkeypatch.setattr(crl_contents, "encode_crl_entries", lambda lines: [before, stranger])
+    with pytest.raises(Withheld, match=f"leave out {serial_of(missing):038x}"):
+        lite.world.services.crls.make(lite.issuer_id())
+
+
+@pytest.mark.parametrize("another", [{"reason": 4}, {"revoked_at": 1_700_000_000}])
+def test_what_was_revoked_since_stands_there_as_it_is(
+    lite: PKI, monkeypatch: pytest.MonkeyPatch, another: dict[str, Any]
+) -> None:
+    revoked(lite)
+    issued = lite.issue()
+    lite.world.services.revocations.revoke(issued.id, RevocationReason.KEY_COMPROMISE, OPERATOR)
+    serial = serial_of(issued).to_bytes(19)
+
+    def encode(lines: Iterable[Any]) -> list[bytes]:
+        rows = [RevokedRow(*line) for line in lines]
+        return encode_crl_entries(row._replace(**another) if row.serial == serial else row for row in rows)
+
+    monkeypatch.setattr(crl_contents, "encode_crl_entries", encode)
+    with pytest.raises(Withheld, match=f"leave out {serial.hex()}"):
         lite.world.services.crls.make(lite.issuer_id())
 
 
@@ -185,6 +253,9 @@ def withheld(pki: PKI) -> list[tuple[int, int]]:
         (on_the_delta, SQL["good again"] + "; UPDATE certificate SET changed_epoch = 0 WHERE serial = :serial"),
         (on_the_delta, SQL["reserved again"]),
         (on_the_delta, SQL["forgotten"]),
+        (on_the_base, SQL["held"] + CHANGED),  # from where it could be released
+        (on_the_base, SQL["revoked as a hold"] + CHANGED),
+        (on_the_delta, SQL["held"]),
     ],
 )
 def test_a_delta_that_takes_a_revocation_back_is_withheld(
@@ -208,6 +279,54 @@ def test_a_delta_that_takes_a_revocation_back_is_withheld(
     assert withheld(pki) == []
     for part in (DELTA, FULL_LIST, DELTA):  # and from then on there is nothing to compare it with
         world.services.crls.make(pki.issuer_id(), part)
+
+
+def test_a_delta_takes_nothing_off_a_complete_list_that_came_after_the_delta_before(lite: PKI) -> None:
+    assert lite.world.apply(WITH_DELTAS).exit_code == 0
+    lite.crl()
+    assert list(delta(lite).entries) == []
+    issued = lite.issue()
+    lite.world.services.revocations.revoke(issued.id, RevocationReason.KEY_COMPROMISE, OPERATOR)
+    row = lite.world.services.crls.make(lite.issuer_id())
+    assert [entry.serial_number for entry in parse_crl(row.der).entries] == [serial_of(issued)]
+    tamper(lite, SQL["good again"] + CHANGED, issued)
+    with pytest.raises(Withheld, match=f"release {serial_of(issued):038x}"):
+        lite.world.services.crls.make(lite.issuer_id(), DELTA)
+
+
+def test_a_delta_drops_nothing_that_only_its_row_calls_ended(lite: PKI) -> None:
+    assert lite.world.apply(WITH_DELTAS).exit_code == 0
+    tamper(lite, SQL["ended"], on_the_delta(lite))
+    for part in (DELTA, FULL_LIST):
+        with pytest.raises(Withheld, match="drop"):
+            lite.world.services.crls.make(lite.issuer_id(), part)
+
+
+def test_a_delta_without_a_complete_list_is_told(world: World) -> None:
+    pki = prepare(world)
+    assert world.apply(WITH_DELTAS).exit_code == 0
+    issued = on_the_delta(pki)
+    tamper(pki, SQL["good again"] + "; DELETE FROM crl WHERE base_number IS NULL", issued)
+    with pytest.raises(Withheld, match="goes with a complete list, of which the database has none"):
+        pki.crl()
+    assert pki.rows("crl") == 1
+    world.services.crls.make_as_it_is(pki.issuer_id(), FULL_LIST, OPERATOR)
+    assert list(pki.crl()) == []
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_delta_holds_and_releases_again(lite: PKI, times: int) -> None:
+    assert lite.world.apply(WITH_DELTAS).exit_code == 0
+    issued = lite.issue()
+    lite.crl()
+    for _ in range(times):
+        lite.world.services.revocations.hold(issued.id, OPERATOR)
+        assert [entry.removed for entry in delta(lite).entries] == [False]
+        lite.world.services.crls.make(lite.issuer_id())
+        lite.world.services.revocations.release(issued.id, OPERATOR)
+        assert [entry.removed for entry in delta(lite).entries] == [True]
+        lite.world.services.crls.make(lite.issuer_id())
+    assert withheld(lite) == []
 
 
 @pytest.mark.parametrize("shown", [True, False])
@@ -274,6 +393,27 @@ def test_what_has_ended_may_go_after_it_was_shown_once(lite: PKI) -> None:
     assert len(lite.crl()) == 1
     lite.world.pass_time(timedelta(days=7))
     assert len(lite.crl()) == 0
+    assert lite.world.parts.db.read(crls.withheld) == []
+
+
+def test_what_was_imported_ends_as_its_row_says(lite: PKI) -> None:
+    """There is no certificate to look at."""
+    serial = 0x41 << 144
+    lite.take(serial)
+    soon = int(lite.world.clock.now().timestamp()) + 86400
+    lite.world.parts.db.write(
+        Step.AUTHORITY_IMPORT,
+        lambda c: c.execute(
+            text("UPDATE certificate SET not_after = :at WHERE serial = :serial"),
+            {"at": soon, "serial": serial.to_bytes(19)},
+        ),
+    )
+    lite.world.services.revocations.revoke(
+        CertificateID(lite.issuer_id(), serial), RevocationReason.SUPERSEDED, OPERATOR
+    )
+    for listed in (1, 1, 0):
+        assert len(lite.crl()) == listed
+        lite.world.pass_time(timedelta(days=8))
     assert lite.world.parts.db.read(crls.withheld) == []
 
 

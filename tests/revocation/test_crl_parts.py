@@ -357,6 +357,32 @@ def test_a_new_complete_list_makes_a_new_delta_that_older_ones_may_use_too(sqlit
     assert base_number(crl(pki, Part(delta=True))) == number(second)
 
 
+def test_a_delta_is_never_older_than_its_complete_list(sqlite_world: World) -> None:
+    """RFC 5280 §6.3.3 (c): nobody could use it. Here nothing else makes a new one due."""
+    pki = declare(sqlite_world, WITH_DELTAS)
+    crl(pki)
+    before = crl(pki, Part(delta=True))
+    complete = sqlite_world.services.crls.make(pki.issuer_id())
+    after = crl(pki, Part(delta=True))
+    assert number(after) > complete.number > number(before)
+
+
+def test_a_delta_begins_from_no_list_that_had_another_scope(sqlite_world: World) -> None:
+    """RFC 5280 §5.2.4: a part that got another URL has another scope, and its delta begins anew."""
+    one_part = BOTH.replace("partitions: 4", "partitions: 1")
+    pki = declare(sqlite_world, one_part)
+    pki.issue()
+    before = crl(pki, Part(1))
+    assert base_number(crl(pki, Part(1, delta=True))) == number(before)
+    moved = one_part.replace('base_url: "http://pki.corp.example"', 'base_url: "http://new.corp.example"')
+    assert sqlite_world.apply(moved).exit_code == 0
+    pki.issue(name="second.corp.example")
+    delta = crl(pki, Part(1, delta=True))
+    complete = crl(pki, Part(1))
+    assert base_number(delta) == number(complete) > number(before)
+    assert scope(delta).value == scope(complete).value != scope(before).value
+
+
 def test_the_worker_makes_deltas(sqlite_world: World) -> None:
     pki = declare(sqlite_world, WITH_DELTAS)
     issued = pki.issue()
@@ -384,6 +410,9 @@ def test_no_delta_where_none_is_declared(sqlite_world: World, text: str) -> None
     for shard in (FULL, 1, 2, 3, 4):
         with pytest.raises(NotFound):
             sqlite_world.services.crls.current(pki.issuer_id(), Part(shard, delta=True))
+    # Anybody may ask: nothing is made, and no number is spent.
+    assert pki.rows("crl") == 0
+    assert sqlite_world.parts.db.read(lambda c: c.exec_driver_sql("SELECT max(crl_number) FROM issuer").scalar()) == 0
     with pytest.raises(x509.ExtensionNotFound):
         crl(pki).extensions.get_extension_for_class(x509.FreshestCRL)
 

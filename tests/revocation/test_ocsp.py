@@ -476,6 +476,24 @@ def test_a_database_in_trouble(
     assert status(lite.answer(request).der) is Status.SUCCESSFUL
 
 
+def test_a_database_in_trouble_vouches_for_no_answer_that_was_given_before(
+    lite: PKI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = question(lite.issuer(), serial_of(lite.issue()))
+    first = lite.answer(request)
+    assert lite.answer(request) == first
+
+    def fail(*_: object) -> None:
+        raise Unavailable("the database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(lite.world.parts.db), "look", fail)
+        assert lite.world.services.ocsp.known("issuing", request, lite.world.clock.now()) is None
+        patch.setattr(type(lite.world.parts.db), "read", fail)
+        assert status(lite.answer(request).der) is Status.TRY_LATER
+    assert lite.answer(request) == first
+
+
 def test_a_closed_database_is_no_exception(lite: PKI) -> None:
     request = question(lite.issuer(), 5)
     lite.world.parts.db.close()

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509 import ocsp
 
+from pkiconf.authority.service_certificates import ServiceCertificates
+from pkiconf.der.tlv import encode_sequence
 from pkiconf.errors import Conflict, NotSigned
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.revocation import presigning
@@ -19,7 +22,17 @@ from pkiconf.steps import Step
 from pkiconf.store import jobs, ocsp_answers
 from pkiconf.worker import LEASE_SECONDS, Worker
 from tests.judges.pkilint import pkilint_findings
-from tests.revocation.pki import DECLARATION, PKI, prepare, question, serial_of, verify
+from tests.revocation.pki import (
+    DECLARATION,
+    PKI,
+    SHA1_ALGORITHM,
+    cert_id,
+    prepare,
+    question,
+    question_about,
+    serial_of,
+    verify,
+)
 from tests.world import OPERATOR, World
 
 DECLARED = DECLARATION.replace("{name: issuing,", "{name: issuing, ocsp: {presign: [sha1]},")
@@ -121,6 +134,70 @@ def test_another_hash_is_signed_on_the_spot(sqlite_world: World, no_key: Any) ->
     request = question(pki.issuer(), serial_of(issued), hashes.SHA384())
     answer = ocsp.load_der_ocsp_response(pki.answer(request).der)
     assert answer.response_status is ocsp.OCSPResponseStatus.TRY_LATER
+
+
+def test_another_spelling_is_signed_on_the_spot(sqlite_world: World) -> None:
+    """An answer gives the CertID back as it was asked: here without the NULL behind SHA-1's OID."""
+    pki = declare(sqlite_world)
+    serial = serial_of(pki.issue())
+    work(sqlite_world)
+    sqlite_world.pass_time(timedelta(minutes=1))
+    usual = cert_id(pki.issuer(), serial.to_bytes(19))
+    rest = usual[2 + len(SHA1_ALGORITHM) :]
+    unusual = encode_sequence((bytes.fromhex("300706052b0e03021a"), rest))
+    responder = OCSPResponder(sqlite_world.parts, sqlite_world.services.service_certificates)
+    given = {}
+    for asked in (usual, unusual):
+        answer = responder.answer("issuing", question_about([asked]), sqlite_world.clock.now())
+        verify(ocsp.load_der_ocsp_response(answer.der), pki.issuer())
+        assert asked in answer.der
+        given[asked] = answer.produced_at
+    assert given[unusual] == sqlite_world.clock.now() > given[usual]
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after"),
+    [("{type: ec, curve: p256}", "sha256", "sha384"), ("{type: rsa, size: 2048}", "sha384", "sha256")],
+)
+def test_what_was_signed_with_another_hash_is_signed_on_the_spot(
+    sqlite_world: World, key: str, before: str, after: str
+) -> None:
+    """By the next process: which hash it is signed with stands in the answer, and not in what is stored."""
+
+    def declared(chosen: str) -> str:
+        own = f"service_certificates: {{key: {key}, signature_hash: {chosen}}}, ocsp: {{presign: [sha1]}},"
+        return DECLARATION.replace("{name: issuing,", f"{{name: issuing, {own}")
+
+    assert sqlite_world.apply(declared(before)).exit_code == 0
+    sqlite_world.pass_time(timedelta(hours=1))
+    pki = PKI(sqlite_world)
+    serial = serial_of(pki.issue())
+    work(sqlite_world)
+    sqlite_world.pass_time(timedelta(minutes=1))
+    responder = next_process(sqlite_world)
+    given = responder.answer("issuing", question(pki.issuer(), serial), sqlite_world.clock.now())
+    assert given.produced_at < sqlite_world.clock.now()
+    assert sqlite_world.apply(declared(after)).exit_code == 0
+    responder = next_process(sqlite_world)
+    der = responder.answer("issuing", question(pki.issuer(), serial), sqlite_world.clock.now()).der
+    answer = ocsp.load_der_ocsp_response(der)
+    assert answer.signature_hash_algorithm is not None
+    assert answer.signature_hash_algorithm.name == after
+    assert answer.produced_at_utc == sqlite_world.clock.now()
+    (responder_certificate,) = answer.certificates
+    stranger = responder_certificate.public_key()
+    if isinstance(stranger, rsa.RSAPublicKey):
+        stranger.verify(
+            answer.signature, answer.tbs_response_bytes, padding.PKCS1v15(), answer.signature_hash_algorithm
+        )
+    else:
+        verify(answer, pki.issuer())
+    assert isinstance(stranger, rsa.RSAPublicKey) == ("rsa" in key)
+
+
+def next_process(world: World) -> OCSPResponder:
+    services = ServiceCertificates(world.parts, world.services.pipeline)
+    return OCSPResponder(world.parts, services)
 
 
 def test_a_nonce_is_signed_on_the_spot(sqlite_world: World) -> None:

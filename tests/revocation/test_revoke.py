@@ -14,8 +14,10 @@ from pkiconf.errors import Conflict, NotFound, Refused
 from pkiconf.model.actor import Actor
 from pkiconf.model.certificate import CertificateID, CertificateStatus
 from pkiconf.model.revocation import RevocationReason
+from pkiconf.revocation import revoke as revoke_room
 from pkiconf.revocation.revoke import CRL_JOB
 from pkiconf.store import certificates, jobs
+from pkiconf.store.database import Database
 from tests.revocation.pki import NEVER_ISSUED, PKI, prepare
 from tests.world import OPERATOR, World
 
@@ -65,6 +67,24 @@ def test_a_revocation_is_status_epoch_event_and_job_at_once(pki: PKI) -> None:
     )
     assert (body["action"], body["details"]["reason"]) == ("certificate.revoke", "keyCompromise")
     assert body["details"]["serial"] == issued.id.serial_number.to_bytes(19).hex()
+
+
+def test_it_is_told_when_no_process_believes_what_was_before(pki: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By then it is committed."""
+    issued, seen = pki.issue(), list[object]()
+
+    def settle(db: Database) -> None:
+        assert db is pki.world.parts.db
+        seen.append(facts(pki, issued.id)[0])
+
+    monkeypatch.setattr(revoke_room, "settle", settle)
+    revocations = pki.world.services.revocations
+    revocations.hold(issued.id, OPERATOR)
+    assert seen == ["held"]
+    revocations.release(issued.id, OPERATOR)
+    assert seen == ["held", "good"]
+    revocations.revoke(issued.id, KEY_COMPROMISE, OPERATOR)
+    assert seen == ["held", "good", "revoked"]
 
 
 def test_what_may_not_be_changes_nothing(lite: PKI) -> None:

@@ -106,7 +106,7 @@ def test_only_so_many_may_wait(world: World) -> None:
     terms = declared(world, "{ enabled: true, challenges: true, ndes: { max_outstanding: 2 } }")
     first = made(world, terms)
     made(world, terms)
-    with pytest.raises(CacheFull, match=r"2 challenges .*template/issuing/device.*max_outstanding"):
+    with pytest.raises(CacheFull, match=r"2 challenges wait .*template/issuing/device.*max_outstanding"):
         made(world, terms)
     consume(world, found(world, terms, first))
     made(world, terms)
@@ -183,9 +183,9 @@ def test_names_may_be_wrong_only_so_often(world: World) -> None:
 @pytest.mark.parametrize(
     ("scep", "said"),
     [
-        ("{ enabled: false, challenges: true }", "Enable scep there"),
+        ("{ enabled: false, challenges: true }", "challenges: true} in its declaration"),
         ("{ enabled: true, static_passphrase: !env PASSPHRASE }", "challenges: true"),
-        ("null", "Enable scep there"),
+        ("null", "challenges: true} in its declaration"),
     ],
 )
 def test_none_is_made_where_none_is_taken(sqlite_world: World, scep: str, said: str) -> None:

@@ -82,6 +82,14 @@ def test_wrong_ones_all_hear_the_same(sqlite_world: World, challenge: str | None
     assert refused(sqlite_world, declared(sqlite_world, BOTH), challenge)
 
 
+@pytest.mark.parametrize("longer", [0, 1])
+def test_a_challenge_is_not_longer_than_those_of_intune(sqlite_world: World, longer: int) -> None:
+    """Whatever is longer is not looked up, hashed or sent to anybody."""
+    terms = declared(sqlite_world, BOTH)
+    reason = refused(sqlite_world, terms, "x" * (16 * 1024 + longer))
+    assert (reason == "the challenge has 16385 characters") is bool(longer)
+
+
 def test_no_method_lets_in_nobody(sqlite_world: World) -> None:
     """A row that nobody could have declared: what is stored is not believed to let in."""
     terms = declared(sqlite_world, "{ enabled: false }")

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from asn1crypto import core
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from pkiconf.der.names import parse_general_name_text
 from pkiconf.errors import Malformed
@@ -140,10 +140,10 @@ def test_without_legacy_a_request_signed_with_sha1_is_refused(sqlite_world: Worl
 
 
 def test_a_request_for_an_ec_key(devices: Fleet) -> None:
-    """Its answer could not be encrypted; here it is signed by another key anyway."""
-    device = Device.fresh()
-    asked = make_request(ec.generate_private_key(ec.SECP256R1()), challenge=PASSPHRASE)
-    refused(devices, devices.ask(device, asked), "1", "another key")
+    """Its answer could not be encrypted."""
+    device = Device.of(ec.generate_private_key(ec.SECP256R1()))
+    wish = devices.wish(signature_algorithm="sha256_ecdsa")
+    refused(devices, devices.ask(device, good(device), wish), "0", "1.2.840.10045.4.3.2 is not accepted")
 
 
 def test_names_that_the_template_does_not_allow(sqlite_world: World) -> None:
@@ -159,12 +159,10 @@ def test_what_only_authorities_have(devices: Fleet) -> None:
     refused(devices, devices.ask(device, asked), "2", "CA:TRUE")
 
 
-def test_a_weak_key(devices: Fleet) -> None:
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    weak = Device.fresh()
-    key = rsa.generate_private_key(65537, 1024)
-    refused(devices, devices.ask(weak, make_request(key, challenge=PASSPHRASE)), "1", "another key")
+@pytest.mark.parametrize("bits", [1024, 1536])
+def test_a_weak_key(devices: Fleet, bits: int) -> None:
+    weak = Device.of(rsa.generate_private_key(65537, bits))
+    refused(devices, devices.ask(weak, good(weak)), "2", f"an RSA key of {bits} bits is too short")
 
 
 def _broken_signature(device: Device) -> bytes:

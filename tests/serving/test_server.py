@@ -60,7 +60,9 @@ def test_strangers_ask_and_believe(installation: Installation) -> None:
         assert "verify OK" in said
         assert f"{leaf.serial_number:X}" in said
         assert server.tree.end(signal.SIGTERM) == 0
-        assert server.tree.text == "", "a quiet life leaves no lines"
+        # Its declaration has a base URL where nobody listens, and `serve` says so.
+        lines = [line for line in server.tree.text.splitlines() if "begin with http://127.0.0.1:1," not in line]
+        assert lines == [], "a quiet life leaves no lines"
 
 
 def test_curl_in_chunks_conditions_and_heads(installation: Installation) -> None:
@@ -107,7 +109,11 @@ def test_nonsense_on_the_wire(installation: Installation) -> None:
             answer = server.raw(octets)
             assert answer == b"" or answer.split(b" ")[1] in (b"200", b"400", b"404", b"405", b"501", b"505"), answer
             assert b"Traceback" not in answer
-        assert server.raw(b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n").split(b" ")[1] in (b"400", b"414")
+        for version in (b"1.1", b"1.0"):
+            for size, status in ((20_000, b"404"), (40_000, b"414")):
+                answer = server.raw(b"GET /" + b"a" * size + b" HTTP/%s\r\nHost: a\r\n\r\n" % version)
+                assert answer.split(b" ")[1] == status
+        assert answer.endswith(b"send a long message by POST\n")
         long_header = b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 100_000 + b"\r\n\r\n"
         assert server.raw(long_header).split(b" ")[1] in (b"400", b"431")
         many_headers = b"GET /healthz HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 1000 + b"\r\n"
@@ -115,70 +121,6 @@ def test_nonsense_on_the_wire(installation: Installation) -> None:
         assert server.answers()
         assert len(server.tree.processes()) == 2
         assert "Traceback" not in server.tree.text
-
-
-def _dribble(server: Server, first: bytes, then: bytes, stop: threading.Event) -> threading.Thread:
-    """A client that sends `first`, and `then` one octet at a time for as long as it is let."""
-
-    def run() -> None:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-            connection.sendall(first)
-            for octet in then * 1000:
-                if stop.wait(0.2):
-                    return
-                try:
-                    connection.sendall(bytes([octet]))
-                except OSError:
-                    return  # cut off, as it should be
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread
-
-
-@pytest.mark.parametrize("kind", ["silent", "header", "body", "never reads"])
-def test_slow_clients_hold_the_server_no_longer_than_the_time_out(installation: Installation, kind: str) -> None:
-    """More of them than the server has threads."""
-    first, then = {
-        "silent": (b"", b""),
-        "header": (b"GET /healthz HTTP/1.1\r\n", b"X-A: b\r\n"),
-        "body": (b"POST /ocsp/issuing HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n", b"x"),
-        "never reads": (b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 400, b""),
-    }[kind]
-    limit = 3
-    installation.settings["PKICONF_REQUEST_TIMEOUT"] = str(limit)
-    with installation.serving("--workers", "1", "--threads", "2") as server:
-        stop = threading.Event()
-        clients = [_dribble(server, first, then, stop) for _ in range(8)]
-        time.sleep(0.5)
-        begun = time.monotonic()
-        while not _quickly(server):
-            assert time.monotonic() - begun < 60
-        # 8 clients on 2 threads: four rounds of the time-out if each of them holds a thread to the end.
-        assert time.monotonic() - begun < (limit if kind == "silent" else 4 * (limit + 1.5) + 5)
-        stop.set()
-        for client in clients:
-            client.join(30)
-        assert server.tree.end(signal.SIGTERM) == 0
-        assert "Traceback" not in server.tree.text
-
-
-@pytest.mark.parametrize("kind", ["silent", "header", "body"])
-def test_slow_clients_keep_no_thread(installation: Installation, kind: str) -> None:
-    """Nobody has to wait until they are cut off, which here would take an hour."""
-    first = {
-        "silent": b"",
-        "header": b"GET /healthz HTTP/1.1\r\nX-A: b",
-        "body": b"POST /ocsp/issuing HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\nx",
-    }[kind]
-    installation.settings["PKICONF_REQUEST_TIMEOUT"] = "3600"
-    with installation.serving("--workers", "1", "--threads", "2") as server:
-        held = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
-        for connection in held:
-            connection.sendall(first)
-        eventually(lambda: _quickly(server))
-        for connection in held:
-            connection.close()
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
@@ -207,13 +149,6 @@ def test_requests_that_come_together_are_answered_in_their_order(installation: I
         assert said == [healthy, ocsp_error, ocsp_error, healthy, ocsp_error, healthy, (b"404", b"text/plain")]
         assert server.tree.end(signal.SIGTERM) == 0
         assert "Traceback" not in server.tree.text
-
-
-def _quickly(server: Server) -> bool:
-    try:
-        return server.get("/healthz", timeout=2)[0] == 200
-    except (OSError, http.client.HTTPException):
-        return False
 
 
 def test_a_client_that_keeps_its_end_open_costs_nobody_else_anything(installation: Installation) -> None:

@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ from pkiconf.revocation.revoke import CRL_JOB
 from pkiconf.signing.local import LocalSigner
 from pkiconf.steps import Step
 from pkiconf.store import crls, jobs
-from pkiconf.wake import SOCKET_FILE, Alarm, wake_worker
+from pkiconf.wake import SOCKET_FILE, Alarm, Call, wake_worker
 from pkiconf.worker import LEASE_SECONDS, Worker
 from tests.revocation.pki import PKI, prepare
 from tests.serving.running import Installation, eventually
@@ -220,6 +221,106 @@ def test_a_socket_left_behind_is_replaced(tmp_path: Path) -> None:
     wake_worker(tmp_path)
     assert alarm.wait(5)
     alarm.close()
+
+
+# --- being told -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alarm(tmp_path: Path) -> Iterator[Alarm]:
+    made = Alarm(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> Iterator[Call]:
+    made = Call(tmp_path)
+    yield made
+    made.close()
+
+
+def test_who_asks_is_told_once(alarm: Alarm, call: Call) -> None:
+    call.ask("7")
+    assert not alarm.wait(0.01)  # a question wakes nobody
+    alarm.tell("8")
+    alarm.tell("7")
+    alarm.tell("7")
+    assert call.wait(30)
+    assert not call.wait(0.01)
+
+
+def test_the_last_who_asks_about_a_thing_is_told(alarm: Alarm, call: Call, tmp_path: Path) -> None:
+    other = Call(tmp_path)
+    call.ask("7")
+    other.ask("7")
+    assert not alarm.wait(0.01)
+    alarm.tell("7")
+    assert other.wait(30)
+    assert not call.wait(0.01)
+    other.close()
+
+
+def test_what_was_asked_before_is_not_taken_for_what_is_asked_now(alarm: Alarm, call: Call) -> None:
+    call.ask("7")
+    call.ask("70")
+    assert not alarm.wait(0.01)
+    alarm.tell("7")
+    assert not call.wait(0.05)
+    alarm.tell("70")
+    assert call.wait(30)
+
+
+def test_a_wake_up_behind_a_question_is_heard(alarm: Alarm, call: Call, tmp_path: Path) -> None:
+    call.ask("7")
+    wake_worker(tmp_path)
+    assert alarm.wait(30)
+    alarm.tell("7")
+    assert call.wait(30)
+
+
+def test_whoever_went_away_is_told_nothing(alarm: Alarm, tmp_path: Path) -> None:
+    gone = Call(tmp_path)
+    gone.ask("7")
+    gone.close()
+    assert not alarm.wait(0.01)
+    alarm.tell("7")
+
+
+def test_without_a_worker_it_is_waited_for_as_long_as_said(tmp_path: Path, call: Call) -> None:
+    call.ask("7")
+    begun = time.monotonic()
+    assert not call.wait(0.2)
+    assert time.monotonic() - begun >= 0.2
+    alarm = Alarm(tmp_path)
+    call.ask("8")
+    assert not alarm.wait(0.01)
+    alarm.tell("8")
+    assert call.wait(30)
+    alarm.close()
+
+
+def test_where_the_kernel_gives_no_names_nobody_is_told(
+    alarm: Alarm, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: socket.socket, address: object) -> None:
+        raise OSError("no such thing here")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    call.ask("7")
+    assert not alarm.wait(0.01)
+    begun = time.monotonic()
+    assert not call.wait(0.1)
+    assert time.monotonic() - begun >= 0.1
+
+
+def test_questions_of_many_are_not_kept_for_ever(alarm: Alarm, call: Call) -> None:
+    for number in range(5000):
+        call.ask(str(number))
+        alarm.wait(0)
+    assert len(alarm._asked) <= 1024
+    alarm.tell("4999")
+    assert call.wait(30)
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

@@ -159,6 +159,41 @@ def test_a_sealer_steps_back_before_the_lease_of_another(database: Database) -> 
     assert sealer(database).seal(NOW + timedelta(seconds=61)) == 1
 
 
+def test_a_sealer_that_was_only_thought_dead_seals_nothing(database: Database) -> None:
+    """Another one has its lease by the time it has signed, and has not sealed yet."""
+    write(database, 2)
+    late = int(NOW.timestamp()) + 60
+
+    def sign_slowly(message: bytes) -> bytes:
+        database.write(Step.AUDIT_SEAL, lambda c: leases.acquire(c, LEASE, "elsewhere", late, late + 60))
+        return sign(message)
+
+    with pytest.raises(Conflict, match="elsewhere has it now"):
+        Sealer(database, LOG, sign_slowly, None).seal(NOW)
+    assert [event.index for event in database.read(list_events)] == [None, None]
+    assert database.read(checkpoints.list_checkpoints) == []
+
+
+def test_a_tree_that_grows_before_the_lease_is_looked_at_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(database, 2)
+    one, other, add = sealer(database), sealer(database), Sealer._add
+    sealed: list[int] = []
+
+    def add_after_the_other(self: Sealer, *work: Any) -> int | None:
+        if not sealed:
+            sealed.append(0)
+            sealed.append(other.seal(NOW))
+            write(database, 1)
+        return add(self, *work)
+
+    monkeypatch.setattr(Sealer, "_add", add_after_the_other)
+    assert one.seal(NOW) == 1
+    assert sealed == [0, 2]
+    assert sorted(event.index for event in database.read(list_events) if event.index is not None) == [0, 1, 2]
+
+
 def test_many_sealers_and_writers_at_once(database: Database) -> None:
     failures: list[BaseException] = []
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import pytest
 
+from pkiconf.clock import steady_seconds
 from pkiconf.errors import Unavailable
 from pkiconf.steps import Step
 from pkiconf.store import certificates
@@ -111,6 +114,20 @@ def test_a_stamp_is_as_old_as_its_question(rows: Rows, server: Server) -> None:
     server.takes = 0
     revoke_one(rows)
     assert epochs.current(rows.issuer_id) != before
+
+
+def test_a_host_that_slept_knows_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Monotonic time stands still meanwhile."""
+    assert inspect.signature(StatusEpochs).parameters["steady"].default is steady_seconds
+    asked: list[int] = []
+
+    def read(clock: int) -> float:
+        asked.append(clock)
+        return 4.5
+
+    monkeypatch.setattr(time, "clock_gettime", read)
+    assert steady_seconds() == 4.5
+    assert asked == [getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)]
 
 
 def asking(epochs: StatusEpochs, rows: Rows) -> tuple[threading.Thread, threading.Event]:

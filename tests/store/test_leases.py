@@ -43,6 +43,15 @@ def test_released_lease_is_free_at_once_and_its_number_is_spent(database: Databa
         check(database, 1)
 
 
+def test_whoever_is_killed_in_one_is_followed_when_its_time_is_over(database: Database) -> None:
+    killed = leases.held(database, "work", "a", 100, 60)
+    assert killed.__enter__()  # and it never leaves
+    with leases.held(database, "work", "b", 159, 60) as free:
+        assert not free
+    with leases.held(database, "work", "b", 160, 60) as free:
+        assert free
+
+
 def test_expired_lease_that_nobody_took_is_still_good(database: Database) -> None:
     assert acquire(database, "a", 100, 200) == 1
     check(database, 1)

@@ -42,6 +42,20 @@ def test_openssl_believes_tokens_of_each_key(sqlite_world: World, tmp_path: Path
 
 
 @pytest.mark.row("F141")
+@pytest.mark.parametrize(("key", "digest"), [("type: rsa, size: 2048", "sha384"), ("type: ec", "sha512")])
+def test_a_declared_hash_signs_tokens_too(sqlite_world: World, tmp_path: Path, key: str, digest: str) -> None:
+    services = f"service_certificates: {{ key: {{ {key} }}, signature_hash: {digest} }}"
+    stamping = f"{{ name: issuing, issuer: root, {services}, timestamp: {{ enabled: true }} }}"
+    assert sqlite_world.apply(f"authorities: [ {{ name: root }}, {stamping} ]").exit_code == 0
+    response = granted(sqlite_world, query(tmp_path))
+    verify(sqlite_world, tmp_path, response)
+    (info,) = signed_data(response)["signer_infos"]
+    assert info["digest_algorithm"]["algorithm"].native == digest
+    if key == "type: ec":  # an RSA signature names its hash in the former field only (RFC 5754 §3.2)
+        assert info["signature_algorithm"].hash_algo == digest
+
+
+@pytest.mark.row("F141")
 @pytest.mark.parametrize("key", JUDGED_BY_THE_ENGINE)
 def test_tokens_of_keys_that_openssl_does_not_know(sqlite_world: World, tmp_path: Path, key: str) -> None:
     declare(sqlite_world, services=key)

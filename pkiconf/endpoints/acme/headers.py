@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 import falcon
@@ -38,11 +39,15 @@ class ACMEHeaders:
             resp.set_header("Access-Control-Allow-Headers", "Content-Type")
             resp.set_header("Access-Control-Max-Age", "86400")
             return
+        # Apart, and the nonce first: while the database is away the one can often be made and the other not.
+        if req.method == "POST" and resp.get_header("Replay-Nonce") is None:
+            self._add(req, "nonce", lambda: resp.set_header("Replay-Nonce", self._nonces.make()))
+        if not succeeded or req.uri_template not in _DIRECTORIES:
+            self._add(req, "link", lambda: add_link(resp, self._whereabouts.urls().directory(), "index"))
+
+    def _add(self, req: falcon.Request, what: str, add: Callable[[], None]) -> None:
+        """The answer stands without: whoever cannot be given one is not served either."""
         try:
-            if not succeeded or req.uri_template not in _DIRECTORIES:
-                add_link(resp, self._whereabouts.urls().directory(), "index")
-            if req.method == "POST" and resp.get_header("Replay-Nonce") is None:
-                resp.set_header("Replay-Nonce", self._nonces.make())
+            add()
         except PkiconfError as error:
-            # The answer stands without: whoever cannot be given a nonce is not served either.
-            log.warning("no nonce for the answer to %s %r: %s", req.method, loggable_path(req), error)
+            log.warning("no %s for the answer to %s %r: %s", what, req.method, loggable_path(req), error)

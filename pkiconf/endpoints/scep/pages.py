@@ -22,6 +22,11 @@ _EACH: Final = (
     "<P> Each enrollment requires a new challenge password."
     " You can refresh this web page to obtain a new challenge password. </P>"
 )
+# One cuts off all that follows the challenge, up to the end of the page.
+_TRAILER: Final = (
+    "<P ID=locPageDesc> For more information see  <A HREF=http://go.microsoft.com/fwlink/?LinkId=67852>"
+    "Using Network Device Enrollment Service </A>. </P> <P></Font></Body></HTML>"
+)
 _FULL: Final = "The password cache is full."
 _NO_PERMISSION: Final = (
     "You do not have sufficient permission to enroll with SCEP.  Please contact your system administrator."
@@ -76,5 +81,5 @@ def _page(content: str) -> str:
         "<TABLE BORDER=0 CELLSPACING=0 CELLPADDING=4 WIDTH=100% BGCOLOR=#008080><TR><TD>"
         "<FONT COLOR=#FFFFFF ID=locMSCertSrv>pkiconf</FONT></TD></TR></TABLE>"
         f"<P ID=locPageTitle> <FONT ID=locPageTitleFont><B>{_TITLE}</B></FONT> {content}"
-        " <P ID=locPageDesc> pkiconf answers here as Microsoft's service would. </P></FONT></BODY></HTML>"
+        f" {_TRAILER}"
     )

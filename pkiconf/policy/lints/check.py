@@ -8,7 +8,7 @@ from typing import Final
 from pkiconf.errors import Malformed, Refused
 from pkiconf.policy.lints import alternative_names, attributes, extensions, fields, references, usages
 from pkiconf.policy.lints.finding import Finding, LintContext, Severity, error
-from pkiconf.policy.lints.view import CertificateView
+from pkiconf.policy.lints.view import CertificateView, StandingView
 
 Lint = Callable[[CertificateView, LintContext], Iterable[Finding]]
 
@@ -40,9 +40,55 @@ LINTS: Final[tuple[Lint, ...]] = (
     references.certificate_policies,
 )
 
+# Those that look at what belongs to one certificate alone. The others see a StandingView, which shows none of that.
+OF_ONE: Final[tuple[Lint, ...]] = (
+    fields.serial_number,
+    fields.validity,
+    fields.subject_present,
+    fields.own_key,
+    attributes.subject_attributes,
+    extensions.subject_key_identifier,
+    usages.path_length,
+    alternative_names.subject_alternative_name,
+)
+STANDING: Final = tuple(lint for lint in LINTS if lint not in OF_ONE)
+_MOST_SEEN: Final = 8192
+"""Of one context, in which a CRL with many parts makes as many of them; each has about a kilobyte."""
+
 
 def run_lints(tbs: bytes, context: LintContext) -> tuple[Finding, ...]:
-    """Everything the lints have to say about a TBSCertificate, in their order."""
+    """Everything the lints have to say about a TBSCertificate, in their order.
+
+    Most of a certificate's octets stand in all that its template makes under its issuer. Where nothing was found in
+    them, only the others are looked at; where anything is found, all lints run over all of it.
+    """
+    return () if _is_sound(tbs, context) else _run_all(tbs, context)
+
+
+def _is_sound(tbs: bytes, context: LintContext) -> bool:
+    """Whether no lint has anything to say."""
+    try:
+        view = CertificateView(tbs)
+        key = view.standing_octets
+        is_sound = context.seen.get(key)
+        if is_sound is None:
+            is_sound = _finds_nothing(STANDING, StandingView(view), context)
+            if len(context.seen) >= _MOST_SEEN:
+                context.seen.clear()
+            context.seen[key] = is_sound
+        return is_sound and _finds_nothing(OF_ONE, view, context)
+    except (Malformed, ValueError, IndexError):
+        return False
+
+
+def _finds_nothing(lints: Iterable[Lint], view: CertificateView, context: LintContext) -> bool:
+    for lint in lints:
+        for _ in lint(view, context):
+            return False
+    return True
+
+
+def _run_all(tbs: bytes, context: LintContext) -> tuple[Finding, ...]:
     found: list[Finding] = []
     try:
         view = CertificateView(tbs)

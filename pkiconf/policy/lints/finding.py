@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pkiconf.model.certificate import IssuerFacts
@@ -30,10 +31,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class LintContext:
-    """`self_issued`: the issuer signs this certificate for its own key, as a root does."""
+    """`self_issued`: the issuer signs this certificate for its own key, as a root does.
+
+    `seen` is for the lints alone: what they found in octets that come again and again under this issuer. It goes with
+    the context, so facts that change take it with them.
+    """
 
     issuer: IssuerFacts
     self_issued: bool = False
+    seen: dict[Hashable, bool] = field(default_factory=dict, compare=False, repr=False)
 
 
 def error(lint: str, detail: str, source: str) -> Finding:

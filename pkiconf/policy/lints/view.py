@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
 
@@ -25,6 +26,7 @@ _VERSION: Final = 0xA0
 _EXTENSIONS: Final = 0xA3
 _WHAT: Final = "the certificate to be signed"
 _BITS: Final = tuple(KeyUsage)
+_OF_ONE: Final = (oids.SUBJECT_KEY_IDENTIFIER, oids.SUBJECT_ALTERNATIVE_NAME)
 
 
 class ExtensionView(NamedTuple):
@@ -64,6 +66,9 @@ class CertificateView:
             if field.tag != _EXTENSIONS or self.extensions is not None:
                 raise Malformed(f"{_WHAT} has a field with tag 0x{field.tag:02x} after its key")
             self.extensions = _parse_extensions(field.content)
+        self._index()
+
+    def _index(self) -> None:
         self._by_oid = {extension.oid: extension for extension in reversed(self.extensions or ())}
 
     def find(self, oid: str) -> ExtensionView | None:
@@ -101,6 +106,30 @@ class CertificateView:
         if self.spki[start] != SEQUENCE or self.spki[end : end + 1] != bytes((BIT_STRING,)):
             raise Malformed("the key is not a SubjectPublicKeyInfo")
         return _first_oid(self.spki[start:end])
+
+    @property
+    def standing_octets(self) -> Hashable:
+        """All that `StandingView` shows, octet for octet."""
+        extensions = self.extensions
+        if extensions is not None:
+            extensions = tuple([one[:2] if one.oid in _OF_ONE else one for one in extensions])  # type: ignore[misc]
+        return self.version, self.signature, self.issuer, self.key_algorithm, extensions
+
+
+class StandingView(CertificateView):
+    """What a certificate has in common with thousands of others: without serial number, validity, subject and key, and
+    of the extensions that belong to it alone only that they are there. A lint that looks for more gets AttributeError
+    or Malformed."""
+
+    def __init__(self, view: CertificateView) -> None:
+        self.version = view.version
+        self.signature = view.signature
+        self.issuer = view.issuer
+        self.key_algorithm = view.key_algorithm
+        self.extensions = view.extensions
+        if view.extensions is not None:
+            self.extensions = tuple(one._replace(value=b"") if one.oid in _OF_ONE else one for one in view.extensions)
+        self._index()
 
 
 def _parse_extensions(content: bytes) -> tuple[ExtensionView, ...]:

@@ -48,6 +48,7 @@ def test_a_wildcard_is_told_beside_its_name(wire: Wire) -> None:
 
 
 def test_a_preapproved_name_is_valid_at_once(wire: Wire) -> None:
+    """§7.1.3, §7.1.4: an authorization that a client finds valid."""
     made = wire.post(authorization_of(wire, "a.corp.example")).json
     assert (made["status"], made["identifier"]["value"]) == ("valid", "a.corp.example")
 
@@ -73,6 +74,7 @@ def test_a_challenge_is_accepted(wire: Wire, payload: dict[str, Any]) -> None:
 
 
 def test_a_challenge_is_looked_at_without_being_accepted(wire: Wire) -> None:
+    """§6.3, §7.5.1: POST-as-GET begins nothing."""
     url = authorization_of(wire)
     with nothing_changes(wire):
         for challenge in wire.post(url).json["challenges"]:
@@ -89,13 +91,19 @@ def test_what_is_no_object_accepts_nothing(lite: Wire) -> None:
             is_refusal(lite.post(url, payload), "malformed", 400, "the payload")
 
 
-@pytest.mark.parametrize("type", ["dns-02", "HTTP-01", "device-attest-01", "x" * 500, "%00", "é"])
-def test_another_challenge_is_not_there(lite: Wire, type: str) -> None:
-    """§7.5.1: 404."""
+@pytest.mark.parametrize(
+    ("type", "refusal"),
+    [
+        *((type, ("malformed", 404)) for type in ("dns-02", "HTTP-01", "device-attest-01", "x" * 500, "é")),
+        ("%00", ("unauthorized", 403)),  # it was signed in another spelling than it arrived in
+    ],
+)
+def test_another_challenge_is_not_there(lite: Wire, type: str, refusal: tuple[str, int]) -> None:
+    """§7.5.1: 404; §6.4.1: unauthorized where the URL is not the one that was signed."""
     url = authorization_of(lite).replace("/authz/", "/chall/") + f"/{type}"
     with nothing_changes(lite):
         for reply in (lite.post(url), lite.post(url, {})):
-            assert (reply.problem, reply.status) in (("malformed", 404), ("unauthorized", 403))
+            is_refusal(reply, *refusal)
 
 
 def test_a_challenge_that_is_not_offered_is_not_there(lite: Wire) -> None:
@@ -107,6 +115,7 @@ def test_a_challenge_that_is_not_offered_is_not_there(lite: Wire) -> None:
 
 
 def test_accepted_by_many_at_once_it_is_one_job(wire: Wire) -> None:
+    """§7.5.1, §8.2: one challenge of an authorization is processing, however many were answered."""
     url = authorization_of(wire)
     challenges = [challenge["url"] for challenge in wire.post(url).json["challenges"]] * 3
     before = wire.place.counts()["job"]

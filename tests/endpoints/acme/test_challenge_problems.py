@@ -4,9 +4,10 @@ server and real listeners on loopback, and read from the challenge object over H
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ class Scene:
     wire: Wire
     stack: ExitStack
     resolver: str
+    issue: dict[str, str]
+    """What `issue` records of CAA say, by name."""
 
     def listen(self, answer: Callable[[socket.socket], None]) -> int:
         return int(self.stack.enter_context(server(answer)))
@@ -45,7 +48,8 @@ class Scene:
             "attempts": 1,
             "timeout": "60s",
         }
-        declare_settings(self.wire.place, validation={**validation, **settings})
+        acme = {"caa_identities": ["pki.corp.example"]}
+        declare_settings(self.wire.place, validation={**validation, **settings}, acme=acme)
         order = self.wire.order(name)
         url = order.json["authorizations"][0]
         answered = self.wire.post(f"{url.replace('/authz/', '/chall/')}/{challenge}", {})
@@ -76,7 +80,7 @@ class Scene:
             is_refusal(self.wire.post(f"{url}/http-01", {}), "malformed", 400)
 
 
-def _zone(question: DNSRecord, over_tcp: bool) -> bytes:
+def _zone(issue: Mapping[str, str], question: DNSRecord, over_tcp: bool) -> bytes:
     reply = question.reply()
     name, kind = str(question.q.qname).lower(), QTYPE[question.q.qtype]
     if "gone.example" in name:
@@ -87,16 +91,17 @@ def _zone(question: DNSRecord, over_tcp: bool) -> bytes:
         reply.add_answer(RR(question.q.qname, QTYPE.A, ttl=1, rdata=A("127.0.0.1")))
     elif kind == "TXT":
         reply.add_answer(RR(question.q.qname, QTYPE.TXT, ttl=1, rdata=TXT("something else")))
-    elif kind == "CAA" and name.startswith("forbidden."):
-        reply.add_answer(RR(question.q.qname, QTYPE.CAA, ttl=1, rdata=CAA(0, "issue", "another-ca.example")))
+    elif kind == "CAA" and name.rstrip(".") in issue:
+        reply.add_answer(RR(question.q.qname, QTYPE.CAA, ttl=1, rdata=CAA(0, "issue", issue[name.rstrip(".")])))
     return bytes(reply.pack())
 
 
 @pytest.fixture
 def scene(lite: Wire) -> Iterator[Scene]:
     with ExitStack() as stack:
-        host, port = stack.enter_context(dns_server(_zone))
-        yield Scene(lite, stack, f"{host}:{port}")
+        issue: dict[str, str] = {}
+        host, port = stack.enter_context(dns_server(partial(_zone, issue)))
+        yield Scene(lite, stack, f"{host}:{port}", issue)
 
 
 def closed_port() -> int:
@@ -159,11 +164,20 @@ def test_tls(scene: Scene) -> None:
     scene.is_problem(scene.fail("tls-alpn-01", tls_port=port), "tls", f"127.0.0.1:{port}")
 
 
-def test_caa(scene: Scene) -> None:
-    """RFC 8659 §4, RFC 8555 §6.7 `caa`: the proof holds, and another authority alone may issue."""
+FORBIDS: dict[str, str] = {
+    "another authority alone": "another-ca.example",
+    "another account": "pki.corp.example; accounturi=http://127.0.0.1:8000/acme/acct/other",
+    "another challenge": "pki.corp.example; validationmethods=dns-01,tls-alpn-01",
+}
+
+
+@pytest.mark.parametrize("issue", FORBIDS.values(), ids=FORBIDS.keys())
+def test_caa(scene: Scene, issue: str) -> None:
+    """RFC 8659 §4, RFC 8657 §3, §4, RFC 8555 §6.7 `caa`: the proof holds, and this one may not issue for it."""
     scene.wire.place.policy(caa=True)
     tokens: dict[str, bytes] = {}
     name = "forbidden.needs-proof.example"
+    scene.issue[name] = issue
 
     def respond(target: str, host: str) -> bytes:
         body = f"{target.rsplit('/', 1)[1]}.{scene.wire.key.thumbprint}".encode()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.endpoints.acme.refusals import INDEX, is_refusal
+from tests.endpoints.acme.refusals import INDEX, is_refusal, nothing_changes
 from tests.endpoints.acme.wire import BASE, Wire, declare_settings, make_wire
 
 PLAIN = {
@@ -45,6 +45,7 @@ def test_one_directory_for_all_and_one_for_each_policy(wire: Wire) -> None:
 
 @pytest.mark.row("F99")
 def test_a_policy_that_wants_bindings_says_so(lite: Wire) -> None:
+    """§7.1.1, §7.3.4: externalAccountRequired."""
     lite.place.policy("closed", external_account_required=True)
     assert lite.get("/acme/p/closed/directory").json["meta"]["externalAccountRequired"] is True
 
@@ -63,6 +64,7 @@ def test_profiles_are_told_where_it_is_clear_whose(lite: Wire) -> None:
 
 @pytest.mark.row("F114")
 def test_the_settings_are_told_as_they_are_now(lite: Wire) -> None:
+    """§7.1.1: URLs, termsOfService, website and caaIdentities."""
     meta = lite.get("/acme/directory").json["meta"]
     assert {"termsOfService", "website", "caaIdentities"}.isdisjoint(meta)
     acme = {
@@ -79,11 +81,14 @@ def test_the_settings_are_told_as_they_are_now(lite: Wire) -> None:
 
 @pytest.mark.parametrize("name", ["unknown", "Internal", "%00", "..", "a" * 65, "internal%2F", "é"])
 def test_an_unknown_policy_has_no_directory(wire: Wire, name: str) -> None:
-    reply = wire.get(f"/acme/p/{name}/directory")
+    """§7.1.1, §6.7: malformed, 404."""
+    with nothing_changes(wire):
+        reply = wire.get(f"/acme/p/{name}/directory")
     assert (reply.problem, reply.status) == ("malformed", 404)
 
 
 def test_the_host_of_a_request_is_not_repeated(lite: Wire) -> None:
+    """§7.1.1, §6.4: URLs are the configured ones, whatever Host a request has."""
     for headers in ({"host": "evil.example"}, {"x_forwarded_host": "evil.example", "x_forwarded_proto": "https"}):
         for path in ("/acme/directory", "/acme/new-nonce", "/acme/nothing"):
             reply = lite.get(path, **headers)
@@ -104,6 +109,7 @@ def test_every_answer_but_the_directory_points_to_it(wire: Wire) -> None:
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204)])
 def test_new_nonce(wire: Wire, method: str, status: int) -> None:
+    """§7.2: 200 for HEAD and 204 for GET, no-store, another nonce each time; §6.5.1: base64url."""
     before = wire.place.state()
     first, second = (wire.send(method, "/acme/new-nonce") for _ in range(2))
     for reply in (first, second):
@@ -122,7 +128,8 @@ def test_directory_and_new_nonce_are_fetched_by_post_too(lite: Wire) -> None:
     reply = lite.post(f"{BASE}/acme/new-nonce")
     assert reply.status == 204
     assert reply.all("replay-nonce")
-    is_refusal(lite.post(f"{BASE}/acme/directory", {}), "malformed", 400)
+    with nothing_changes(lite):
+        is_refusal(lite.post(f"{BASE}/acme/directory", {}), "malformed", 400)
 
 
 # --- browsers ----------------------------------------------------------------------------------------------------
@@ -131,6 +138,7 @@ EXPOSED = "Link, Replay-Nonce, Location, Retry-After"
 
 
 def test_a_browser_may_read_what_it_needs(lite: Wire) -> None:
+    """§6.1: Access-Control-Allow-Origin, also of errors."""
     for reply in (
         lite.get("/acme/directory"), lite.get("/acme/new-nonce"), lite.order("a.corp.example"), lite.order(),
         lite.get("/acme/nothing"), lite.get("/acme/new-order"), lite.send("POST", "/acme/new-order"),
@@ -141,6 +149,7 @@ def test_a_browser_may_read_what_it_needs(lite: Wire) -> None:
 
 
 def test_a_browser_asks_beforehand(lite: Wire) -> None:
+    """§6.1: the request before a POST of application/jose+json."""
     reply = lite.send(
         "OPTIONS",
         "/acme/new-order",
@@ -154,6 +163,7 @@ def test_a_browser_asks_beforehand(lite: Wire) -> None:
 
 
 def test_other_protocols_have_none_of_these_headers(lite: Wire) -> None:
+    """§6.1, §6.5, §7.1: they are of ACME's resources."""
     for path in ("/crl/issuing/1.crl", "/healthz", "/acmes", "/nothing"):
         names = set(lite.get(path).headers)
         assert {"replay-nonce", "access-control-allow-origin", "link"}.isdisjoint(names)
@@ -161,6 +171,7 @@ def test_other_protocols_have_none_of_these_headers(lite: Wire) -> None:
 
 
 def test_the_listener_for_operations_speaks_no_acme(lite: Wire) -> None:
+    """§7.1.1: there is no directory."""
     from pkiconf.endpoints.app import create_operations_app
     from pkiconf.settings import ProcessSettings
 

@@ -13,6 +13,7 @@ from tests.endpoints.acme.wire import BASE, Wire, csr_for
 
 @pytest.mark.row("F97")
 def test_a_certificate_from_registration_to_download(wire: Wire) -> None:
+    """§7.1, §7.4, §7.4.2: the certificate has the order's names, and its chain follows it."""
     order = wire.issued("a.corp.example", "b.corp.example")
     chain = wire.post(order.json["certificate"])
     assert chain.status == 200
@@ -26,7 +27,8 @@ def test_a_certificate_from_registration_to_download(wire: Wire) -> None:
 
 @pytest.mark.parametrize("proved", [True, False], ids=["proved", "pre-approved"])
 def test_what_is_written_for_one_certificate(wire: Wire, monkeypatch: pytest.MonkeyPatch, proved: bool) -> None:
-    """Each step once and durable, but for the claim of the job, which may be lost; to look at things writes nothing."""
+    """§7.4, §7.5.1: each step once and durable, but for the claim of the job, which may be lost; to look at things
+    writes nothing."""
     name = "web.needs-proof.example" if proved else "a.corp.example"
     wire.place.world.network.proofs.add("*")
     wire.issued("first.corp.example")  # what is made when it is first needed stands from here on

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiconf.errors import NotSigned, Unavailable
 from tests.endpoints.acme.refusals import is_refusal, nothing_changes
-from tests.endpoints.acme.wire import BASE, Reply, Wire, b64, csr_for, unb64
+from tests.endpoints.acme.wire import BASE, Reply, Wire, b64, csr_for, make_wire, unb64
 
 NEW_ORDER = f"{BASE}/acme/new-order"
 A = "a.corp.example"
@@ -45,7 +47,7 @@ def test_an_order_as_the_rfc_wants_it(wire: Wire) -> None:
 
 
 def test_names_are_given_back_in_their_one_spelling(lite: Wire) -> None:
-    """Mixed case and U-labels become what goes into the certificate; once each."""
+    """§7.1.3, §7.1.4: mixed case and U-labels become what goes into the certificate; once each."""
     order = lite.order("A.Corp.Example", "bücher.corp.example", A)
     assert [i["value"] for i in order.json["identifiers"]] == [A, "xn--bcher-kva.corp.example"]
 
@@ -122,6 +124,7 @@ def test_the_profile_is_reflected(lite: Wire) -> None:
 
 
 def test_unknown_members_are_ignored(lite: Wire) -> None:
+    """§7.4: nor does a client write its order's status."""
     assert lite.order(A, zz=1, status="valid", certificate="x").json["status"] == "ready"
 
 
@@ -141,7 +144,7 @@ def test_addresses_are_ordered(lite: Wire) -> None:
 
 
 def test_another_accounts_things_are_not_shown(wire: Wire) -> None:
-    """Orders, authorizations, challenges and certificates: 403, and nothing done."""
+    """§6.2, §7.1: unauthorized. Orders, authorizations, challenges and certificates: 403, and nothing done."""
     order = wire.issued(A)
     pending = wire.order(PENDING)
     authorization = pending.json["authorizations"][0]
@@ -158,17 +161,33 @@ def test_another_accounts_things_are_not_shown(wire: Wire) -> None:
         is_refusal(other.post(authorization, {"status": "deactivated"}), "unauthorized", 403)
 
 
-@pytest.mark.parametrize("name", ["unknown", "%00", "a" * 65, "é", "x%2Fy", "..", "'"])
-def test_what_is_unknown_is_not_found(wire: Wire, name: str) -> None:
+NOWHERE: dict[str, tuple[str, int]] = {
+    "unknown": ("malformed", 404),
+    "a" * 65: ("malformed", 404),
+    "é": ("malformed", 404),
+    "..": ("malformed", 404),
+    "'": ("malformed", 404),
+    "%00": ("unauthorized", 403),  # it was signed in another spelling than it arrived in
+}
+
+
+@pytest.mark.parametrize(("name", "refusal"), NOWHERE.items())
+def test_what_is_unknown_is_not_found(wire: Wire, name: str, refusal: tuple[str, int]) -> None:
+    """§6.7: malformed, 404; §6.4.1: unauthorized where the URL is not the one that was signed."""
     urls: dict[str, Any] = {
         f"/acme/order/{name}": "", f"/acme/order/{name}/finalize": {"csr": csr_for(A)}, f"/acme/authz/{name}": "",
         f"/acme/chall/{name}/http-01": {}, f"/acme/cert/{name}": "", f"/acme/cert/{name}/1": "",
     }  # fmt: skip
     with nothing_changes(wire):
         for path, payload in urls.items():
-            reply = wire.post(BASE + path, payload)
-            # What cannot be sent as it was signed does not even get that far.
-            assert (reply.problem, reply.status) in (("malformed", 404), ("unauthorized", 403)), (path, reply.body)
+            is_refusal(wire.post(BASE + path, payload), *refusal)
+
+
+def test_an_escaped_slash_makes_no_other_url(lite: Wire) -> None:
+    """§6.4.1: unauthorized where there is such a resource without the escape, and malformed where there is none."""
+    with nothing_changes(lite):
+        is_refusal(lite.post(f"{BASE}/acme/cert/x%2F1"), "unauthorized", 403)
+        is_refusal(lite.post(f"{BASE}/acme/order/x%2Fy"), "malformed", 404)
 
 
 # --- finalize ----------------------------------------------------------------------------------------------------
@@ -187,6 +206,13 @@ def _broken() -> str:
     return b64(bytes(octets))
 
 
+def _with_mail() -> str:
+    names = x509.SubjectAlternativeName([x509.DNSName(A), x509.RFC822Name("ceo@corp.example")])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).add_extension(names, False)
+    request = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return b64(request.public_bytes(Encoding.DER))
+
+
 BAD_CSR: dict[str, tuple[dict[str, Any], str]] = {
     "none": ({}, "malformed"),
     "null": ({"csr": None}, "malformed"),
@@ -200,6 +226,7 @@ BAD_CSR: dict[str, tuple[dict[str, Any], str]] = {
     "one name more": ({"csr": csr_for(A, "b.corp.example")}, "badCSR"),
     "another name": ({"csr": csr_for("b.corp.example")}, "badCSR"),
     "a wildcard": ({"csr": csr_for(f"*.{A}")}, "badCSR"),
+    "an e-mail address more": ({"csr": _with_mail()}, "badCSR"),
     "a weak key": ({"csr": csr_for(A, key=rsa.generate_private_key(65537, 1024))}, "badCSR"),
 }
 
@@ -222,7 +249,7 @@ def test_the_account_key_is_no_certificate_key(lite: Wire) -> None:
 
 
 def test_finalize_answers_with_the_whole_order(wire: Wire) -> None:
-    """`valid` at once where the key is immediate; Location too, which clients look for (interop)."""
+    """§7.4: `valid` at once where the key is immediate; Location too, which clients look for (interop)."""
     order = wire.order(A)
     done = wire.post(order.json["finalize"], {"csr": csr_for(A)})
     assert (done.status, done.location) == (200, order.location)
@@ -234,7 +261,7 @@ def test_finalize_answers_with_the_whole_order(wire: Wire) -> None:
 
 
 def test_finalized_again_it_is_the_same_order(wire: Wire) -> None:
-    """With the same key; another key is told that there is one certificate to an order."""
+    """§7.4: with the same key; another key is told that there is one certificate to an order."""
     key = ec.generate_private_key(ec.SECP256R1())
     order = wire.order(A)
     first = wire.post(order.json["finalize"], {"csr": csr_for(A, key=key)})
@@ -298,6 +325,7 @@ def _is_away(reply: Reply) -> None:
 
 @pytest.mark.parametrize("error", [Unavailable("secret disk", "x"), NotSigned("secret token")])
 def test_what_is_away_is_said_without_why(lite: Wire, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """§6.7: serverInternal; RFC 9110 §15.6.4: 503 with Retry-After. Then the same order is finalized."""
     order = lite.order(A)
     url, wish = order.json["finalize"], {"csr": csr_for(A)}
 
@@ -327,7 +355,7 @@ def test_what_nobody_thought_of_is_a_500_that_tells_nothing(lite: Wire, monkeypa
 def test_a_path_forges_no_line_of_the_log(
     lite: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str, error: Exception
 ) -> None:
-    """Whatever a client writes into it, it stays within its quotes."""
+    """§6.7: 500 and more. Whatever a client writes into it, it stays within its quotes."""
 
     def fail(*_: object) -> None:
         raise error
@@ -343,20 +371,42 @@ def test_a_path_forges_no_line_of_the_log(
         assert repr(f"{path.format('x')[: -len(path.split('{}')[1])]}")[:-1] in line
 
 
+def _away(*_: object) -> None:
+    raise Unavailable("secret disk")
+
+
 def test_without_a_database_there_is_an_answer(lite: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nonce and links may be missing from it then; it says to come back."""
-
-    def fail(*_: object) -> None:
-        raise Unavailable("secret disk")
-
+    """§6.7: serverInternal; RFC 9110 §15.6.4: 503 with Retry-After. Nonce and links may be missing from it then."""
     jws = lite.signed(NEW_ORDER, dns(A))
-    monkeypatch.setattr(type(lite.place.world.parts.db), "look", fail)
-    monkeypatch.setattr(type(lite.place.acme.nonces._ledger), "epoch", fail)
-    reply = lite.send_jws(NEW_ORDER, jws)
-    assert (reply.status, reply.problem) == (503, "serverInternal")
-    assert reply.headers["retry-after"].isdigit()
-    assert lite.get("/acme/new-nonce").status == 503
-    assert lite.get("/acme/directory").status == 503
+    with nothing_changes(lite), monkeypatch.context() as patched:
+        patched.setattr(type(lite.place.world.parts.db), "look", _away)
+        patched.setattr(type(lite.place.acme.nonces._ledger), "epoch", _away)
+        reply = lite.send_jws(NEW_ORDER, jws)
+        assert (reply.status, reply.problem) == (503, "serverInternal")
+        assert reply.headers["retry-after"].isdigit()
+        assert lite.get("/acme/new-nonce").status == 503
+        assert lite.get("/acme/directory").status == 503
+
+
+def test_while_the_database_is_away_a_client_still_gets_its_nonce(
+    lite: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """§6.5: a nonce in every answer to a POST. It needs no database once the process knows its epoch, though
+    the link beside it does; the client goes on with it when the database is back."""
+    jws = lite.signed(NEW_ORDER, dns(A))
+    client = make_wire(lite.place)  # one whose process does not know the base of its URLs yet
+    with nothing_changes(lite), monkeypatch.context() as patched:
+        patched.setattr(type(lite.place.world.parts.db), "look", _away)
+        reply = client.send_jws(NEW_ORDER, jws)
+        assert (reply.status, reply.problem) == (503, "serverInternal")
+        assert reply.headers["retry-after"].isdigit()
+        assert len(reply.headers["replay-nonce"]) == 43
+        assert not reply.all("link")
+        assert client.send("HEAD", "/acme/new-nonce").headers["replay-nonce"]
+    said = [record.getMessage() for record in caplog.records if record.name.endswith("acme.headers")]
+    assert said
+    assert all(line.startswith("no link for the answer to") for line in said)
+    assert lite.post(NEW_ORDER, dns(A), nonce=reply.headers["replay-nonce"]).status == 201
 
 
 # --- certificates ------------------------------------------------------------------------------------------------
@@ -375,11 +425,11 @@ def test_a_certificate_is_served_under_its_chains(wire: Wire) -> None:
     assert not [link for link in reply.all("link") if "alternate" in link]
     with nothing_changes(wire):
         for other in ("1", "00", "-1", "x", "9" * 50, "١"):
-            reply = wire.post(f"{url}/{other}")
-            assert (reply.problem, reply.status) in (("malformed", 404), ("unauthorized", 403))
+            is_refusal(wire.post(f"{url}/{other}"), "malformed", 404)
 
 
 def test_alternates_are_linked_each_in_a_line(lite: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """§7.4.2: to all but the one that is fetched."""
     from pkiconf.model.acme import CertificateChain
 
     order = lite.issued(A)

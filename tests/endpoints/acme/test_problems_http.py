@@ -46,6 +46,19 @@ def test_too_many_orders_are_told_when_to_come_back(wire: Wire) -> None:
     assert wire.order(A).status == 201
 
 
+def test_too_many_orders_of_a_binding_are_told_when_to_come_back(wire: Wire) -> None:
+    """RFC 8555 §6.6: counted over all accounts that registered with it; others go on."""
+    limits = {"orders_per_binding": {"count": 1, "per": "1h"}}
+    wire.place.policy(preapproved_domains=[PREAPPROVED], rate_limits=limits)
+    first, second = bound_client(wire, max_accounts=None), bound_client(wire, max_accounts=None)
+    assert first.order(A).status == 201
+    with nothing_changes(wire):
+        reply = second.order(A)
+        is_refusal(reply, "rateLimited", 429, "come back in 3600 seconds")
+        assert reply.headers["retry-after"] == "3600"
+    assert wire.order(A).status == 201
+
+
 def test_too_many_certificates_for_a_name_leave_the_order_ready(wire: Wire) -> None:
     """RFC 8555 §6.6, at finalize: the order that was made before the limit was reached is not spent."""
     limits = {"certificates_per_name": {"count": 1, "per": "1h"}}

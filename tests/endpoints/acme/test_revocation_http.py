@@ -66,7 +66,7 @@ def test_another_account_revokes_what_it_has_proved(wire: Wire) -> None:
 
 
 def test_a_key_that_is_not_the_certificates_does_not(wire: Wire) -> None:
-    """Nor the key of the account that ordered it, given as jwk."""
+    """§7.6: unauthorized, 403, for any other key, that of the account that ordered it too when it is given as jwk."""
     certificate, _ = issued(wire)
     with nothing_changes(wire):
         for key in (es256(), wire.key):

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs7 import load_der_pkcs7_certificates
 
 from pkiconf.endpoints.app import create_app
+from pkiconf.errors import Unavailable
 from pkiconf.settings import ProcessSettings
 from tests.endpoints.client import Client
 from tests.revocation.pki import PKI
@@ -123,6 +124,7 @@ def test_strangers_read_the_bag(client: Client) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.row("F81")
 def test_the_root_is_left_out_where_that_is_declared(sqlite_world: World) -> None:
     fleet(sqlite_world, BY_PASSPHRASE % ", strip_root: true")
     assert bag(http(sqlite_world).get(f"{URL}?operation=GetCACert").body) == ["issuing SCEP RA", "issuing"]
@@ -333,11 +335,28 @@ def test_for_strangers_nothing_is_made(sqlite_world: World) -> None:
     assert rows(sqlite_world.services, made) != [(0,)]
 
 
-def test_when_the_database_cannot_be_read_the_client_comes_back(devices: Fleet, client: Client) -> None:
-    sent = a_message(devices)
-    devices.world.parts.db.close()
-    answer = client.post(f"{URL}?operation=PKIOperation", sent)
-    assert answer.status in (500, 503)
+@pytest.mark.parametrize("away", [("look", "read", "write"), ("write",)])
+def test_when_the_database_is_away_the_client_comes_back(
+    devices: Fleet, client: Client, monkeypatch: pytest.MonkeyPatch, away: tuple[str, ...]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise Unavailable("the disk of the database is gone", "Look at /srv/secret")
+
+    sent, db = a_message(devices), devices.world.parts.db
+    with monkeypatch.context() as patch:
+        for name in away:
+            patch.setattr(type(db), name, fail)
+        answers = [client.post(f"{URL}?operation=PKIOperation", sent)]
+        if "look" in away:
+            answers += [client.get(f"{URL}?operation={name}") for name in ("GetCACaps", "GetCACert", "GetNextCACert")]
+    for answer in answers:
+        assert answer.status == 503
+        assert int(answer.headers["retry-after"]) > 0
+        assert "disk" not in answer.text + str(answer.headers)
+        assert "secret" not in answer.text
+    assert (devices.issued(), devices.transactions()) == (0, 0)
+    assert client.post(f"{URL}?operation=PKIOperation", sent).status == 200
+    assert devices.issued() == 1
 
 
 def test_a_template_that_was_changed_is_served_as_it_is_now(devices: Fleet, client: Client) -> None:

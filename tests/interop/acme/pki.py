@@ -34,7 +34,7 @@ templates:
     authority: issuing
     starter: web-server
     validity: 90d
-    names: {{ allow: {{ dns: ["*.corp.example", "*.known.example", "*.internal", intranet] }} }}
+    names: {{ allow: {{ dns: ["*.corp.example", "*.known.example", "*.internal", intranet], ip: [127.0.0.0/8] }} }}
   - name: brief
     authority: issuing
     starter: web-server

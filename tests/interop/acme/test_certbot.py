@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.acme.pki import PKI, run_client
+from tests.tools import accepted, run_tool
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,27 @@ def test_a_wildcard_by_dns(certbot: Certbot) -> None:
     text = certbot.pki.verified(certbot.live("wild.corp.example"), name="any.wild.corp.example")
     assert "DNS:*.wild.corp.example" in text
     assert not list(records.glob("*wild.corp.example"))
+
+
+@pytest.mark.parametrize("with_a_name", [False, True], ids=["alone", "beside a name"])
+def test_an_address(certbot: Certbot, with_a_name: bool) -> None:
+    """RFC 8738: proved at the address itself, and an iPAddress in the certificate."""
+    certbot.register()
+    more = ("-d", "address.corp.example") if with_a_name else ()
+    said = certbot.run(
+        "certonly", "--standalone", "--http-01-port", str(certbot.pki.http), "--ip-address", "127.0.0.1",
+        "--cert-name", "address", *more,
+    )  # fmt: skip
+    assert "Successfully received certificate." in said
+    text = certbot.pki.verified(certbot.live("address"))
+    names = re.search(r"Subject Alternative Name:.*\n\s+(.*)", text)
+    assert names is not None
+    wanted = {"IP Address:127.0.0.1", *(f"DNS:{name}" for name in more[1:])}
+    assert set(names[1].strip().split(", ")) == wanted
+    accepted(run_tool(
+        "openssl", "verify", "-CAfile", certbot.pki.root, "-untrusted", certbot.live("address"),
+        "-verify_ip", "127.0.0.1", certbot.live("address"),
+    ))  # fmt: skip
 
 
 def test_preapproved_names_need_no_challenge(certbot: Certbot) -> None:

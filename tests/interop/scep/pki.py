@@ -29,6 +29,7 @@ templates:
   - {{ name: des, authority: rsa, starter: device, scep: &des {{ enabled: true, single_des: true,
       static_passphrase: !env INTEROP_PASSPHRASE }} }}
   - {{ name: des, authority: ec, starter: device, scep: *des }}
+  - {{ name: waits, authority: rsa, starter: device, scep: {{ enabled: true, challenges: true, approval: true }} }}
 """
 ALL = ("rsa-root", "rsa", "ec")
 

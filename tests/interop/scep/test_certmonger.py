@@ -28,14 +28,14 @@ kill %1
 """
 
 
-def run(pki: PKI, folder: Path, authority: str, challenge: str = PASSPHRASE) -> str:
+def run(pki: PKI, folder: Path, authority: str, challenge: str = PASSPHRASE, template: str = "device") -> str:
     find_tool("getcert")
     find_tool("certmonger")
     for name in ("requests", "cas", "tmp", "local"):
         (folder / name).mkdir()
     (folder / "session.sh").write_text(SCRIPT)
     environment = {
-        **os.environ, "URL": pki.url(authority), "CHALLENGE": challenge, "HOME": str(folder),
+        **os.environ, "URL": pki.url(authority, template), "CHALLENGE": challenge, "HOME": str(folder),
         "CERTMONGER_REQUESTS_DIR": f"{folder}/requests", "CERTMONGER_CAS_DIR": f"{folder}/cas",
         "CERTMONGER_TMPDIR": f"{folder}/tmp", "CERTMONGER_LOCAL_CA_DIR": f"{folder}/local",
         "CERTMONGER_CONFIG_DIR": str(folder),
@@ -66,6 +66,15 @@ def test_a_refusal_is_one_for_it_too(pki: PKI, tmp_path: Path) -> None:
     assert not (tmp_path / "cert.pem").exists()
     assert "status: CA_UNREACHABLE" in said, said
     assert "PKCS7 routines::no content" in said
+
+
+def test_what_waits_for_a_person_is_a_refusal_to_it_too(pki: PKI, tmp_path: Path) -> None:
+    """So it polls for nothing; the request is there, and waits."""
+    said = run(pki, tmp_path, "rsa", pki.installation.run("scep", "challenge", "rsa/waits").stdout.strip(), "waits")
+    assert not (tmp_path / "cert.pem").exists()
+    assert "status: CA_UNREACHABLE" in said, said
+    assert "PKCS7 routines::no content" in said
+    assert "CN=monger" in pki.installation.run("request", "list", "--state", "pending").stdout
 
 
 def test_an_ml_dsa_authority_is_beyond_it(pki: PKI, tmp_path: Path) -> None:

@@ -185,4 +185,7 @@ def test_nginx_staples_from_a_file_with_the_first_handshake(pki: PKI, tmp_path: 
 
 
 def reload(server: WebServer) -> None:
+    """Until then the former workers, which remember, may still answer."""
+    ended = server.log.count("exited with code 0")
     server.tree.process.send_signal(signal.SIGHUP)
+    eventually(lambda: server.log.count("exited with code 0") > ended)

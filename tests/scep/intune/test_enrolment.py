@@ -20,6 +20,7 @@ from pkiconf.model.request import Issued
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.model.scep import NOT_PROVED, NotProved, ProofMethod, SCEPFailure
 from pkiconf.scep.intune.enrolment import SETTLE_SECONDS
+from pkiconf.steps import Step
 from pkiconf.store import audit, jobs
 from tests.intune_server import Fault, Said, error, reset, truncated
 from tests.intune_tenant import APPLICATION, SID
@@ -108,6 +109,17 @@ def test_the_request_of_what_was_withdrawn_is_not_kept(world: IntuneWorld) -> No
     assert world.rows("SELECT csr FROM scep_transaction") == [(None,)]
     with pytest.raises(Refused):
         world.intune.enrolment.issued(None, issued)
+
+
+def test_what_cannot_be_told_of_without_its_request_is_withdrawn(world: IntuneWorld) -> None:
+    """Whatever became of the request: nobody gets a certificate that Intune does not know of."""
+    issued = world.issue(world.device())
+    lost = "UPDATE scep_transaction SET csr = NULL"
+    world.pki.parts.db.write(Step.INTUNE_WRITE, lambda c: c.exec_driver_sql(lost))
+    with pytest.raises(Conflict, match="not kept any more"):
+        world.intune.enrolment.issued(None, issued)
+    assert (world.state(issued), world.status(issued)) == ("withdrawn", "revoked")
+    assert "successNotification" not in world.stand_in.acts
 
 
 @pytest.mark.row("F120")

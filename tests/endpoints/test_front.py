@@ -5,19 +5,20 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cryptography.x509.ocsp import OCSPCertStatus, load_der_ocsp_response
 
 from pkiconf.clock import SetClock
 from pkiconf.endpoints.app import create_app, create_server_app
-from pkiconf.endpoints.ocsp_front import OCSPFront
+from pkiconf.endpoints.front import DirectOCSP, DirectTimestamps, Front
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.revocation.kept import LARGEST
-from pkiconf.revocation.ocsp import OCSPAnswer
+from pkiconf.revocation.ocsp import OCSPAnswer, OCSPResponder
 from pkiconf.settings import ProcessSettings
 from tests.revocation.pki import prepare, question, serial_of
+from tests.timestamps.stamping import declare
 from tests.world import OPERATOR, World
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -26,16 +27,12 @@ SIGNED = OCSPAnswer(b"signed now", NOW, None, known=True)
 
 
 class Knows:
-    """A responder of one known answer, which remembers who would have waited."""
-
-    def __init__(self) -> None:
-        self.waits: list[bool] = []
+    """A responder of one known answer."""
 
     def answer(self, authority: str, request: bytes, now: datetime) -> OCSPAnswer:
         return KNOWN.get((authority, request), SIGNED)
 
-    def known(self, authority: str, request: bytes, now: datetime, *, wait: bool) -> OCSPAnswer | None:
-        self.waits.append(wait)
+    def at_once(self, authority: str, request: bytes, now: datetime) -> OCSPAnswer | None:
         return KNOWN.get((authority, request))
 
 
@@ -51,6 +48,10 @@ class Behind:
         return [b"behind"]
 
 
+def front(behind: Callable[..., Iterable[bytes]]) -> Front:
+    return Front(behind, (DirectOCSP(cast(OCSPResponder, Knows()), SetClock(NOW)),))
+
+
 class Broken(io.BytesIO):
     def read(self, *_: object) -> bytes:
         raise OSError("gone")
@@ -58,7 +59,7 @@ class Broken(io.BytesIO):
 
 def call(environ: dict[str, Any], behind: Behind) -> tuple[str, dict[str, str], bytes]:
     told: list[Any] = []
-    app = OCSPFront(behind, Knows(), SetClock(NOW))
+    app = front(behind)
     body = b"".join(app(environ, lambda *given: told.extend(given)))
     return told[0], dict(told[1]), body
 
@@ -130,14 +131,14 @@ def test_a_revocation_ends_a_known_answer_at_once(world: World) -> None:
     issued = pki.issue()
     request = question(pki.issuer(), serial_of(issued))
     app = create_server_app(world.services, ProcessSettings())
-    assert isinstance(app, OCSPFront)
+    assert isinstance(app, Front)
     first = pki.answer(request).der
 
     def ask() -> bytes:
         return b"".join(app(post(request), lambda *_: None))
 
     def ask_at_once() -> bytes | None:
-        found = app.at_once("POST", "/ocsp/issuing", request)
+        found = app.at_once(post(request), request)
         return found and found[1]
 
     assert ask() == first
@@ -160,13 +161,13 @@ def test_nonsense_is_answered_as_the_framework_does(sqlite_world: World, slug: s
         body = b"".join(app(environ, lambda status, headers, _=None: said.extend((status, headers))))
         return said[0], {name.lower(): value for name, value in said[1]}, body
 
-    front = create_server_app(sqlite_world.services, ProcessSettings())
-    assert isinstance(front, OCSPFront)
-    assert ask(front) == ask(create_app(sqlite_world.services, ProcessSettings()))
+    direct = create_server_app(sqlite_world.services, ProcessSettings())
+    assert isinstance(direct, Front)
+    assert ask(direct) == ask(create_app(sqlite_world.services, ProcessSettings()))
 
 
 def test_with_an_access_log_every_request_is_in_it(sqlite_world: World) -> None:
-    assert not isinstance(create_server_app(sqlite_world.services, ProcessSettings(access_log="text")), OCSPFront)
+    assert not isinstance(create_server_app(sqlite_world.services, ProcessSettings(access_log="text")), Front)
 
 
 @pytest.mark.parametrize(
@@ -180,9 +181,53 @@ def test_with_an_access_log_every_request_is_in_it(sqlite_world: World) -> None:
     ],
 )
 def test_what_a_server_may_answer_at_once(method: str, path: str, body: bytes, answered: bool) -> None:
-    responder = Knows()
-    found = OCSPFront(Behind(), responder, SetClock(NOW)).at_once(method, path, body)
+    found = front(Behind()).at_once(post(body, path, REQUEST_METHOD=method), body)
     assert (found is not None) is answered
     if found is not None:
         assert (dict(found[0])["Content-Length"], found[1]) == ("6", b"answer")
-    assert True not in responder.waits  # its main loop waits for no database
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "direct"),
+    [
+        ("application/timestamp-query", b"\x30\x00", True),
+        ("", b"\x30\x00", True),
+        ("application/octet-stream", b"\x30\x00", True),
+        ("application/octet-stream", b"MIIB", False),
+        ("", b"MIIB", False),
+        ("application/timestamp-query", b"MIIB", True),
+    ],
+)
+def test_the_older_protocol_of_timestamps_is_the_applications(
+    sqlite_world: World, media_type: str, body: bytes, direct: bool
+) -> None:
+    declare(sqlite_world, "enabled: true, record: count")
+    behind = Behind()
+    app = Front(behind, (DirectTimestamps(sqlite_world.services.timestamps),))
+    environ = post(body, "/tsa/issuing", CONTENT_TYPE=media_type)
+    assert (app.at_once(environ, body) is not None) is direct
+    app(environ, lambda *_: None)
+    assert behind.bodies == ([] if direct else [body])
+
+
+@pytest.mark.parametrize("slug", ["root", "nobody"])
+def test_where_no_timestamps_are_the_application_says_so(sqlite_world: World, slug: str) -> None:
+    declare(sqlite_world)
+    behind = Behind()
+    app = Front(behind, (DirectTimestamps(sqlite_world.services.timestamps),))
+    environ = post(b"\x30\x00", f"/tsa/{slug}")
+    assert app.at_once(environ, b"\x30\x00") is None
+    assert b"".join(app(environ, lambda *_: None)) == b"behind"
+    assert behind.bodies == [b"\x30\x00"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "//tsa/issuing", "/x/tsa/issuing", "tsa/issuing", "/tsa", "/tsa/", "/TSA/issuing"]
+)
+def test_paths_that_are_not_quite_plain_are_the_applications(sqlite_world: World, path: str) -> None:
+    declare(sqlite_world)
+    behind = Behind()
+    app = Front(behind, (DirectTimestamps(sqlite_world.services.timestamps),))
+    assert app.at_once(post(b"\x30\x00", path), b"\x30\x00") is None
+    app(post(b"\x30\x00", path), lambda *_: None)
+    assert behind.bodies == [b"\x30\x00"]

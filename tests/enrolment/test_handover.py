@@ -1,0 +1,98 @@
+"""A profile that goes to a file: whatever goes wrong, no request stays approved that nobody was told of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pkiconf.errors import NotSigned, PkiconfError, Unavailable
+from pkiconf.model.enrolment import Offer
+from pkiconf.scep.challenges import CacheFull
+from tests.enrolment.office import Office, wish
+from tests.world import OPERATOR
+
+Put = Callable[[Callable[[], bytes]], object]
+
+
+def hand_over(office: Office, put: Put) -> Offer:
+    asked = wish(template="issuing/device", apple=True)
+    return office.world.services.enrolment.handover.preapprove(asked, OPERATOR, put)
+
+
+def unused(office: Office) -> int:
+    now = int(office.world.clock.now().timestamp())
+    return len(office.rows(f"SELECT id FROM scep_challenge WHERE consumed_at IS NULL AND expires_at > {now}"))
+
+
+def states(office: Office) -> list[tuple[str, str]]:
+    return [(row[0], row[1] or "") for row in office.rows("SELECT state, reason FROM request ORDER BY id")]
+
+
+@pytest.mark.row("F126")
+def test_a_request_and_its_profile(both: Office) -> None:
+    made: list[bytes] = []
+    offer = hand_over(both, lambda make: made.append(make()))
+    assert b"PayloadContent" in made[0]
+    assert (offer.number, both.state(1), unused(both)) == (1, "awaiting_claim", 1)
+
+
+def test_a_place_that_cannot_be_opened(office: Office) -> None:
+    def put(make: Callable[[], bytes]) -> None:
+        raise Unavailable("the disk is gone")
+
+    with pytest.raises(Unavailable, match="the disk is gone"):
+        hand_over(office, put)
+    assert (states(office), unused(office)) == ([], 0)
+
+
+@pytest.mark.parametrize("ends", [Unavailable("the disk is full"), KeyboardInterrupt(), OSError("the disk is full")])
+def test_a_place_that_fails_at_the_end(both: Office, ends: BaseException) -> None:
+    def put(make: Callable[[], bytes]) -> None:
+        make()
+        raise ends
+
+    with pytest.raises(type(ends)):
+        hand_over(both, put)
+    assert states(both) == [("declined", "its profile could not be handed over")]
+    assert unused(both) == 0
+    assert [one["actor"] for one in both.told("request.decline")] == [str(OPERATOR)]
+
+
+def test_a_profile_that_cannot_be_signed(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> bytes:
+        raise NotSigned("the key does not answer")
+
+    monkeypatch.setattr(office.world.services.enrolment.profiles, "_signed", fail)
+    with pytest.raises(NotSigned):
+        hand_over(office, lambda make: make())
+    assert (states(office)[0][0], unused(office)) == ("declined", 0)
+
+
+def test_room_that_is_taken_meanwhile(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    office.change("challenges: true }", "challenges: true, ndes: { max_outstanding: 1 } }")
+    hand_over(office, lambda make: make())
+    with pytest.raises(CacheFull):
+        hand_over(office, lambda make: make())
+    assert [state for state, _ in states(office)] == ["awaiting_claim"]
+    monkeypatch.setattr(office.world.services.enrolment.profiles, "check_room", lambda template: None)
+    with pytest.raises(CacheFull):
+        hand_over(office, lambda make: make())
+    assert [state for state, _ in states(office)] == ["awaiting_claim", "declined"]
+
+
+def test_what_cannot_be_declined_either_is_said(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise Unavailable("the database is away")
+
+    def put(make: Callable[[], bytes]) -> None:
+        make()
+        monkeypatch.setattr(office.world.parts.db, "write", fail)
+        raise Unavailable("the disk is full")
+
+    with pytest.raises(PkiconfError) as caught:
+        hand_over(office, put)
+    assert "the disk is full" in caught.value.detail
+    assert "request 1 is approved all the same" in caught.value.detail
+    assert "the database is away" in caught.value.detail
+    assert "pkiconf request decline 1" in caught.value.hint

@@ -1,0 +1,125 @@
+"""What is answered without waiting for anything: by a server's main loop, which everybody else would wait with."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.x509 import ocsp
+
+from pkiconf.model.certificate import CertificateID
+from pkiconf.model.revocation import RevocationReason
+from pkiconf.revocation.ocsp import OCSPAnswer
+from tests.revocation.pki import NEVER_ISSUED, PKI, prepare, question, serial_of, verify
+from tests.world import OPERATOR, World
+
+GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
+NONCE = bytes(range(16))
+
+
+@pytest.fixture
+def pki(world: World) -> PKI:
+    return prepare(world)
+
+
+@pytest.fixture
+def lite(sqlite_world: World) -> PKI:
+    return prepare(sqlite_world)
+
+
+def at_once(pki: PKI, request: bytes) -> OCSPAnswer | None:
+    return pki.world.services.ocsp.at_once("issuing", request, pki.world.clock.now())
+
+
+def read(answer: OCSPAnswer | None) -> ocsp.OCSPResponse:
+    assert answer is not None
+    return ocsp.load_der_ocsp_response(answer.der)
+
+
+def test_a_nonce_is_answered_where_the_database_is_a_file(pki: PKI) -> None:
+    request = question(pki.issuer(), serial_of(pki.issue()), nonce=NONCE)
+    pki.answer(request)
+    found = at_once(pki, request)
+    if pki.world.parts.db.dialect != "sqlite":
+        assert found is None  # its server would have to be waited for
+        return
+    answer = read(found)
+    assert answer.certificate_status is GOOD
+    assert answer.extensions.get_extension_for_class(x509.OCSPNonce).value.nonce == NONCE
+    verify(answer, pki.issuer())
+    assert found is not None
+    assert found.expires is None
+
+
+def test_what_was_given_before_is_given_again(lite: PKI) -> None:
+    request = question(lite.issuer(), serial_of(lite.issue()))
+    lite.answer(request)
+    first = at_once(lite, request)
+    assert first is not None
+    assert at_once(lite, request) is first is lite.answer(request)
+
+
+def test_a_revocation_is_in_the_next_answer_at_the_latest_by_the_longer_way(lite: PKI) -> None:
+    issued = lite.issue()
+    request = question(lite.issuer(), serial_of(issued), nonce=NONCE)
+    lite.answer(request)
+    assert read(at_once(lite, request)).certificate_status is GOOD
+    lite.world.services.revocations.revoke(issued.id, RevocationReason.KEY_COMPROMISE, OPERATOR)
+    # It may have been the responder's own certificate: that has to be looked for.
+    assert at_once(lite, request) is None
+    assert read(lite.answer(request)).certificate_status is REVOKED
+    assert read(at_once(lite, request)).certificate_status is REVOKED
+
+
+def test_a_responder_that_was_revoked_signs_nothing_more(lite: PKI) -> None:
+    request = question(lite.issuer(), serial_of(lite.issue()), nonce=NONCE)
+    first = verify(read(lite.answer(request)), lite.issuer())
+    revoked = CertificateID(lite.issuer_id(), first.serial_number)
+    lite.world.services.revocations.revoke(revoked, RevocationReason.KEY_COMPROMISE, OPERATOR)
+    assert at_once(lite, request) is None
+    second = verify(read(lite.answer(request)), lite.issuer())
+    assert verify(read(at_once(lite, request)), lite.issuer()) == second != first
+
+
+def test_nobody_waits_while_a_responder_certificate_is_made(lite: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = question(lite.issuer(), serial_of(lite.issue()), nonce=NONCE)
+    lite.answer(request)
+    lite.world.pass_time(timedelta(days=365))  # the former one has ended
+
+    def make(*_: object) -> None:
+        raise AssertionError("this waits for a lock, a key and a disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(lite.world.services.service_certificates), "ensure", make)
+        patch.setattr(type(lite.world.services.pipeline), "issue", make)
+        assert at_once(lite, request) is None
+
+
+@pytest.mark.parametrize(
+    ("request_", "slug", "expected"),
+    [
+        (b"\x30\x00", "issuing", ocsp.OCSPResponseStatus.MALFORMED_REQUEST),
+        (b"", "issuing", ocsp.OCSPResponseStatus.MALFORMED_REQUEST),
+        (None, "other", ocsp.OCSPResponseStatus.UNAUTHORIZED),
+        (None, "nobody", ocsp.OCSPResponseStatus.UNAUTHORIZED),
+        (None, "iss\0uing", ocsp.OCSPResponseStatus.UNAUTHORIZED),
+    ],
+)
+def test_errors_are_those_of_the_longer_way(
+    lite: PKI, request_: bytes | None, slug: str, expected: ocsp.OCSPResponseStatus
+) -> None:
+    asked = question(lite.issuer(), 5) if request_ is None else request_
+    now = lite.world.clock.now()
+    found = lite.world.services.ocsp.at_once(slug, asked, now)
+    assert found == lite.world.services.ocsp.answer(slug, asked, now)
+    assert read(found).response_status is expected
+
+
+def test_a_question_about_nothing_is_not_remembered(lite: PKI) -> None:
+    issued = lite.issue()
+    lite.answer(question(lite.issuer(), serial_of(issued)))
+    request = question(lite.issuer(), NEVER_ISSUED)
+    assert read(at_once(lite, request)).certificate_status is ocsp.OCSPCertStatus.UNKNOWN
+    lite.take(NEVER_ISSUED)
+    assert read(at_once(lite, request)).certificate_status is GOOD
