@@ -9,6 +9,7 @@ import argparse
 import os
 
 from benchmarks.acme import acme, acme_memory
+from benchmarks.acme_peer import acme_peer
 from benchmarks.acme_shares import acme_shares
 from benchmarks.commands import commands
 from benchmarks.crl import crl
@@ -29,6 +30,7 @@ ALL = {
     "status": status,
     "acme": acme,
     "acme-shares": acme_shares,
+    "acme-peer": acme_peer,
     "acme-memory": acme_memory,
     "timestamps": timestamps,
     "scep": scep,

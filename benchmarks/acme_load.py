@@ -11,6 +11,7 @@ import base64
 import hashlib
 import heapq
 import hmac
+import ipaddress
 import json
 import os
 import selectors
@@ -33,14 +34,16 @@ FIRST_PAUSE: Final = 0.002
 """Seconds until a client looks whether its name was validated; half as long again each time."""
 
 LONGEST_PAUSE: Final = 1.0
+_LOOPBACK: Final = ipaddress.IPv4Address("127.0.1.0")
 _SHA256: Final = ec.ECDSA(hashes.SHA256())
 _PATH: Final = b"/.well-known/acme-challenge/"
 
 
 @dataclass(frozen=True)
 class Wish:
-    """`http` and `dns` are ports of 127.0.0.1; certificates are for names below `domain`; ends after `count`
-    certificates, or with 0 after `seconds`."""
+    """`http` and `dns` are ports of 127.0.0.1; certificates are for names below `domain`, or where it is empty for
+    addresses of 127.0.0.0/8; accounts are bound to `key_id`, if there is one; ends after `count` certificates, or with
+    0 after `seconds`."""
 
     directory: str
     key_id: str
@@ -126,19 +129,25 @@ class Client:
         return f'{{"protected":"{head}","payload":"{body}","signature":"{signature}"}}'.encode()
 
     def register(self) -> Work:
+        wished: dict[str, Any] = {"termsOfServiceAgreed": True, "contact": ["mailto:ops@corp.example"]}
+        if self.wish.key_id:
+            wished["externalAccountBinding"] = self._binding()
+        answer = yield from self.post(self.urls["newAccount"], json.dumps(wished))
+        self.account = answer.location
+
+    def _binding(self) -> dict[str, str]:
         url = self.urls["newAccount"]
         head = b64(json.dumps({"alg": "HS256", "kid": self.wish.key_id, "url": url}).encode())
         body = b64(self.jwk.encode())
         key = base64.urlsafe_b64decode(self.wish.hmac_key + "==")
         mac = b64(hmac.digest(key, f"{head}.{body}".encode(), "sha256"))
-        bound = {"protected": head, "payload": body, "signature": mac}
-        wished = {"termsOfServiceAgreed": True, "contact": ["mailto:ops@corp.example"], "externalAccountBinding": bound}
-        answer = yield from self.post(url, json.dumps(wished))
-        self.account = answer.location
+        return {"protected": head, "payload": body, "signature": mac}
 
     def obtain(self, name: str) -> Work:
         """A certificate for a name, with everything that a client does on the way to it."""
-        answer = yield from self.post(self.urls["newOrder"], f'{{"identifiers":[{{"type":"dns","value":"{name}"}}]}}')
+        kind = "dns" if self.wish.domain else "ip"
+        identifier = f'{{"type":"{kind}","value":"{name}"}}'
+        answer = yield from self.post(self.urls["newOrder"], f'{{"identifiers":[{identifier}]}}')
         order = json.loads(answer.body)
         if order["status"] == "pending":
             for url in order["authorizations"]:
@@ -179,15 +188,22 @@ class Client:
 
 def _csr(name: str, key: ec.EllipticCurvePrivateKey) -> str:
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+    builder = builder.add_extension(_names(name), critical=False)
     return b64(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER))
+
+
+def _names(name: str) -> x509.SubjectAlternativeName:
+    is_address = name.startswith("127.")
+    return x509.SubjectAlternativeName(
+        [x509.IPAddress(ipaddress.IPv4Address(name)) if is_address else x509.DNSName(name)]
+    )
 
 
 def _check(chain: bytes, name: str, key: ec.EllipticCurvePrivateKey) -> None:
     """Name, key, and the issuer's signature."""
     leaf, issuer = x509.load_pem_x509_certificates(chain)[:2]
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    if names.get_values_for_type(x509.DNSName) != [name] or leaf.public_key() != key.public_key():
+    if names != _names(name) or leaf.public_key() != key.public_key():
         raise Failed("the certificate is not what was asked for")
     leaf.verify_directly_issued_by(issuer)
 
@@ -315,8 +331,8 @@ def serve_names(loop: Loop, port: int) -> None:
     loop.watch(udp, answer)
 
 
-def serve_tokens(loop: Loop, port: int, tokens: dict[bytes, bytes]) -> None:
-    listener = socket.create_server(("127.0.0.1", port), backlog=256)
+def serve_tokens(loop: Loop, address: tuple[str, int], tokens: dict[bytes, bytes]) -> None:
+    listener = socket.create_server(address, backlog=256)
 
     def accept() -> None:
         connection, _ = listener.accept()
@@ -356,7 +372,9 @@ class Load:
             if over:
                 return None
             self.given += 1
-            return self._timed(client, f"w{self.given}-{self.run_name}.{self.wish.domain}")
+            domain = self.wish.domain
+            name = f"w{self.given}-{self.run_name}.{domain}" if domain else str(_LOOPBACK + self.given)
+            return self._timed(client, name)
 
         parts = urlsplit(self.wish.directory)
         address = (parts.hostname or "", parts.port or 80)
@@ -391,7 +409,7 @@ def main() -> None:
     wish = Wish(**json.loads(sys.stdin.readline()))
     loop, tokens = Loop(), dict[bytes, bytes]()
     serve_names(loop, wish.dns)
-    serve_tokens(loop, wish.http, tokens)
+    serve_tokens(loop, ("127.0.0.1" if wish.domain else "", wish.http), tokens)
     urls, record = _directory(wish.directory), Record()
     clients = [Client(wish, urls, tokens, record, number) for number in range(wish.clients)]
     load = Load(wish, loop, clients, record, f"{os.getpid():x}{time.time_ns() // 10**6 % 10**9:x}")

@@ -285,7 +285,7 @@ def _answering(client: Client) -> Iterator[None]:
     def serve() -> None:
         loop = Loop()
         serve_names(loop, client.wish.dns)
-        serve_tokens(loop, client.wish.http, _Tokens(client.thumbprint))
+        serve_tokens(loop, (_HOST, client.wish.http), _Tokens(client.thumbprint))
         ready.set()
         loop.run(lambda: False)
 
