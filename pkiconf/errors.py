@@ -6,6 +6,8 @@ internal error and leaks no detail to a client.
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class WouldWait(Exception):
     """It cannot be had without waiting for a lock, a disk, a server or a key. Nothing has begun."""
@@ -22,6 +24,13 @@ class PkiconfError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.hint = hint
+
+    def anew(self) -> Self:
+        """One that says the same and was never raised. What is kept must be such a one, and what is raised another:
+        each raise adds frames to an exception, and they hold whatever the callers held."""
+        made = type(self).__new__(type(self), *self.args)
+        made.__dict__.update(self.__dict__)
+        return made
 
     def __str__(self) -> str:
         return f"{self.detail}. {self.hint}" if self.hint else self.detail

@@ -104,11 +104,11 @@ class ServiceCertificates:
             raise WouldWait
         failed = self._failed.get((issuer_id, purpose))
         if failed is not None and failed[1] == epoch and failed[0] <= now < failed[0] + PAUSE:
-            raise failed[2]
+            raise failed[2].anew()
         try:
             found = self.ensure(issuer_id, purpose)
         except PkiconfError as ex:
-            self._failed[issuer_id, purpose] = (now, epoch, ex)
+            self._failed[issuer_id, purpose] = (now, epoch, ex.anew())
             raise
         self._failed.pop((issuer_id, purpose), None)
         return found
@@ -137,9 +137,12 @@ class ServiceCertificates:
                 made += self._renew(issuer_id, purpose, ends)
             except PkiconfError as ex:
                 failed = ex
-        if failed is not None:
-            raise failed
-        return made
+        try:
+            if failed is not None:
+                raise failed
+            return made
+        finally:
+            del failed  # with it the exception would hold itself
 
     def _renew(self, issuer_id: int, purpose: str, issuer_ends: datetime) -> bool:
         now = self._parts.now()

@@ -145,15 +145,16 @@ class CRLs:
     def _make_or(self, valid: PublishedCRL | None, issuer_id: int, part: Part) -> PublishedCRL:
         now = self._parts.now()
         failed_at, failure = self._failed.get((issuer_id, part), (None, None))
+        pause = WITHHELD if isinstance(failure, Withheld) else PAUSE
+        if failure is not None and failed_at is not None and failed_at <= now < failed_at + pause:
+            if valid is None:
+                raise failure.anew()
+            return valid
         try:
-            pause = WITHHELD if isinstance(failure, Withheld) else PAUSE
-            if failure is not None and failed_at is not None and failed_at <= now < failed_at + pause:
-                raise failure
             made = self._make_alone(issuer_id, part)
         except (SigningUnavailable, Unavailable, Withheld) as ex:
-            if ex is not failure:
-                self._failed[issuer_id, part] = (now, ex)
-                log.error("the CRL (%s) of issuer %d cannot be made: %s", part, issuer_id, ex)
+            self._failed[issuer_id, part] = (now, ex.anew())
+            log.error("the CRL (%s) of issuer %d cannot be made: %s", part, issuer_id, ex)
             if valid is None:
                 raise
             return valid

@@ -29,6 +29,7 @@ from pkiconf.signing.master import FileSource, create_master_key_file, load_mast
 from pkiconf.store import keys, leases, service_certificates
 from tests.authority.elsewhere import everything
 from tests.authority.following import GOOD, answer, current, issuers, loaded, revoke
+from tests.garbage import is_freed_after
 from tests.world import OPERATOR, World, make_csr
 
 CA = "authorities: [ { name: ca, default_templates: [web-server]%s } ]"
@@ -214,6 +215,15 @@ def test_an_ended_issuers_responder_leaves_nothing_behind_at_each_question(sqlit
     assert sqlite_world.services.service_certificates.renew_due() == 0
 
 
+def test_an_ended_issuers_questions_leave_nothing_in_memory(sqlite_world: World) -> None:
+    sqlite_world.apply(CA % ", validity: 30d")
+    (issuer,) = issuers(sqlite_world, "ca")
+    sqlite_world.pass_time(timedelta(days=31))
+    services = sqlite_world.services.service_certificates
+    for _ in range(3):
+        assert is_freed_after(SigningUnavailable, lambda: services.get(issuer.id, OCSP, issuer.status_epoch))
+
+
 def test_a_key_that_refuses_leaves_no_service_key_behind(sqlite_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(self: LocalSigner, order: object) -> bytes:
         raise NotSigned("not today")
@@ -247,6 +257,7 @@ def test_one_that_fails_does_not_keep_the_others_from_theirs(
         patched.setattr(services, "_make", sometimes)
         with pytest.raises(SigningUnavailable, match="broken"):
             services.renew_due()
+        assert is_freed_after(SigningUnavailable, services.renew_due)
     assert services.renew_due() == 1, "only the broken one was left"
 
 

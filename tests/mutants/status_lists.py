@@ -113,13 +113,14 @@ STATUS_LISTS: tuple[Guard, ...] = (
             "        if standing.head is None or (part.delta and standing.spec.delta is None):",
             "        if standing.head is None:",
         ),
+        ("a failed list's downloads leave nothing in memory", "raise failure.anew()", "raise failure"),
     ),
     *guards(
         "pkiconf/revocation/crl.py",
         _COMPARISON,
         (
             "what was withheld is not tried at each download",
-            "            if failure is not None and failed_at is not None and failed_at <= now < failed_at + pause:",
+            "        if failure is not None and failed_at is not None and failed_at <= now < failed_at + pause:",
         ),
         ("an override is published with its record", "            record(c, row.number)\n", ""),
         (
@@ -172,6 +173,7 @@ STATUS_LISTS: tuple[Guard, ...] = (
         "pkiconf/authority/service_certificates.py",
         ("tests/revocation/test_ocsp.py", "tests/authority"),
         ("of all workers one renews a responder", "                if not ours or not", "                if not"),
+        ("questions that a responder fails leave nothing in memory", "raise failed[2].anew()", "raise failed[2]"),
     ),
     *guards(
         "pkiconf/store/epochs.py",

@@ -24,6 +24,7 @@ from pkiconf.signing.master import FileSource, create_master_key_file, load_mast
 from pkiconf.steps import Step
 from pkiconf.store import crls
 from pkiconf.store.crls import FULL_LIST
+from tests.garbage import is_freed_after
 from tests.judges.pkilint import pkilint_findings
 from tests.revocation.pki import DECLARATION, PKI, prepare, serial_of
 from tests.tools import accepted, run_tool
@@ -315,6 +316,20 @@ def test_signing_that_comes_back_is_noticed(lite: PKI, monkeypatch: pytest.Monke
     assert lite.crl() == before  # not tried at each download
     lite.world.pass_time(crl_room.PAUSE)
     assert serials(lite.crl()) == {serial_of(issued)}
+
+
+def test_downloads_of_a_list_that_cannot_be_made_leave_nothing_in_memory(
+    lite: PKI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise NotSigned("the key is offline")
+
+    monkeypatch.setattr(LocalSigner, "sign", fail)
+    issuer_id = lite.issuer_id()
+    with pytest.raises(NotSigned):
+        lite.world.services.crls.current(issuer_id)
+    for _ in range(3):  # the first one was logged, and pytest keeps what is logged
+        assert is_freed_after(NotSigned, lambda: lite.world.services.crls.current(issuer_id))
 
 
 def test_a_signature_that_does_not_hold_is_not_published(lite: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
