@@ -132,6 +132,8 @@ def test_a_revocation_ends_a_known_answer_at_once(world: World) -> None:
     request = question(pki.issuer(), serial_of(issued))
     app = create_server_app(world.services, ProcessSettings())
     assert isinstance(app, Front)
+    # A server would have to be waited for, but for a moment after it was asked.
+    unless_asked = () if world.parts.db.dialect == "sqlite" else (None,)
     first = pki.answer(request).der
 
     def ask() -> bytes:
@@ -142,13 +144,13 @@ def test_a_revocation_ends_a_known_answer_at_once(world: World) -> None:
         return found and found[1]
 
     assert ask() == first
-    assert ask_at_once() in (first, None)  # None where a database has to be waited for
+    assert ask_at_once() in (first, *unless_asked)
     world.services.revocations.revoke(issued.id, RevocationReason.KEY_COMPROMISE, OPERATOR)
     assert ask_at_once() is None
     second = ask()
     assert second != first
     assert load_der_ocsp_response(second).certificate_status is OCSPCertStatus.REVOKED
-    assert ask_at_once() in (second, None)
+    assert ask_at_once() in (second, *unless_asked)
 
 
 @pytest.mark.parametrize("slug", ["issuing", "nobody"])

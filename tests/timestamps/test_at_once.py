@@ -154,6 +154,7 @@ def test_a_changed_declaration_holds_for_the_next_token(sqlite_world: World, tmp
     granted(sqlite_world, request)
     declare(sqlite_world, "enabled: true, record: count, digests: [sha512]")
     found = sqlite_world.services.timestamps.at_once("issuing", request)
-    assert found is None or found[1] is FailureInfo.BAD_ALG
+    assert found is not None
+    assert found[1] is FailureInfo.BAD_ALG
     declare(sqlite_world, "enabled: false")
     assert sqlite_world.services.timestamps.at_once("issuing", request) is None
