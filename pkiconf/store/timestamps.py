@@ -107,7 +107,7 @@ def next_moments(c: Connection, authority_id: int, now: int, number: int) -> int
 
 
 def count_more(c: Connection, authority_id: int, day: int, number: int, now: int) -> None:
-    """So many tokens more (or fewer, when negative) on a day since 1970."""
+    """So many tokens more (or fewer, when negative) on a day since 1970; `now` is stamped, or is about to be."""
     _COUNT_MORE.count(c, {"of": authority_id, "day": day, "number": number})
     _PASS.count(c, {"of": authority_id, "now": now})
 

@@ -2,7 +2,9 @@
 
 `record: all` writes a row for each; those of concurrent requests become durable together (`recording`).
 `record: count` takes numbers ahead, a block at a time, and uses them up in memory: a process that is killed has counted
-too many, at most one block, and never one too few. What a process has left at its end it gives back.
+too many, at most one block, and never one too few. What a process has left at its end it gives back. With each block
+the moment is recorded up to which was stamped, by which a clock that is set back is noticed after a restart: so a block
+is good for a minute only.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ from pkiconf.timestamps.recording import Recorded, Recording, Stamped, Wanted
 BLOCK: Final = 256
 """Numbers that a process takes ahead."""
 
+GOOD_FOR: Final = 60_000_000
+"""Microseconds for which it uses them: by so much, what a killed process had stamped last may be behind the record."""
+
 _RANDOM_OCTETS: Final = 12
 
 log = logging.getLogger(__name__)
@@ -31,8 +36,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Block:
-    day: int
+    """`last` is the latest moment that was stamped; all in microseconds since 1970."""
+
+    taken: int
     left: int
+    last: int
+
+    @property
+    def day(self) -> int:
+        return day_of(self.taken)
+
+    def serves(self, moment: int) -> bool:
+        return self.left > 0 and moment < self.taken + GOOD_FOR and day_of(moment) == self.day
+
+    def use(self, moment: int) -> None:
+        self.left -= 1
+        self.last = max(self.last, moment)
 
 
 class Ledger:
@@ -75,39 +94,39 @@ class Ledger:
             raise WouldWait
         try:
             block = self._blocks.get(form.authority_id)
-            if block is None or block.day != day_of(now.moment) or not block.left:
+            if block is None or not block.serves(now.moment):
                 raise WouldWait
-            block.left -= 1
+            block.use(now.moment)
         finally:
             self._taking.release()
         return Recorded(serial_at(now.moment, self._entropy.token(_RANDOM_OCTETS)), now.moment)
 
     def _count(self, authority_id: int, moment: int) -> None:
-        day = day_of(moment)
         with self._taking:
             block = self._blocks.get(authority_id)
-            if block is None or block.day != day or not block.left:
-                self._take(authority_id, block, day, moment)
-                block = self._blocks[authority_id] = _Block(day, BLOCK)
-            block.left -= 1
+            if block is None or not block.serves(moment):
+                self._take(authority_id, block, moment)
+                block = self._blocks[authority_id] = _Block(moment, BLOCK, moment)
+            block.use(moment)
 
-    def _take(self, authority_id: int, before: _Block | None, day: int, moment: int) -> None:
+    def _take(self, authority_id: int, before: _Block | None, moment: int) -> None:
         def take(c: Connection) -> None:
-            if before is not None and before.left:
-                count_more(c, authority_id, before.day, -before.left, moment)
-            count_more(c, authority_id, day, BLOCK, moment)
+            if before is not None:
+                count_more(c, authority_id, before.day, -before.left, before.last)
+            count_more(c, authority_id, day_of(moment), BLOCK, moment)
 
         self._db.write(Step.TIMESTAMP_COUNT, take)
 
     def close(self) -> None:
-        """Give back what was taken and not used. What cannot be given back stays counted."""
+        """Give back what was taken and not used, and record up to when was stamped. What cannot be given back stays
+        counted."""
         with self._taking:
-            left = {authority_id: block for authority_id, block in self._blocks.items() if block.left}
+            left = dict(self._blocks)
             self._blocks.clear()
 
         def give_back(c: Connection) -> None:
             for authority_id, block in sorted(left.items()):
-                count_more(c, authority_id, block.day, -block.left, 0)
+                count_more(c, authority_id, block.day, -block.left, block.last)
 
         if left:
             try:

@@ -32,15 +32,22 @@ TIMESTAMPS: tuple[Guard, ...] = (
             'form.spec.record == "all" or form.spec.ordering or not',
             'form.spec.record == "all" or not',
         ),
+        ("a main loop takes no numbers ahead", " or not block.serves(now.moment):", ":"),
+        ("no more numbers are used than were taken ahead", "return self.left > 0 and moment", "return moment"),
+        ("a block of numbers belongs to its day", " and day_of(moment) == self.day", ""),
+    ),
+    *guards(
+        "pkiconf/timestamps/ledger.py",
+        ("tests/timestamps/test_clock.py",),
         (
-            "a main loop takes no numbers ahead",
-            "block.day != day_of(now.moment) or not block.left:\n                raise",
-            "block.day != day_of(now.moment):\n                raise",
+            "counted tokens leave behind when they were made, if not their last minute",
+            " and moment < self.taken + GOOD_FOR",
+            "",
         ),
         (
-            "a main loop counts tokens for their own day",
-            "block is None or block.day != day_of(now.moment) or",
-            "block is None or",
+            "a process that ends leaves behind when it stamped last",
+            "block.day, -block.left, block.last)",
+            "block.day, -block.left, 0)",
         ),
     ),
     *guards(
@@ -109,7 +116,6 @@ TIMESTAMPS: tuple[Guard, ...] = (
         "pkiconf/timestamps/ledger.py",
         ("tests/timestamps/test_ledger.py",),
         ("each token is recorded", "kept = stamped if one_by_one else None", "kept = None"),
-        ("a block of numbers belongs to its day", " or block.day != day or not block.left:", " or not block.left:"),
     ),
     *guards(
         "pkiconf/timestamps/recording.py",

@@ -72,9 +72,26 @@ def test_what_has_to_be_written_is_left_to_a_thread(sqlite_world: World, tmp_pat
 def test_another_day_has_numbers_of_its_own(sqlite_world: World, tmp_path: Path) -> None:
     declare(sqlite_world, COUNTED)
     request = query(tmp_path)
+    midnight = timedelta(hours=11, minutes=59, seconds=30)
+    sqlite_world.pass_time(midnight)
     granted(sqlite_world, request)
-    sqlite_world.pass_time(timedelta(days=1))
+    assert at_once(sqlite_world, request) is not None
+    sqlite_world.pass_time(timedelta(seconds=30))
     assert at_once(sqlite_world, request) is None
+
+
+def test_once_a_minute_somebody_records_up_to_when_was_stamped(sqlite_world: World, tmp_path: Path) -> None:
+    declare(sqlite_world, COUNTED)
+    request = query(tmp_path)
+    granted(sqlite_world, request)
+    sqlite_world.pass_time(timedelta(seconds=59))
+    assert at_once(sqlite_world, request) is not None
+    sqlite_world.pass_time(timedelta(seconds=1))
+    assert at_once(sqlite_world, request) is None
+    granted(sqlite_world, request)
+    assert at_once(sqlite_world, request) is not None
+    sqlite_world.services.timestamps.close()
+    assert counted(sqlite_world) == 4
 
 
 def test_time_servers_are_not_waited_for(sqlite_world: World, tmp_path: Path) -> None:

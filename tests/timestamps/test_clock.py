@@ -17,6 +17,7 @@ from pkiconf.services import make_services
 from pkiconf.spec.timestamp import ClockSettings
 from pkiconf.store import timestamps
 from pkiconf.timestamps.clock_watch import ClockUnsure, ClockWatch, Vouched
+from pkiconf.timestamps.ledger import BLOCK
 from tests.ntp_server import NTPServer
 from tests.timestamps.stamping import authenticode_request, declare, granted, query, refused, tst_info
 from tests.world import World
@@ -80,6 +81,37 @@ class TestAlone:
         assert refused(world, request)[0] is LATE
         world.pass_time(timedelta(seconds=2))
         granted(world, request)
+
+    @pytest.mark.parametrize("used", [2, BLOCK])
+    def test_after_a_restart_it_is_not_earlier_than_the_last_of_those_that_were_counted(
+        self, world: World, tmp_path: Path, used: int
+    ) -> None:
+        """Not only than the one for which numbers were taken; also when none of them is left to be given back."""
+        declare(world, "enabled: true, record: count")
+        request = query(tmp_path)
+        granted(world, request)
+        world.pass_time(timedelta(seconds=59))
+        for _ in range(used - 1):
+            granted(world, request)
+        world.services.timestamps.close()
+        assert recorded(world) == used
+        world.timepiece.moved = -30 * SECOND
+        restarted(world)
+        assert refused(world, request)[0] is LATE
+        world.pass_time(timedelta(seconds=29))
+        granted(world, request)  # within the tolerance of a second
+
+    def test_a_killed_process_has_recorded_when_it_stamped_but_for_a_minute(self, world: World, tmp_path: Path) -> None:
+        declare(world, "enabled: true, record: count")
+        request = query(tmp_path)
+        for hours in (0, 3):
+            world.pass_time(timedelta(hours=hours))
+            granted(world, request)
+        world.pass_time(timedelta(seconds=59))
+        granted(world, request)
+        world.timepiece.moved = -62 * SECOND
+        restarted(world)
+        assert refused(world, request)[0] is LATE
 
     def test_what_another_authority_stamped_counts_too(self, sqlite_world: World, tmp_path: Path) -> None:
         request = query(tmp_path)
