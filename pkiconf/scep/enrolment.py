@@ -125,11 +125,18 @@ class Enrolment:
             request = replace(request, attempt=number)
         proof = self._prove(place, request, presented, failures)
         is_renewed = presented is not None and proof.method is ProofMethod.RENEWAL
-        wanted = renewed(presented, request.wanted) if presented and is_renewed else apply_overrides(request.wanted)
-        attempt = _Attempt(place, request, question, number, proof, wanted)
-        if proof.method is ProofMethod.APPROVAL or (place.spec.approval and not is_renewed and not proof.request_id):
-            return self._wait_for_approval(attempt)
-        return self._issue(attempt)
+        try:
+            _check_vouched_for(place, request, proof)
+            wanted = renewed(presented, request.wanted) if presented and is_renewed else apply_overrides(request.wanted)
+            attempt = _Attempt(place, request, question, number, proof, wanted)
+            if proof.method is ProofMethod.APPROVAL or (
+                place.spec.approval and not is_renewed and not proof.request_id
+            ):
+                return self._wait_for_approval(attempt)
+            return self._issue(attempt)
+        except PkiconfError:
+            self._proofs.confirm(proof)  # why it is refused is for nobody who has an old passphrase
+            raise
 
     def _prove(self, place: Place, request: SCEPRequest, presented: Presented | None, failures: int) -> Proof:
         """By the certificate where one of ours was presented; where Intune decides, its challenge comes first, and what
@@ -147,13 +154,7 @@ class Enrolment:
                     raise
         if presented is not None:
             self._renewals.check_vouches(place, presented, request.wanted)
-        proof = self._proofs.check(request, place.terms, failures)
-        if not _are_names_vouched_for(place, proof):
-            allow = place.template.names.allow
-            wrong = unvouched_refusal(request.sans, allow.othername if allow is not None else None)
-            if wrong:
-                raise NotProved(wrong)
-        return proof
+        return self._proofs.check(request, place.terms, failures)
 
     def _issue(self, attempt: _Attempt) -> Issued | Waiting:
         place, request, proof = attempt.place, attempt.request, attempt.proof
@@ -281,8 +282,13 @@ class Enrolment:
         self._parts.record(c, device_actor(place, proof.method), Action.SCEP_ENROL, place.address, details)
 
 
-def _are_names_vouched_for(place: Place, proof: Proof) -> bool:
-    """Whether somebody but the client says that these alternative names are its own."""
-    if proof.method in (ProofMethod.INTUNE, ProofMethod.APPROVAL) or place.spec.approval:
-        return True
-    return proof.allowed is not None and proof.allowed.sans is not None
+def _check_vouched_for(place: Place, request: SCEPRequest, proof: Proof) -> None:
+    """Raise NotProved for alternative names of which somebody but the client has to say that they are its own."""
+    if proof.method in (ProofMethod.INTUNE, ProofMethod.APPROVAL, ProofMethod.RENEWAL) or place.spec.approval:
+        return
+    if proof.allowed is not None and proof.allowed.sans is not None:
+        return
+    allow = place.template.names.allow
+    wrong = unvouched_refusal(request.sans, allow.othername if allow is not None else None)
+    if wrong:
+        raise NotProved(wrong)

@@ -40,8 +40,8 @@ class Passphrases:
         return self._among(rows, template_id, presented)
 
     def recall(self, terms: SCEPTerms, presented: str) -> store.SecretRow | None:
-        """`find` among what was read last, which may have been replaced since: only for what calls `check_accepted`.
-        That one is not taken is said of what stands now."""
+        """`find` among what was read last, which may have been replaced since: only for what calls `check_accepted`
+        before it grants or refuses anything. That one is not taken is said of what stands now."""
         kept = self._kept.get(terms.template_id, ())
         return self._among(kept, terms.template_id, presented) or self.find(terms, presented)
 

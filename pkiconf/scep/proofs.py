@@ -69,6 +69,11 @@ class Proofs:
             self.tries.record(terms, request.client_address)
             raise
 
+    def confirm(self, proof: Proof) -> None:
+        """Raise Replaced where it is by a passphrase that was kept, and is not accepted now."""
+        if proof.method is ProofMethod.PASSPHRASE and proof.consume is not None:
+            self._parts.db.look(proof.consume)
+
     def look_again(self, terms: SCEPTerms) -> None:
         """What was kept of the template's passphrases is not true any more."""
         self._passphrases.forget(terms.template_id)

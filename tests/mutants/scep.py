@@ -46,6 +46,11 @@ SCEP: tuple[Guard, ...] = (
             "                self._proofs.look_again(place.terms)",
             "                continue",
         ),
+        (
+            "a passphrase that is kept is looked at again where it is refused something",
+            "            self._proofs.confirm(proof)  # why it is refused is for nobody who has an old passphrase\n",
+            "",
+        ),
     ),
     *guards(
         "pkiconf/store/scep_challenges.py",

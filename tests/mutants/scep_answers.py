@@ -46,7 +46,8 @@ SCEP_ANSWERS: tuple[Guard, ...] = (
         ),
         (
             "somebody vouches for what directories take for a user",
-            "        if not _are_names_vouched_for(place, proof):",
+            "            _check_vouched_for(place, request, proof)\n",
+            "",
         ),
         ("each attempt has its own number", "        request = replace(request, attempt=number)\n", ""),
         ("what proves a request is used up as it is reserved", "        if proof.consume is not None:"),

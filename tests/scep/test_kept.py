@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
 
 from pkiconf.model.scep import NOT_PROVED
 from tests.scep.devices import BY_PASSPHRASE, DECLARATION, Fleet, fleet
@@ -17,15 +18,23 @@ OTHER = "another passphrase"
 OVERLAP = "{ enabled: true, static_passphrase: { secret: !env PASSPHRASE, overlap: 2d } }"
 
 
-def replace(world: World, scep: str) -> None:
+LIMITED = ', names: { allow: { dns: ["*.corp.example"], uri: ["*"] } }'
+
+
+def replace(world: World, scep: str, more: str = "") -> None:
     with environment(PASSPHRASE=OTHER):
-        recap = world.apply(DECLARATION.format(scep=scep, key="{ type: ec, curve: p256 }", more=""))
+        recap = world.apply(DECLARATION.format(scep=scep, key="{ type: ec, curve: p256 }", more=more))
     assert recap.exit_code == 0, recap.results
 
 
-def ask(devices: Fleet, challenge: str, client: str = "192.0.2.7") -> Answer:
+def ask(devices: Fleet, challenge: str, client: str = "192.0.2.7", name: str = "dns:device-1.corp.example") -> Answer:
     device = Device.fresh()
-    return devices.ask(device, make_request(device.key, challenge=challenge), client=client)
+    kind, _, value = name.partition(":")
+    names = x509.SubjectAlternativeName(
+        [x509.DNSName(value) if kind == "dns" else x509.UniformResourceIdentifier(value)]
+    )
+    asked = make_request(device.key, dns=(), challenge=challenge, extensions=[(names, False)])
+    return devices.ask(device, asked, client=client)
 
 
 def is_kept(devices: Fleet) -> bool:
@@ -45,6 +54,21 @@ def test_a_passphrase_that_was_replaced_lets_nobody_in(world: World) -> None:
     assert rows(world.services, "SELECT client, failures FROM scep_tries") == [("192.0.2.7", 1)]
     assert ask(devices, OTHER).status == "0"
     assert ask(devices, PASSPHRASE).text == NOT_PROVED
+    assert rows(world.services, "SELECT failures FROM scep_tries") == [(2,)]
+
+
+@pytest.mark.parametrize("name", ["uri:tag:microsoft.com,2022-09-14:sid:S-1-5-21-1", "dns:elsewhere.example"])
+def test_nor_is_it_told_to_who_has_it_what_the_template_refuses(world: World, name: str) -> None:
+    """Neither the names that nobody vouches for, nor those that it does not allow."""
+    devices = fleet(world, more=LIMITED)
+    devices.enrol()
+    replace(world, BY_PASSPHRASE % "", LIMITED)
+    assert is_kept(devices)
+    for number in (1, 2):
+        answer = ask(devices, PASSPHRASE, name=name)
+        assert (answer.status, answer.fail_info, answer.text) == ("2", "2", NOT_PROVED)
+        assert rows(world.services, "SELECT failures FROM scep_tries") == [(number,)]
+    assert ask(devices, OTHER, name=name).status == "2"
     assert rows(world.services, "SELECT failures FROM scep_tries") == [(2,)]
 
 
