@@ -103,7 +103,7 @@ def preapprove(template: str, lifetime: Duration, out: Path | None, **options: A
             _tell(s.enrolment.grants.preapprove(wanted, operator(), lifetime))
             return
         offer = s.enrolment.handover.preapprove(
-            wanted, operator(), lambda make: write_pieces(lambda write: write(make()), out), lifetime
+            wanted, operator(), lambda make: write_pieces(lambda write: write(make()), out, private=True), lifetime
         )
     click.echo(
         f"Request {offer.number} is approved. Its profile is in {out}, good {_until(offer)}, and for one device.",
@@ -144,7 +144,7 @@ def profile(number: int, out: Path) -> None:
             write(made.der)
             return made
 
-        made = write_pieces(fill, out)  # the file is opened first: a challenge is made for no other
+        made = write_pieces(fill, out, private=True)  # the file is opened first: a challenge is made for no other
     click.echo(
         f"The profile of request {number} is in {out}, good until {made.expires_at:%Y-%m-%d %H:%M} UTC.", err=True
     )

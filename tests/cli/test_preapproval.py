@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import plistlib
 import re
+import stat
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,14 @@ def test_for_a_file_that_cannot_be_written_no_challenge_is_made(pki: CommandLine
     before = pki.ok("scep", "challenges", "device", "--json").json
     assert "cannot be written" in pki.refuses(1, "request", "profile", "1", "--out", pki.folder / out)
     assert pki.ok("scep", "challenges", "device", "--json").json == before
+
+
+def test_whoever_reads_a_profile_may_enrol_so_it_is_read_by_its_owner_alone(pki: CommandLine) -> None:
+    first, second = pki.folder / "first", pki.folder / "second"
+    second.touch(0o644)
+    pki.ok(*HANDED_OVER, first)
+    pki.ok("request", "profile", "1", "--out", second)
+    assert [stat.S_IMODE(out.stat().st_mode) for out in (first, second)] == [0o600, 0o600]
 
 
 def test_a_profile_on_standard_output_is_a_profile_alone(pki: CommandLine) -> None:

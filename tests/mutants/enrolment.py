@@ -20,6 +20,20 @@ ENROLMENT: tuple[Guard, ...] = (
         ),
     ),
     *guards(
+        "pkiconf/cli/preapproval.py",
+        ("tests/cli/test_preapproval.py",),
+        (
+            "a profile that is handed over with its approval is its owner's alone",
+            "write(make()), out, private=True)",
+            "write(make()), out)",
+        ),
+        (
+            "a profile that is made for the operator is its owner's alone",
+            "write_pieces(fill, out, private=True)",
+            "write_pieces(fill, out)",
+        ),
+    ),
+    *guards(
         "pkiconf/enrolment/claims.py",
         ("tests/enrolment/test_claims.py", "tests/enrolment/test_profiles.py"),
         (
