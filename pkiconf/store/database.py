@@ -117,7 +117,7 @@ def _tried(c: Connection, fn: Callable[[Connection], None]) -> PkiconfError | No
     try:
         fn(c)
     except PkiconfError as error:
-        refused = error
+        refused = error.anew()  # and not itself: its frames hold what is returned
         _ROLLBACK.count(c)
     _RELEASE.count(c)
     return refused

@@ -7,6 +7,7 @@ is wrong in itself is a bug of this program and passes through unchanged.
 from __future__ import annotations
 
 import sqlite3
+from traceback import clear_frames
 from typing import Final
 
 from sqlalchemy import exc
@@ -63,6 +64,8 @@ def translate(error: BaseException, place: str) -> BaseException:
 
     `place` names the database and holds no password.
     """
+    if isinstance(error, exc.DBAPIError):
+        clear_frames(error.__traceback__)  # one of SQLAlchemy's holds the error itself, and with it a whole request
     cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
     found = _meaning(cause)
     if found is None and isinstance(error, exc.TimeoutError):

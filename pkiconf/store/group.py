@@ -65,9 +65,13 @@ class GroupCommit(Generic[W]):
                 self._lead(entry)
         finally:
             self._leave(entry)
-        if entry.error is not None:
-            raise entry.error
-        return entry.result
+        error, entry.error = entry.error, None
+        try:
+            if error is not None:
+                raise error
+            return entry.result
+        finally:
+            del error  # what its frames hold, it must not be: they are those of a whole request
 
     def _join(self, entry: Entry[W]) -> None:
         with self._mutex:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from pkiconf.errors import Conflict, Malformed, Refused, Unavailable
 from pkiconf.steps import Step
 from pkiconf.store import jobs
 from pkiconf.store.database import Connection, Database, open_database
+from tests.garbage import is_freed_after
 
 STEP = Step.JOB_CLAIM
 
@@ -43,6 +45,36 @@ def test_what_a_closure_raises_is_raised_and_nothing_of_it_stays(database: Datab
     with pytest.raises(Refused, match="not today"):
         database.write(STEP, write)
     assert things(database) == set()
+
+
+def refuse(c: Connection) -> None:
+    raise Refused("not today")
+
+
+@pytest.mark.parametrize(
+    ("error", "fn"),
+    [
+        (Refused, refuse),
+        (Conflict, lambda c: [c.execute(text("INSERT INTO lease VALUES ('a', 'b', 1, 0)")) for _ in range(2)]),
+        (Unavailable, lambda c: c.exec_driver_sql("SELECT 1 FROM nowhere")),
+        (ZeroDivisionError, lambda c: 1 / 0),
+    ],
+)
+def test_what_is_raised_leaves_nothing_in_memory(
+    database: Database, error: type[Exception], fn: Callable[[Connection], object]
+) -> None:
+    assert is_freed_after(error, lambda: database.write(STEP, fn))
+    if error is not Conflict:
+        assert is_freed_after(error, lambda: database.read(fn))
+
+
+def test_what_is_refused_among_others_leaves_nothing_in_memory(database: Database) -> None:
+    def request() -> None:
+        (refused,) = database.write_all(STEP, [refuse])
+        assert isinstance(refused, Refused)
+        raise ZeroDivisionError
+
+    assert is_freed_after(ZeroDivisionError, request)
 
 
 def test_interrupt_in_a_closure_leaves_nothing_and_the_database_usable(database: Database) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from pkiconf.errors import Unavailable
 from pkiconf.store.group import Entry, GroupCommit
+from tests.garbage import is_freed_after
 
 Work = Callable[[Any], Any]
 
@@ -90,6 +91,11 @@ def test_single_thread_gets_its_result_and_its_error() -> None:
     with pytest.raises(ValueError, match="mine"):
         commit.submit(lambda _: fail("mine"))
     assert commit.submit(lambda _: 8) == 8
+
+
+def test_a_refused_write_leaves_nothing_in_memory() -> None:
+    commit = GroupCommit(serve, 10)
+    assert is_freed_after(ValueError, lambda: commit.submit(failing(1)))
 
 
 def test_those_who_wait_are_served_together_each_with_its_own() -> None:
