@@ -102,11 +102,11 @@ def preapprove(template: str, lifetime: Duration, out: Path | None, **options: A
         if out is None:
             _tell(s.enrolment.grants.preapprove(wanted, operator(), lifetime))
             return
-        offer = s.enrolment.handover.preapprove(
+        made = s.enrolment.handover.preapprove(
             wanted, operator(), lambda make: write_pieces(lambda write: write(make()), out, private=True), lifetime
         )
     click.echo(
-        f"Request {offer.number} is approved. Its profile is in {out}, good {_until(offer)}, and for one device.",
+        f"Request {made.number} is approved. Its profile is in {out}, good {_until(made)}, and for one device.",
         err=str(out) == "-",
     )
 
@@ -145,9 +145,7 @@ def profile(number: int, out: Path) -> None:
             return made
 
         made = write_pieces(fill, out, private=True)  # the file is opened first: a challenge is made for no other
-    click.echo(
-        f"The profile of request {number} is in {out}, good until {made.expires_at:%Y-%m-%d %H:%M} UTC.", err=True
-    )
+    click.echo(f"The profile of request {number} is in {out}, good {_until(made)}.", err=True)
 
 
 def _tell(offer: Offer) -> None:
@@ -167,5 +165,5 @@ def _tell(offer: Offer) -> None:
     click.echo(url)
 
 
-def _until(offer: Offer) -> str:
-    return f"until {offer.expires_at:%Y-%m-%d %H:%M} UTC"
+def _until(made: Offer | Profile) -> str:
+    return f"until {made.expires_at:%Y-%m-%d %H:%M} UTC"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pkiconf.enrolment.grants import LIFETIME, Grants
-from pkiconf.enrolment.profiles import Profiles
+from pkiconf.enrolment.profiles import Profile, Profiles
 from pkiconf.errors import PkiconfError, Unavailable
 from pkiconf.issuance.requests import Requests
 from pkiconf.model.actor import Actor
@@ -25,7 +25,7 @@ class Handover:
         actor: Actor,
         put: Callable[[Callable[[], bytes]], object],
         lifetime: Duration = LIFETIME,
-    ) -> Offer:
+    ) -> Profile:
         """Approve what is wished for, and give the profile to `put`. It is called with what makes the profile (DER),
         and opens its file before it calls that: nothing is approved for a place that cannot be written to.
 
@@ -34,10 +34,12 @@ class Handover:
         """
         self._profiles.check_room(wish.template)
         offers: list[Offer] = []
+        profiles: list[Profile] = []
 
         def make() -> bytes:
             offers.append(self._grants.preapprove(wish, actor, lifetime))
-            return self._profiles.make(offers[0].number, actor).der
+            profiles.append(self._profiles.make(offers[0].number, actor))
+            return profiles[0].der
 
         try:
             put(make)
@@ -45,7 +47,7 @@ class Handover:
             for offer in offers:
                 self._take_back(offer.number, actor, ex)
             raise
-        return offers[0]
+        return profiles[0]
 
     def _take_back(self, number: int, actor: Actor, why: BaseException) -> None:
         """Raises Unavailable, which says both, for a request that cannot be declined now."""

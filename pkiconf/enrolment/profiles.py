@@ -36,7 +36,7 @@ from pkiconf.model.enrolment import Deliver, LinkEnded
 from pkiconf.model.scep import BoundNames
 from pkiconf.model.secret import Secret
 from pkiconf.policy.authorization import Action, check_may
-from pkiconf.scep.challenges import Challenges
+from pkiconf.scep.challenges import LONGEST, Challenges
 from pkiconf.signing.signer import Kind, SigningOrder
 from pkiconf.spec.template import TemplateSpec
 from pkiconf.store import authorities, grants, requests
@@ -53,8 +53,10 @@ _NO_ORDER: Final = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """`der` is the signed profile; `name` what a file of it is called; `expires_at` when its challenge ends."""
+    """`der` is the signed profile of request `number`; `name` what a file of it is called; `expires_at` when its
+    challenge ends."""
 
+    number: int
     name: str
     der: bytes
     expires_at: datetime
@@ -113,7 +115,7 @@ class Profiles:
 
     def make(self, number: int, actor: Actor) -> Profile:
         """The profile of a request that waits to be claimed, for the operator to hand over: it is good for as long as
-        the request's link.
+        the request's link, or as a challenge may be.
 
         Raises NotFound, Conflict for a request of another kind or state, and as `fetch` does.
         """
@@ -129,7 +131,7 @@ class Profiles:
             if not grants.is_current(c, claim.grant):
                 raise LinkEnded("its link was replaced meanwhile", "Try again")
 
-        return self._make(claim, place, actor, claim.expires_at, write)
+        return self._make(claim, place, actor, min(claim.expires_at, self._parts.now() + LONGEST), write)
 
     def _window_end(self, claim: Claim) -> datetime:
         """When what is fetched now ends. Raises LinkEnded."""
@@ -154,7 +156,7 @@ class Profiles:
             beside=beside,
         )
         plist = encode_profile(self._facts(claim, place, challenge))
-        return Profile(f"{place.template_slug}.mobileconfig", self._signed(place, plist), ends)
+        return Profile(claim.number, f"{place.template_slug}.mobileconfig", self._signed(place, plist), ends)
 
     def _facts(self, claim: Claim, place: _Place, challenge: Secret) -> ProfileFacts:
         return ProfileFacts(

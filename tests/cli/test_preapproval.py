@@ -5,6 +5,7 @@ from __future__ import annotations
 import plistlib
 import re
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,17 @@ def test_for_a_file_that_cannot_be_written_no_challenge_is_made(pki: CommandLine
     before = pki.ok("scep", "challenges", "device", "--json").json
     assert "cannot be written" in pki.refuses(1, "request", "profile", "1", "--out", pki.folder / out)
     assert pki.ok("scep", "challenges", "device", "--json").json == before
+
+
+def test_the_end_that_is_told_is_the_profiles_own(pki: CommandLine) -> None:
+    def days_left(said: str) -> int:
+        (until,) = re.findall(r"until (.*) UTC", said)
+        left = datetime.strptime(until, "%Y-%m-%d %H:%M").replace(tzinfo=UTC) - datetime.now(UTC)
+        return round(left / timedelta(days=1))
+
+    out = pki.folder / "profile"
+    assert days_left(pki.ok(*HANDED_OVER, out, "--expires", "60d").out) == 30
+    assert days_left(pki.ok("request", "profile", "1", "--out", out).err) == 30
 
 
 def test_whoever_reads_a_profile_may_enrol_so_it_is_read_by_its_owner_alone(pki: CommandLine) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
+from pkiconf.enrolment.grants import LIFETIME
+from pkiconf.enrolment.profiles import Profile
 from pkiconf.errors import NotSigned, PkiconfError, Unavailable
-from pkiconf.model.enrolment import Offer
+from pkiconf.model.durations import Duration
 from pkiconf.scep.challenges import CacheFull
 from tests.enrolment.office import Office, wish
 from tests.world import OPERATOR
@@ -15,9 +18,9 @@ from tests.world import OPERATOR
 Put = Callable[[Callable[[], bytes]], object]
 
 
-def hand_over(office: Office, put: Put) -> Offer:
+def hand_over(office: Office, put: Put, lifetime: Duration = LIFETIME) -> Profile:
     asked = wish(template="issuing/device", apple=True)
-    return office.world.services.enrolment.handover.preapprove(asked, OPERATOR, put)
+    return office.world.services.enrolment.handover.preapprove(asked, OPERATOR, put, lifetime)
 
 
 def unused(office: Office) -> int:
@@ -32,9 +35,21 @@ def states(office: Office) -> list[tuple[str, str]]:
 @pytest.mark.row("F126")
 def test_a_request_and_its_profile(both: Office) -> None:
     made: list[bytes] = []
-    offer = hand_over(both, lambda make: made.append(make()))
-    assert b"PayloadContent" in made[0]
-    assert (offer.number, both.state(1), unused(both)) == (1, "awaiting_claim", 1)
+    profile = hand_over(both, lambda make: made.append(make()))
+    assert made == [profile.der]
+    assert b"PayloadContent" in profile.der
+    assert (profile.number, both.state(1), unused(both)) == (1, "awaiting_claim", 1)
+
+
+def test_a_profile_is_good_for_as_long_as_a_challenge_may_be(office: Office) -> None:
+    """Links may last longer, and so may another profile be made of the same request later."""
+    profiles, now = office.world.services.enrolment.profiles, office.world.clock.now
+    handed = hand_over(office, lambda make: make(), Duration.parse("60d"))
+    assert handed.expires_at == now() + timedelta(days=30)
+    office.world.pass_time(timedelta(days=29))
+    assert profiles.make(1, OPERATOR).expires_at == now() + timedelta(days=30)
+    office.world.pass_time(timedelta(days=21))
+    assert profiles.make(1, OPERATOR).expires_at == now() + timedelta(days=10)
 
 
 def test_a_place_that_cannot_be_opened(office: Office) -> None:
