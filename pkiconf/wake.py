@@ -17,6 +17,8 @@ _WAKE: Final = b"!"
 _ASK: Final = b"?"  # before the name of a thing
 _LARGEST: Final = 64  # octets of a datagram
 _MOST_ASKED: Final = 1024
+_SHORTEST_QUEUE: Final = 10
+"""Datagrams that wait at a socket at least before the kernel takes no more (Linux: net.unix.max_dgram_qlen)."""
 
 
 def wake_worker(state: Path) -> None:
@@ -137,17 +139,19 @@ class Alarm:
     def _is_woken(self) -> bool:
         """Takes everything that has come, and remembers who asks."""
         woken = False
+        taken = 0
         with contextlib.suppress(BlockingIOError):
             while os.read(self._own_end, 64):
                 woken = True
         with contextlib.suppress(BlockingIOError):
             while self._socket is not None:
                 said, sender = self._socket.recvfrom(_LARGEST)
+                taken += 1
                 if said.startswith(_ASK):
                     self._remember(said[1:].decode(errors="replace"), sender)
                 else:
                     woken = True
-        return woken
+        return woken or taken >= _SHORTEST_QUEUE  # where questions filled the queue, a wake-up may have been lost
 
     def _remember(self, thing: str, asker: bytes) -> None:
         if len(self._asked) >= _MOST_ASKED:

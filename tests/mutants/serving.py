@@ -1,4 +1,4 @@
-"""What keeps slow clients from holding a server, and what it says of its answers' age."""
+"""What keeps slow clients from holding a server, and questions its worker; what it says of its answers' age."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ SERVING: tuple[Guard, ...] = (
             "        except Exception:  # of one request",
             "        except ZeroDivisionError:  # of one request",
         ),
+    ),
+    *guards(
+        "pkiconf/wake.py",
+        ("tests/serving/test_worker.py",),
+        ("questions keep no worker from being woken", "return woken or taken >= _SHORTEST_QUEUE", "return woken"),
     ),
     *guards(
         "pkiconf/cli/granian_server.py",

@@ -279,6 +279,15 @@ def test_a_wake_up_behind_a_question_is_heard(alarm: Alarm, call: Call, tmp_path
     assert call.wait(30)
 
 
+def test_a_wake_up_for_which_questions_left_no_room_is_heard(alarm: Alarm, call: Call, tmp_path: Path) -> None:
+    for number in range(600):  # some systems have longer queues
+        call.ask(str(number))
+        call.close()
+    wake_worker(tmp_path)
+    assert alarm.wait(0.01)
+    assert not alarm.wait(0.01)
+
+
 def test_whoever_went_away_is_told_nothing(alarm: Alarm, tmp_path: Path) -> None:
     gone = Call(tmp_path)
     gone.ask("7")
