@@ -29,7 +29,7 @@ from pkiconf.egress.deadline import Deadline
 from pkiconf.egress.dns_exchange import PORT, Server, exchange, late, query
 from pkiconf.egress.unproved import Unproved
 from pkiconf.entropy import Entropy
-from pkiconf.model.acme import ProblemType
+from pkiconf.model.acme import Problem, ProblemType
 from pkiconf.policy.caa import CAARecord
 from pkiconf.policy.targets import Address
 
@@ -49,57 +49,57 @@ class Resolver:
         """IPv6 before IPv4. One kind may fail when the other is there."""
         asked = _name(name)
         found = self._find([query(asked, kind) for kind in (RdataType.AAAA, RdataType.A)], deadline)
-        records = [cast(A | AAAA, data) for datas in found if not isinstance(datas, Unproved) for data in datas]
+        records = [cast(A | AAAA, data) for datas in found if not isinstance(datas, Problem) for data in datas]
         addresses = tuple(ipaddress.ip_address(record.address) for record in records)
         if not addresses:
-            failed = [one for one in found if isinstance(one, Unproved)]
-            raise failed[0] if failed else _none(f"{name} has no address: there are neither A nor AAAA records")
+            failed = [one.detail for one in found if isinstance(one, Problem)]
+            raise _none(failed[0] if failed else f"{name} has no address: there are neither A nor AAAA records")
         return addresses
 
     def texts(self, name: str, deadline: Deadline) -> tuple[bytes, ...]:
         """The TXT records, the strings of each joined; none where the name has none. Raises Unproved also where there
         is no such name."""
         (found,) = self._find([query(_name(name), RdataType.TXT)], deadline)
-        if isinstance(found, Unproved):
-            raise found
+        if isinstance(found, Problem):
+            raise _none(found.detail)
         return tuple(b"".join(cast(TXT, data).strings) for data in found)
 
     def caa(self, name: str, deadline: Deadline) -> tuple[CAARecord, ...]:
         """The CAA records of exactly this name, or of what it is an alias of; none where there is no such name."""
         (found,) = self._find([query(_name(name), RdataType.CAA)], deadline, absent_is_empty=True)
-        if isinstance(found, Unproved):
-            raise found
+        if isinstance(found, Problem):
+            raise _none(found.detail)
         records = [cast(CAA, data) for data in found]
         return tuple(CAARecord(one.flags, one.tag.decode("ascii").lower(), one.value) for one in records)
 
     def _find(
         self, wishes: Sequence[QueryMessage], deadline: Deadline, *, absent_is_empty: bool = False
-    ) -> list[Sequence[Rdata] | Unproved]:
-        """The data of the records, one for each wish."""
+    ) -> list[Sequence[Rdata] | Problem]:
+        """The data of the records, one for each wish; where it failed no exception, which would hold its holders."""
         answers = self._ask_all(wishes, deadline)
         return [self._follow(*pair, deadline, absent_is_empty) for pair in zip(wishes, answers, strict=True)]
 
     def _follow(
-        self, wish: QueryMessage, answer: Message | Unproved, deadline: Deadline, absent_is_empty: bool
-    ) -> Sequence[Rdata] | Unproved:
+        self, wish: QueryMessage, answer: Message | Problem, deadline: Deadline, absent_is_empty: bool
+    ) -> Sequence[Rdata] | Problem:
         """Along CNAMEs, to names that the resolver has not followed itself."""
         for _ in range(_MOST_FOLLOWED):
-            if isinstance(answer, Unproved):
+            if isinstance(answer, Problem):
                 return answer
             try:
                 found, owner = _picked(answer)
             except Unproved as ex:
-                return ex
+                return ex.problem
             if not found and answer.rcode() == dns.rcode.NXDOMAIN:
-                return () if absent_is_empty else _none(f"there is no such name in the DNS: {_text(owner)}")
+                return () if absent_is_empty else _none(f"there is no such name in the DNS: {_text(owner)}").problem
             question = wish.question[0]
             if found or owner == question.name:
                 return found
             wish = query(owner, question.rdtype)
             (answer,) = self._ask_all([wish], deadline)
-        return _lead_nowhere(wish.question[0].name)
+        return _lead_nowhere(wish.question[0].name).problem
 
-    def _ask_all(self, wishes: Sequence[QueryMessage], deadline: Deadline) -> list[Message | Unproved]:
+    def _ask_all(self, wishes: Sequence[QueryMessage], deadline: Deadline) -> list[Message | Problem]:
         """An answer for each, from the first server that gives a usable one."""
         answers: list[Message | str] = [""] * len(wishes)
         for seconds in _ROUNDS:
@@ -116,11 +116,11 @@ class Resolver:
             for wish, answer in zip(wishes, answers, strict=True)
         ]
 
-    def _failed(self, wish: QueryMessage, complaint: str) -> Unproved:
+    def _failed(self, wish: QueryMessage, complaint: str) -> Problem:
         question = wish.question[0]
         what = complaint or (late(self.servers[0]) if self.servers else "there is no resolver")
         kind = dns.rdatatype.to_text(question.rdtype)
-        return _none(f"{kind} records of {_text(question.name)} could not be looked up: {what}")
+        return _none(f"{kind} records of {_text(question.name)} could not be looked up: {what}").problem
 
 
 def system_resolvers(file: Path = _RESOLVER_FILE) -> tuple[Server, ...]:

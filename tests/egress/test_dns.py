@@ -19,6 +19,7 @@ from pkiconf.entropy import SystemEntropy
 from pkiconf.model.acme import Problem, ProblemType
 from pkiconf.policy.caa import CAARecord
 from tests.egress.servers import Say, dns_server
+from tests.garbage import is_freed_after
 
 NAME = "web.corp.example"
 Make = Callable[..., Resolver]
@@ -100,6 +101,15 @@ def test_a_server_that_cannot(resolver: Make, code: str) -> None:
     said = refuses(lambda: r.addresses(NAME, soon()))
     assert f"resolver 127.0.0.1:{r.servers[0][1]} said" in said
     assert NAME in said
+
+
+@pytest.mark.parametrize("ask", [Resolver.addresses, Resolver.texts, Resolver.caa])
+@pytest.mark.parametrize("say", [zone(code="SERVFAIL"), zone(cname(NAME))])
+def test_what_is_not_learned_leaves_nothing_in_memory(
+    resolver: Make, ask: Callable[[Resolver, str, Deadline], object], say: Say
+) -> None:
+    r = resolver(say)
+    assert is_freed_after(Unproved, lambda: ask(r, NAME, soon()))
 
 
 def test_another_server_can(resolver: Make) -> None:
