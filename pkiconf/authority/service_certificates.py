@@ -34,6 +34,7 @@ from pkiconf.signing.signer import Signer
 from pkiconf.steps import Step
 from pkiconf.store import authorities, certificates, keys, leases, service_certificates
 from pkiconf.store.database import Connection
+from pkiconf.store.epochs import Stamp
 
 __all__ = ["OCSP", "ORIGIN", "SCEP_RA", "TSA", "ServiceCertificate", "ServiceCertificates", "ServiceOrigin"]
 
@@ -56,7 +57,7 @@ _LONGEST_NAME: Final = 64  # RFC 5280, ub-common-name
 @dataclass(frozen=True, slots=True)
 class ServiceCertificate:
     """A service's key and certificate. `chain` is what a client needs besides to build the path, without the root;
-    `epoch` the issuer's status epoch under which it was found good; from `look_at` on there may be a newer one."""
+    `stamp` the issuer's under which it was found good; from `look_at` on there may be a newer one."""
 
     id: CertificateID
     der: bytes
@@ -67,7 +68,7 @@ class ServiceCertificate:
     renew_at: datetime
     not_after: datetime
     look_at: datetime
-    epoch: int
+    stamp: Stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +88,29 @@ class ServiceCertificates:
         self._parts = parts
         self._pipeline = pipeline
         self._known: dict[tuple[int, str], ServiceCertificate] = {}
-        self._failed: dict[tuple[int, str], tuple[datetime, int, PkiconfError]] = {}
+        self._failed: dict[tuple[int, str], tuple[datetime, Stamp, PkiconfError]] = {}
         self._making = threading.Lock()
         self._name = parts.entropy.token(8).hex()
 
-    def get(self, issuer_id: int, purpose: str, epoch: int, *, wait: bool = True) -> ServiceCertificate:
-        """The one to sign with, given the issuer's status epoch as just read.
+    def get(self, issuer_id: int, purpose: str, stamp: Stamp, *, wait: bool = True) -> ServiceCertificate:
+        """The one to sign with, given the issuer's stamp as just read.
 
-        It is looked at again whenever a certificate of this issuer was revoked, for it may have been this one.
+        It is looked at again whenever a certificate of this issuer was revoked, for it may have been this one, or the
+        authority was declared anew, perhaps with another hash.
         Raises SigningUnavailable when there is none and none can be made now; without `wait`, WouldWait.
         """
         known, now = self._known.get((issuer_id, purpose)), self._parts.now()
-        if known is not None and known.epoch == epoch and now < known.look_at:
+        if known is not None and known.stamp == stamp and now < known.look_at:
             return known
         if not wait:
             raise WouldWait
         failed = self._failed.get((issuer_id, purpose))
-        if failed is not None and failed[1] == epoch and failed[0] <= now < failed[0] + PAUSE:
+        if failed is not None and failed[1] == stamp and failed[0] <= now < failed[0] + PAUSE:
             raise failed[2].anew()
         try:
             found = self.ensure(issuer_id, purpose)
         except PkiconfError as ex:
-            self._failed[issuer_id, purpose] = (now, epoch, ex.anew())
+            self._failed[issuer_id, purpose] = (now, stamp, ex.anew())
             raise
         self._failed.pop((issuer_id, purpose), None)
         return found
@@ -189,14 +191,10 @@ class ServiceCertificates:
         outcome = self._pipeline.intents.resume(identity)
         if not isinstance(outcome, Issued):
             raise Conflict(f"service certificate {row.id} is recorded but not complete")
-        spec = authority_spec(
-            self._parts.db.read(
-                lambda c: authorities.get_authority(c, authorities.get_issuer(c, row.issuer_id).authority_id)
-            )
-        )
+        _, authority, _ = self._parts.db.read(lambda c: _rows(c, row.issuer_id))
         signer = self._parts.keyring.open(key.id, key.spki_sha256, key.algorithm, key.sealed, key.wrapping_key_id)
         life = row.until_at - row.from_at
-        wish = spec.service_certificates.signature_hash
+        wish = authority_spec(authority).service_certificates.signature_hash
         algorithm = get_key_algorithm(key.algorithm)
         not_after = from_epoch(row.until_at)
         renew_at = not_after - timedelta(seconds=life / 3)
@@ -211,7 +209,7 @@ class ServiceCertificates:
             renew_at=renew_at,
             not_after=not_after,
             look_at=min(not_after, max(renew_at, self._parts.now() + LOOK_EVERY)),
-            epoch=epoch,
+            stamp=Stamp(epoch, authority.generation),
         )
 
     def _make(self, issuer_id: int, purpose: str) -> ServiceCertificate:

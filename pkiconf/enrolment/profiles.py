@@ -41,6 +41,7 @@ from pkiconf.signing.signer import Kind, SigningOrder
 from pkiconf.spec.template import TemplateSpec
 from pkiconf.store import authorities, grants, requests
 from pkiconf.store.database import Connection
+from pkiconf.store.epochs import Stamp, get_stamp
 
 WINDOW: Final = timedelta(hours=1)
 """How long after the first fetch a link and the challenges of its profiles are good. Safari fetches twice, and scanners
@@ -71,7 +72,7 @@ class _Place:
     authority_slug: str
     template_slug: str
     issuer_id: int
-    status_epoch: int
+    stamp: Stamp
     base: str
     path: tuple[bytes, ...]
 
@@ -176,7 +177,7 @@ class Profiles:
     def _signed(self, place: _Place, plist: bytes) -> bytes:
         """CMS SignedData around the profile (RFC 5652 §5), with everything from its signer up to the root: a device may
         have none of it yet."""
-        signer = self._service_certificates.get(place.issuer_id, PROFILE, place.status_epoch)
+        signer = self._service_certificates.get(place.issuer_id, PROFILE, place.stamp)
         identity = SignerIdentity.of(signer.der, signer.algorithm)
         now = self._parts.now()
         attributes = encode_signed_attributes(
@@ -209,7 +210,7 @@ def _place(c: Connection, request: Request) -> _Place:
         authority_slug=authorities.get_authority(c, template.authority_id).slug,
         template_slug=template.slug,
         issuer_id=issuer_id,
-        status_epoch=authorities.get_issuer(c, issuer_id).status_epoch,
+        stamp=get_stamp(c, issuer_id),
         base=load_settings(c).enrolment_url,
         path=path_to_root(c, issuer_id),
     )

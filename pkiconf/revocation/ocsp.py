@@ -122,7 +122,7 @@ class OCSPResponder:
             found = self._look_up(authority, parsed)
             if found is None:
                 return _error(ResponseStatus.UNAUTHORIZED, now)
-            responder = self._services.get(found[0].issuer_id, OCSP, found[0].status_epoch, wait=wait)
+            responder = self._services.get(found[0].issuer_id, OCSP, _stamp(found[0]), wait=wait)
             if parsed.nonce is not None:  # nobody else can be given that answer
                 return self._sign(parsed, found, responder, now)
             basis = _basis(found, responder, now)
@@ -237,7 +237,11 @@ def _find(c: Connection, slug: str, cert_id: CertID) -> StatusRow | None:
 def _basis(found: tuple[StatusRow, ...], responder: ServiceCertificate, now: datetime) -> Basis:
     facts = (*(row._replace(status_epoch=0) for row in found), responder.id)
     first = found[0]
-    return Basis(first.issuer_id, facts, Stamp(first.status_epoch, first.generation), responder.look_at)
+    return Basis(first.issuer_id, facts, _stamp(first), responder.look_at)
+
+
+def _stamp(row: StatusRow) -> Stamp:
+    return Stamp(row.status_epoch, row.generation)
 
 
 def status_of(status: str | None, reason: int | None, revoked_at: int | None) -> CertStatus:

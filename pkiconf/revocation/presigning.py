@@ -28,6 +28,7 @@ from pkiconf.spec.status import OCSPSpec
 from pkiconf.steps import Step
 from pkiconf.store import authorities, jobs, keys, ocsp_answers
 from pkiconf.store.database import Connection
+from pkiconf.store.epochs import get_stamp
 from pkiconf.store.jobs import JobRow
 from pkiconf.store.ocsp_answers import LAST_SERIAL, WHOLE, AnswerRow, Range, Unanswered
 
@@ -153,7 +154,7 @@ class Presigning:
     def _wish(self, one: _Issuer, hash_algorithm: str, now: datetime) -> tuple[ServiceCertificate, ocsp_answers.Wish]:
         """Which answers are good, and who signs them. Raises SigningUnavailable, Unavailable."""
         issuer_id = one.row.id
-        responder = self.services.get(issuer_id, OCSP, self.parts.db.look(authorities.status_epochs)[issuer_id])
+        responder = self.services.get(issuer_id, OCSP, self.parts.db.look(lambda c: get_stamp(c, issuer_id)))
         return responder, ocsp_answers.Wish(
             issuer_id,
             hash_algorithm,

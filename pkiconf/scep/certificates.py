@@ -32,8 +32,8 @@ from pkiconf.model.cms import Digest
 from pkiconf.model.keys import SIGNATURE_ALGORITHMS
 from pkiconf.scep.places import Place
 from pkiconf.scep.recipients import Candidate, Recipient, list_candidates, open_recipient
-from pkiconf.store import authorities
 from pkiconf.store.database import Connection
+from pkiconf.store.epochs import Stamp, get_stamp
 
 # strongSwan takes AES only where SHA-384 stands beside it, iOS a list only that has a SHA, older devices need 3DES.
 _CAPABILITIES: Final = (
@@ -102,14 +102,14 @@ class AuthorityCertificates:
     def _signer_of(self, place: Place, issuer_id: int) -> Recipient:
         now = to_epoch(self._parts.now())
 
-        def find(c: Connection) -> tuple[list[Candidate], int]:
+        def find(c: Connection) -> tuple[list[Candidate], Stamp]:
             found = list_candidates(c, place.stamp.authority_id, issuer_id)
             mine = [one for one in found if one.issuer_id == issuer_id and now < one.until]
-            return mine, authorities.get_issuer(c, issuer_id).status_epoch
+            return mine, get_stamp(c, issuer_id)
 
-        found, epoch = self._parts.db.read(find)
+        found, stamp = self._parts.db.read(find)
         if not found:
-            self._services.get(issuer_id, SCEP_RA, epoch)
+            self._services.get(issuer_id, SCEP_RA, stamp)
             found, _ = self._parts.db.read(find)
         if not found:
             raise SigningUnavailable(

@@ -19,6 +19,7 @@ from pkiconf.spec.scep import SCEPSpec
 from pkiconf.spec.template import TemplateSpec
 from pkiconf.store import authorities, templates
 from pkiconf.store.database import Connection
+from pkiconf.store.epochs import Stamp, get_stamp
 from pkiconf.store.scep_places import PlaceStamp, find_place
 
 
@@ -74,7 +75,7 @@ class _Read:
     issuers: Mapping[bytes, tuple[int, ...]]
     path: tuple[bytes, ...]
     previous: int | None
-    epoch: int
+    issuer_stamp: Stamp
 
 
 class Places:
@@ -112,7 +113,7 @@ class Places:
         now = to_epoch(self._parts.now())
         read = self._parts.db.read(lambda c: _read(c, authority, template))
         if not any(one.issuer_id == read.issuer_id and now < one.until for one in read.candidates):
-            self._services.get(read.issuer_id, SCEP_RA, read.epoch)
+            self._services.get(read.issuer_id, SCEP_RA, read.issuer_stamp)
             read = self._parts.db.read(lambda c: _read(c, authority, template))
         return Place(
             stamp=read.stamp,
@@ -148,5 +149,5 @@ def _read(c: Connection, authority: str, template: str) -> _Read:
         issuers=issuers,
         path=path_to_root(c, stamp.current_issuer_id),
         previous=previous,
-        epoch=authorities.get_issuer(c, stamp.current_issuer_id).status_epoch,
+        issuer_stamp=get_stamp(c, stamp.current_issuer_id),
     )

@@ -27,7 +27,6 @@ from pkiconf.store.issuers import (
     put_issuer_hash,
     set_issuer_identity,
     set_issuer_state,
-    status_epochs,
 )
 from pkiconf.store.issuing_locks import forbid
 from pkiconf.store.prepared import Prepared, inserting
@@ -60,7 +59,6 @@ __all__ = [
     "put_issuer_hash",
     "set_issuer_identity",
     "set_issuer_state",
-    "status_epochs",
     "update_authority",
 ]
 

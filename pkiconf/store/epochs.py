@@ -16,7 +16,8 @@ from typing import Final, NamedTuple
 from sqlalchemy import text
 
 from pkiconf.clock import steady_seconds
-from pkiconf.store.database import Database
+from pkiconf.errors import NotFound
+from pkiconf.store.database import Connection, Database
 from pkiconf.store.prepared import Prepared
 
 INTERVAL: Final = 0.01
@@ -44,6 +45,13 @@ _ALL: Final = Prepared(
     text("SELECT i.id, i.status_epoch, a.generation FROM issuer i JOIN authority a ON a.id = i.authority_id"),
     lambda issuer_id, *stamp: (issuer_id, Stamp(*stamp)),
 )
+
+
+def get_stamp(c: Connection, issuer_id: int) -> Stamp:
+    found = _ONE.find(c, {"wanted": issuer_id})
+    if found is None:
+        raise NotFound(f"there is no issuer {issuer_id}")
+    return found
 
 
 class StatusEpochs:

@@ -72,7 +72,6 @@ _SET_IDENTITY = Prepared(text("UPDATE issuer SET subject = :subject, ski = :ski 
 _IS_CA = Prepared(
     text("SELECT 1 FROM certificate WHERE issuer_id = :issuer_id AND serial = :serial AND origin_kind = 'ca'")
 )
-_EPOCHS: Prepared[tuple[int, int]] = Prepared(select(issuer.c.id, issuer.c.status_epoch))
 
 _ADD_CERTIFICATE = Prepared(inserting(ca_certificate, "id", ending="RETURNING id"))
 _CERTIFICATES = Prepared(
@@ -172,11 +171,6 @@ def set_issuer_identity(c: Connection, issuer_id: int, subject: bytes, ski: byte
 def is_ca_certificate(c: Connection, issuer_id: int, serial: bytes) -> bool:
     """Whether this certificate belongs to one of our authorities: its origin says so."""
     return _IS_CA.scalar(c, {"issuer_id": issuer_id, "serial": serial}) is not None
-
-
-def status_epochs(c: Connection) -> dict[int, int]:
-    """Issuer id → how many status changes its certificates have seen."""
-    return dict(_EPOCHS.all(c))
 
 
 def add_ca_certificate(

@@ -15,11 +15,11 @@ from pkiconf.der.timestamp_token import TokenForm, left_for_the_clock
 from pkiconf.errors import NotFound
 from pkiconf.issuance.issuer import authority_spec
 from pkiconf.issuance.parts import Parts
-from pkiconf.model.certificate import CertificateID
 from pkiconf.policy.timestamps import default_policy
 from pkiconf.spec.timestamp import TimestampSpec
 from pkiconf.store import authorities
 from pkiconf.store.database import Connection
+from pkiconf.store.epochs import Stamp
 from pkiconf.store.timestamps import StampingRow, find_stamping
 
 _NONE_HERE: Final = "there are no timestamps here"
@@ -44,7 +44,7 @@ class Forms:
         self._parts = parts
         self._services = services
         self._declared: dict[int, tuple[int, TimestampSpec, str]] = {}
-        self._known: dict[int, tuple[int, CertificateID, Form]] = {}
+        self._known: dict[int, tuple[int, Form]] = {}
 
     def get(self, slug: str, *, wait: bool = True) -> Form:
         """By the rows of this moment: after a change of the declaration, or a revocation of the signer's certificate,
@@ -57,15 +57,12 @@ class Forms:
         generation, spec, policy = self._declaration(row)
         if not spec.enabled:
             raise NotFound(_NONE_HERE)
-        signer = self._services.get(row.issuer_id, TSA, row.status_epoch, wait=wait)
+        signer = self._services.get(row.issuer_id, TSA, Stamp(row.status_epoch, generation), wait=wait)
         known = self._known.get(row.authority_id)
-        if known is None or known[:2] != (generation, signer.id):
-            known = self._known[row.authority_id] = (
-                generation,
-                signer.id,
-                _form(row.authority_id, spec, policy, signer),
-            )
-        return known[2]
+        # The same certificate may sign by another hash: `is`, for another look finds another object.
+        if known is None or known[0] != generation or known[1].signer is not signer:
+            known = self._known[row.authority_id] = (generation, _form(row.authority_id, spec, policy, signer))
+        return known[1]
 
     def _declaration(self, row: StampingRow) -> tuple[int, TimestampSpec, str]:
         known = self._declared.get(row.authority_id)

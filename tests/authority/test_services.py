@@ -27,6 +27,7 @@ from pkiconf.signing.keyring import Keyring
 from pkiconf.signing.local import LocalSigner
 from pkiconf.signing.master import FileSource, create_master_key_file, load_master_keys
 from pkiconf.store import keys, leases, service_certificates
+from pkiconf.store.epochs import get_stamp
 from tests.authority.elsewhere import everything
 from tests.authority.following import GOOD, answer, current, issuers, loaded, revoke
 from tests.garbage import is_freed_after
@@ -220,8 +221,9 @@ def test_an_ended_issuers_questions_leave_nothing_in_memory(sqlite_world: World)
     (issuer,) = issuers(sqlite_world, "ca")
     sqlite_world.pass_time(timedelta(days=31))
     services = sqlite_world.services.service_certificates
+    stamp = sqlite_world.parts.db.read(lambda c: get_stamp(c, issuer.id))
     for _ in range(3):
-        assert is_freed_after(SigningUnavailable, lambda: services.get(issuer.id, OCSP, issuer.status_epoch))
+        assert is_freed_after(SigningUnavailable, lambda: services.get(issuer.id, OCSP, stamp))
 
 
 def test_a_key_that_refuses_leaves_no_service_key_behind(sqlite_world: World, monkeypatch: pytest.MonkeyPatch) -> None:

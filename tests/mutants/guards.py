@@ -532,7 +532,16 @@ GUARDS: tuple[Guard, ...] = (
             "            if status is not None and status.status == CertificateStatus.GOOD:",
             "            if status is not None:",
         ),
-        ("a responder is looked at again after a revocation", "known.epoch == epoch and ", ""),
+        (
+            "a responder is looked at again after a revocation",
+            "known.stamp == stamp and ",
+            "known.stamp.generation == stamp.generation and ",
+        ),
+        (
+            "a responder is looked at again after a declaration",
+            "known.stamp == stamp and ",
+            "known.stamp.status_epoch == stamp.status_epoch and ",
+        ),
     ),
     *guards(
         "pkiconf/endpoints/client_address.py",

@@ -49,8 +49,8 @@ STATUS: tuple[Guard, ...] = (
         ("a main loop waits for no responder certificate", "        if not wait:\n            raise WouldWait\n", ""),
         (
             "who signs is looked at again in time",
-            "known.epoch == epoch and now < known.look_at:",
-            "known.epoch == epoch:",
+            "known.stamp == stamp and now < known.look_at:",
+            "known.stamp == stamp:",
         ),
     ),
     *guards(

@@ -108,8 +108,8 @@ TIMESTAMPS: tuple[Guard, ...] = (
         ),
         (
             "a token is signed with the certificate that is good now",
-            "known[:2] != (generation, signer.id)",
-            "known[0] != generation",
+            " or known[1].signer is not signer:",
+            ":",
         ),
     ),
     *guards(

@@ -17,6 +17,7 @@ from pkiconf.errors import Conflict, NotSigned
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.revocation import presigning
 from pkiconf.revocation.ocsp import OCSPResponder
+from pkiconf.services import make_services
 from pkiconf.signing.local import LocalSigner
 from pkiconf.steps import Step
 from pkiconf.store import jobs, ocsp_answers
@@ -193,6 +194,39 @@ def test_what_was_signed_with_another_hash_is_signed_on_the_spot(
     else:
         verify(answer, pki.issuer())
     assert isinstance(stranger, rsa.RSAPublicKey) == ("rsa" in key)
+
+
+def test_processes_that_run_sign_with_another_hash_as_soon_as_it_is_declared(world: World) -> None:
+    """The server with its next answer; the worker when it signs ahead anew."""
+
+    def declared(chosen: str) -> str:
+        return DECLARED.replace(
+            "{name: issuing,", f"{{name: issuing, service_certificates: {{signature_hash: {chosen}}},"
+        )
+
+    def answer() -> ocsp.OCSPResponse:
+        found = ocsp.load_der_ocsp_response(responder.answer("issuing", request, world.clock.now()).der)
+        verify(found, pki.issuer())
+        return found
+
+    def hash_of(found: ocsp.OCSPResponse) -> str:
+        assert found.signature_hash_algorithm is not None
+        return found.signature_hash_algorithm.name
+
+    pki = declare(world, declared("sha256"))
+    request = question(pki.issuer(), serial_of(pki.issue()))
+    responder = next_process(world)
+    worker = Worker(make_services(world.parts, lambda message: b"", world.network))
+    worker.run_once()
+    assert hash_of(answer()) == "sha256"
+    assert world.apply(declared("sha512")).exit_code == 0
+    assert hash_of(answer()) == "sha512"
+    world.pass_time(timedelta(days=4))
+    worker.run_once()
+    world.pass_time(timedelta(minutes=1))
+    ahead = answer()
+    assert hash_of(ahead) == "sha512"
+    assert ahead.produced_at_utc == world.clock.now() - timedelta(minutes=1)
 
 
 def next_process(world: World) -> OCSPResponder:

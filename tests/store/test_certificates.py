@@ -23,7 +23,7 @@ def listed_on_crl(c: Connection, *of: int, **of_which: int) -> list[inventory.Re
 
 
 def epoch(rows: Rows) -> int:
-    return rows.read(authorities.status_epochs)[rows.issuer_id]
+    return rows.read(lambda c: authorities.get_issuer(c, rows.issuer_id)).status_epoch
 
 
 def status(rows: Rows, serial: bytes) -> StatusRow | None:

@@ -12,7 +12,7 @@ from pkiconf.model.revocation import RevocationReason
 from pkiconf.model.timestamps import FailureInfo
 from pkiconf.store import timestamps
 from pkiconf.timestamps.ledger import BLOCK
-from tests.timestamps.stamping import declare, granted, query, signed_data, tst_info, verify
+from tests.timestamps.stamping import declare, granted, query, refused, signed_data, tst_info, verify
 from tests.world import OPERATOR, World
 
 COUNTED = "enabled: true, record: count"
@@ -170,6 +170,8 @@ def test_a_changed_declaration_holds_for_the_next_token(sqlite_world: World, tmp
     request = query(tmp_path)
     granted(sqlite_world, request)
     declare(sqlite_world, "enabled: true, record: count, digests: [sha512]")
+    assert at_once(sqlite_world, request) is None  # who signs is declared there, too, and has to be looked for
+    refused(sqlite_world, request)
     found = sqlite_world.services.timestamps.at_once("issuing", request)
     assert found is not None
     assert found[1] is FailureInfo.BAD_ALG

@@ -18,6 +18,7 @@ from pkiconf.errors import NotFound
 from pkiconf.model.certificate import CertificateID
 from pkiconf.model.timestamps import FailureInfo
 from pkiconf.reconciler.state import Action
+from pkiconf.services import make_services
 from pkiconf.store import service_certificates
 from tests.authority.following import current, issuers, revoke
 from tests.timestamps.stamping import DATA, declare, granted, query, refused, signed_data, tst_info, verify
@@ -53,6 +54,25 @@ def test_a_declared_hash_signs_tokens_too(sqlite_world: World, tmp_path: Path, k
     assert info["digest_algorithm"]["algorithm"].native == digest
     if key == "type: ec":  # an RSA signature names its hash in the former field only (RFC 5754 §3.2)
         assert info["signature_algorithm"].hash_algo == digest
+
+
+@pytest.mark.row("F141")
+def test_another_hash_signs_the_next_token_of_a_server_that_runs(world: World, tmp_path: Path) -> None:
+    def digest() -> str:
+        response, failure = server.timestamps.answer("issuing", request)
+        assert failure is None
+        verify(world, tmp_path, response)
+        (info,) = signed_data(response)["signer_infos"]
+        return str(info["digest_algorithm"]["algorithm"].native)
+
+    declare(world)
+    request = query(tmp_path)
+    server = make_services(world.parts, lambda message: b"", world.network)
+    assert digest() == "sha256"
+    text = (world.folder / "pki.yaml").read_text()
+    changed = text.replace("issuer: root,", "issuer: root, service_certificates: { signature_hash: sha512 },")
+    assert world.apply(changed).exit_code == 0
+    assert digest() == "sha512"
 
 
 @pytest.mark.row("F141")
