@@ -57,7 +57,7 @@ _LONGEST_NAME: Final = 64  # RFC 5280, ub-common-name
 @dataclass(frozen=True, slots=True)
 class ServiceCertificate:
     """A service's key and certificate. `chain` is what a client needs besides to build the path, without the root;
-    `stamp` the issuer's under which it was found good; from `look_at` on there may be a newer one."""
+    `stamp` the issuer's when it was found good; from `look_at` on there may be a newer one; `quick` is the key's."""
 
     id: CertificateID
     der: bytes
@@ -69,6 +69,7 @@ class ServiceCertificate:
     not_after: datetime
     look_at: datetime
     stamp: Stamp
+    quick: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +98,11 @@ class ServiceCertificates:
 
         It is looked at again whenever a certificate of this issuer was revoked, for it may have been this one, or the
         authority was declared anew, perhaps with another hash.
-        Raises SigningUnavailable when there is none and none can be made now; without `wait`, WouldWait.
+        Raises SigningUnavailable when there is none and none can be made now; without `wait`, WouldWait, also for the
+        sake of signatures that are not quick.
         """
         known, now = self._known.get((issuer_id, purpose)), self._parts.now()
-        if known is not None and known.stamp == stamp and now < known.look_at:
+        if known is not None and known.stamp == stamp and now < known.look_at and (wait or known.quick):
             return known
         if not wait:
             raise WouldWait
@@ -193,11 +195,10 @@ class ServiceCertificates:
             raise Conflict(f"service certificate {row.id} is recorded but not complete")
         _, authority, _ = self._parts.db.read(lambda c: _rows(c, row.issuer_id))
         signer = self._parts.keyring.open(key.id, key.spki_sha256, key.algorithm, key.sealed, key.wrapping_key_id)
-        life = row.until_at - row.from_at
         wish = authority_spec(authority).service_certificates.signature_hash
         algorithm = get_key_algorithm(key.algorithm)
         not_after = from_epoch(row.until_at)
-        renew_at = not_after - timedelta(seconds=life / 3)
+        renew_at = not_after - timedelta(seconds=(row.until_at - row.from_at) / 3)
         fitting = wish if any(a.hash == wish for a in signer.algorithms) else None
         return ServiceCertificate(
             id=identity,
@@ -210,6 +211,7 @@ class ServiceCertificates:
             not_after=not_after,
             look_at=min(not_after, max(renew_at, self._parts.now() + LOOK_EVERY)),
             stamp=Stamp(epoch, authority.generation),
+            quick=algorithm.quick,
         )
 
     def _make(self, issuer_id: int, purpose: str) -> ServiceCertificate:

@@ -33,12 +33,14 @@ class Padding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KeyAlgorithm:
-    """A kind of key that can be generated. `bits` is the RSA modulus, the EC field, or the ML-DSA set."""
+    """A kind of key that can be generated. `bits` is the RSA modulus, the EC field, or the ML-DSA set. `quick`: to sign
+    and to check the signature takes about a millisecond at most, so that a server's main loop may."""
 
     name: str
     type: KeyType
     bits: int
     security_bits: int
+    quick: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +56,14 @@ class SignatureAlgorithm:
 
 
 _KEYS = (
-    KeyAlgorithm("rsa-2048", KeyType.RSA, 2048, 112),
+    KeyAlgorithm("rsa-2048", KeyType.RSA, 2048, 112, quick=True),
     KeyAlgorithm("rsa-3072", KeyType.RSA, 3072, 128),
     KeyAlgorithm("rsa-4096", KeyType.RSA, 4096, 140),
-    KeyAlgorithm("ec-p256", KeyType.EC, 256, 128),
-    KeyAlgorithm("ec-p384", KeyType.EC, 384, 192),
+    KeyAlgorithm("ec-p256", KeyType.EC, 256, 128, quick=True),
+    KeyAlgorithm("ec-p384", KeyType.EC, 384, 192, quick=True),
     KeyAlgorithm("ec-p521", KeyType.EC, 521, 256),
-    KeyAlgorithm("ed25519", KeyType.ED25519, 256, 128),
-    KeyAlgorithm("ed448", KeyType.ED448, 456, 224),
+    KeyAlgorithm("ed25519", KeyType.ED25519, 256, 128, quick=True),
+    KeyAlgorithm("ed448", KeyType.ED448, 456, 224, quick=True),
     KeyAlgorithm("ml-dsa-44", KeyType.ML_DSA, 44, 128),
     KeyAlgorithm("ml-dsa-65", KeyType.ML_DSA, 65, 192),
     KeyAlgorithm("ml-dsa-87", KeyType.ML_DSA, 87, 256),

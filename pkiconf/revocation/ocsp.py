@@ -102,7 +102,7 @@ class OCSPResponder:
 
     def at_once(self, authority: str, request: bytes, now: datetime) -> OCSPAnswer | None:
         """`answer`, where nothing has to be waited for: it is known, or the database is a file and only a signature is
-        wanted, which takes less than to give the request to a thread."""
+        wanted, by a key that is quick."""
         known = self.known(authority, request, now, wait=False)
         if known is not None or self._parts.db.dialect != "sqlite":
             return known
@@ -112,7 +112,7 @@ class OCSPResponder:
             return None
 
     def _find_answer(self, authority: str, request: bytes, now: datetime, *, wait: bool = True) -> OCSPAnswer:
-        """Raises WouldWait, if not to `wait` while the one who signs is looked for or made."""
+        """Raises WouldWait, if not to `wait` while the one who signs is looked for or made, or signs slowly."""
         try:
             kept = self._kept.find((authority, request))
             parsed = kept.request if kept else parse_ocsp_request(request)

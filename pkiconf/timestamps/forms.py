@@ -49,7 +49,7 @@ class Forms:
     def get(self, slug: str, *, wait: bool = True) -> Form:
         """By the rows of this moment: after a change of the declaration, or a revocation of the signer's certificate,
         nothing old is given. Raises NotFound where no timestamps are served, SigningUnavailable; without `wait`,
-        WouldWait while the one who signs has to be looked for or made."""
+        WouldWait while the one who signs has to be looked for or made, or where it signs slowly."""
         # PostgreSQL takes no NUL in a text, not even to look for it.
         row = None if "\0" in slug else self._parts.db.look(lambda c: find_stamping(c, slug))
         if row is None or row.lifecycle != "active":

@@ -43,8 +43,8 @@ class Timestamps:
         return self._answered(slug, request, wait=True)
 
     def at_once(self, slug: str, request: bytes) -> tuple[bytes, FailureInfo | None] | None:
-        """`answer`, where nothing has to be waited for: the database is a file, and the token is only counted. None
-        where no timestamps are served, too."""
+        """`answer`, where nothing has to be waited for: the database is a file, the key is quick, and the token only
+        counted. None where no timestamps are served, too."""
         if self._parts.db.dialect != "sqlite":
             return None
         try:

@@ -49,9 +49,10 @@ STATUS: tuple[Guard, ...] = (
         ("a main loop waits for no responder certificate", "        if not wait:\n            raise WouldWait\n", ""),
         (
             "who signs is looked at again in time",
-            "known.stamp == stamp and now < known.look_at:",
-            "known.stamp == stamp:",
+            "known.stamp == stamp and now < known.look_at and",
+            "known.stamp == stamp and",
         ),
+        ("a main loop signs with no slow key", " and (wait or known.quick):", ":"),
     ),
     *guards(
         "pkiconf/revocation/ocsp.py",

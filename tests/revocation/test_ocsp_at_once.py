@@ -11,7 +11,7 @@ from cryptography.x509 import ocsp
 from pkiconf.model.certificate import CertificateID
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.revocation.ocsp import OCSPAnswer
-from tests.revocation.pki import NEVER_ISSUED, PKI, prepare, question, serial_of, verify
+from tests.revocation.pki import DECLARATION, NEVER_ISSUED, PKI, prepare, question, serial_of, verify
 from tests.world import OPERATOR, World
 
 GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
@@ -50,6 +50,30 @@ def test_a_nonce_is_answered_where_the_database_is_a_file(pki: PKI) -> None:
     verify(answer, pki.issuer())
     assert found is not None
     assert found.expires is None
+
+
+@pytest.mark.parametrize(
+    ("key", "quick"),
+    [
+        ("type: rsa, size: 2048", True),
+        ("type: ec, curve: p384", True),
+        ("type: ed25519", True),
+        ("type: ec, curve: p521", False),
+        ("type: rsa, size: 3072", False),
+        ("type: ml-dsa", False),
+    ],
+)
+def test_a_slow_key_signs_in_a_thread(sqlite_world: World, key: str, quick: bool) -> None:
+    own = f"{{name: issuing, service_certificates: {{key: {{{key}}}}},"
+    assert sqlite_world.apply(DECLARATION.replace("{name: issuing,", own)).exit_code == 0
+    pki = PKI(sqlite_world)
+    issued = pki.issue()
+    request = question(pki.issuer(), serial_of(issued), nonce=NONCE)
+    assert read(pki.answer(request)).certificate_status is GOOD
+    assert (at_once(pki, request) is not None) is quick
+    kept = question(pki.issuer(), serial_of(issued))
+    assert at_once(pki, kept) or pki.answer(kept)
+    assert at_once(pki, kept) is not None  # nothing is signed for it any more
 
 
 def test_what_was_given_before_is_given_again(lite: PKI) -> None:

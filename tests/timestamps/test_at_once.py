@@ -48,6 +48,15 @@ def test_a_counted_token_where_the_database_is_a_file(world: World, tmp_path: Pa
     assert tst_info(second)["nonce"].native == tst_info(first)["nonce"].native
 
 
+@pytest.mark.parametrize("key", ["type: rsa, size: 4096", "type: ml-dsa"])
+def test_a_slow_key_signs_in_a_thread(sqlite_world: World, tmp_path: Path, key: str) -> None:
+    declare(sqlite_world, COUNTED, key)
+    request = query(tmp_path)
+    for _ in range(2):
+        granted(sqlite_world, request)
+        assert at_once(sqlite_world, request) is None
+
+
 def test_each_is_counted(sqlite_world: World, tmp_path: Path) -> None:
     declare(sqlite_world, COUNTED)
     request = query(tmp_path)
