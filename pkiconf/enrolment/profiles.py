@@ -145,16 +145,21 @@ class Profiles:
     def _make(
         self, claim: Claim, place: _Place, by: Actor, ends: datetime, beside: Callable[[Connection], None]
     ) -> Profile:
-        """Its challenge is made in one write with `beside`, which locks the link: whoever replaces it meanwhile finds
-        the challenge."""
+        """Its challenge is made in one write with `beside`, which locks the link: whoever replaces it meanwhile, or
+        declines its request, finds the challenge."""
         wish = claim.wish
+
+        def write(c: Connection) -> None:
+            beside(c)
+            check_open(_claim(c, claim.number), self._parts.now())
+
         challenge = self._challenges.create(
             claim.request.row.template_id,
             by,
             ends - self._parts.now(),
             BoundNames(wish.subject, wish.sans),
             claim.number,
-            beside=beside,
+            beside=write,
         )
         plist = encode_profile(self._facts(claim, place, challenge))
         return Profile(claim.number, f"{place.template_slug}.mobileconfig", self._signed(place, plist), ends)

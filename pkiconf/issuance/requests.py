@@ -208,6 +208,7 @@ class Requests:
             target = move_request(RequestState(row.state), RequestEvent.DECLINE)
             requests.move(c, number, row.state, target, reason=reason, decided_at=now)
             approvals.add(c, number, str(actor), "decline", reason, now)
+            grants.lock(c, number)  # a profile that is being fetched has its challenge by then, or is refused
             scep_challenges.void(c, number, now)  # they would take the room of others
             self._parts.record(c, actor, "request.decline", f"request/{number}", {"reason": reason})
 

@@ -128,9 +128,14 @@ def fetch(c: Connection, row: GrantRow, now: int, most: int) -> bool:
 
 def is_current(c: Connection, row: GrantRow) -> bool:
     """Whether its link is still the one that stands in `row`. Nobody replaces it before this transaction ends."""
+    return lock(c, row.request_id) == row.token_number
+
+
+def lock(c: Connection, request_id: int) -> int | None:
+    """The number of its link, which nobody replaces or fetches over before this transaction ends; None for a request
+    that brought its key."""
     number = enrolment_grant.c.token_number
-    query = select(number).where(enrolment_grant.c.request_id == row.request_id).with_for_update()
-    return c.execute(query).scalar() == row.token_number
+    return c.execute(select(number).where(enrolment_grant.c.request_id == request_id).with_for_update()).scalar()
 
 
 def claim(c: Connection, request_id: int) -> None:

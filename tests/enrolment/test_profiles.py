@@ -5,6 +5,8 @@ from __future__ import annotations
 import plistlib
 import re
 import threading
+from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -26,6 +28,7 @@ from pkiconf.model.secret import Secret
 from pkiconf.reconciler.state import Action
 from pkiconf.scep.challenges import Challenge, Challenges
 from pkiconf.steps import Step
+from pkiconf.store.database import Connection
 from tests.enrolment.office import Office, token_of
 from tests.scep_client import Device as SCEPDevice
 from tests.scep_client import Wish, device_key, make_request, message, read_answer
@@ -303,6 +306,38 @@ def test_a_profile_is_not_fetched_while_its_link_is_replaced(
     assert both.rows("SELECT count(*) FROM scep_challenge") == [(0,)]
     assert both.rows("SELECT token_number, fetches FROM enrolment_grant") == [(2, 0)]
     assert both.told("request.fetch-profile") == []
+
+
+@pytest.mark.parametrize("by_operator", [False, True])
+@pytest.mark.parametrize("is_locked", [False, True])
+def test_a_profile_is_not_fetched_while_its_request_is_declined(
+    both: Office, monkeypatch: pytest.MonkeyPatch, by_operator: bool, is_locked: bool
+) -> None:
+    """Just before its link is locked: then there is none. Or just after: then its challenge is void."""
+    token, create = approved(both), Challenges.create
+    decline = threading.Thread(target=both.world.services.requests.decline, args=(1, "lost", OPERATOR))
+
+    def declined_beside(self: Challenges, *given: Any, beside: Callable[[Connection], None]) -> Secret:
+        def write(c: Connection) -> None:
+            beside(c)
+            decline.start()
+            decline.join(0.5)  # it has to wait for this write
+
+        if is_locked:
+            return create(self, *given, beside=write)
+        decline.start()
+        decline.join(60)
+        return create(self, *given, beside=beside)
+
+    monkeypatch.setattr(Challenges, "create", declined_beside)
+    profiles = both.world.services.enrolment.profiles
+    get = partial(profiles.make, 1, OPERATOR) if by_operator else partial(profiles.fetch, token, ADDRESS)
+    with nullcontext() if is_locked else pytest.raises(LinkEnded, match="taken back"):
+        get()
+    decline.join(60)
+    now = int(both.world.clock.now().timestamp())
+    assert both.state(1) == "declined"
+    assert both.rows("SELECT expires_at FROM scep_challenge") == [(now,)] * is_locked
 
 
 def test_a_template_that_takes_no_challenges_any_more(office: Office) -> None:

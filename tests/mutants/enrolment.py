@@ -62,6 +62,11 @@ ENROLMENT: tuple[Guard, ...] = (
         ("tests/enrolment/test_profiles.py", "tests/enrolment/test_handover.py"),
         ("a link is good for an hour from its first fetch", "        if ends <= now:"),
         (
+            "no profile is made of what is declined meanwhile",
+            "            check_open(_claim(c, claim.number), self._parts.now())\n",
+            "",
+        ),
+        (
             "a profile that is handed over ends as a challenge has to",
             "min(claim.expires_at, self._parts.now() + LONGEST)",
             "claim.expires_at",
@@ -132,6 +137,15 @@ ENROLMENT: tuple[Guard, ...] = (
             "the challenge of what was approved beforehand and not signed is good again",
             "    scep_challenges.release_claimed(c, row.id)\n",
             "",
+        ),
+    ),
+    *guards(
+        "pkiconf/issuance/requests.py",
+        ("tests/enrolment/test_profiles.py",),
+        (
+            "declining waits for a profile that is being fetched",
+            "            grants.lock(c, number)",
+            "            pass",
         ),
     ),
     *guards(
