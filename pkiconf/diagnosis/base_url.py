@@ -30,16 +30,16 @@ def check_base_url(c: Connection, listeners: ProcessSettings) -> Iterator[Findin
 
 def unserved(pki: Settings, listeners: ProcessSettings) -> Finding | None:
     """The first base that nothing of this server listens at."""
-    bound = [bind for bind in (listeners.bind, listeners.tls_bind) if bind is not None]
-    ports = {int(bind.rpartition(":")[2]) for bind in bound}
+    ports = {"http": _port(listeners.bind), "https": _port(listeners.tls_bind) if listeners.tls_bind else None}
     for what, field, base in (
         ("certificates", "urls: { status: %s }" if pki.urls.status else "base_url: %s", pki.status_url),
         ("ACME and SCEP", "urls: { enrolment: %s }" if pki.urls.enrolment else "base_url: %s", pki.enrolment_url),
     ):
         at = urlsplit(base)
         port = at.port or _PORTS[at.scheme]
-        if _is_loopback(at.hostname or "") and port not in ports:
-            text = f"the URLs of {what} begin with {base}, and this server does not listen on port {port}"
+        if _is_loopback(at.hostname or "") and port != ports[at.scheme]:
+            how = f" by {at.scheme}" if port in ports.values() else ""
+            text = f"the URLs of {what} begin with {base}, and this server does not listen on port {port}{how}"
             wanted = field % _moved(at, listeners.bind)
             remedy = f"Declare `settings: {{ {wanted} }}`; certificates keep the URLs that they were issued with"
             return warning(BASE_URL, text, remedy)
@@ -48,7 +48,11 @@ def unserved(pki: Settings, listeners: ProcessSettings) -> Finding | None:
 
 def _moved(at: SplitResult, bind: str) -> str:
     host = f"[{at.hostname}]" if ":" in (at.hostname or "") else at.hostname
-    return f"http://{host}:{bind.rpartition(':')[2]}"
+    return f"http://{host}:{_port(bind)}"
+
+
+def _port(bind: str) -> int:
+    return int(bind.rpartition(":")[2])
 
 
 def _is_loopback(host: str) -> bool:

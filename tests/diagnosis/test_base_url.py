@@ -19,6 +19,10 @@ SERVED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "the port of http": ({"base_url": "http://localhost"}, {"bind": "[::1]:80"}),
     "a name, so a proxy may be there": ({"base_url": "http://pki.corp.example"}, {"bind": "127.0.0.1:8011"}),
     "another address": ({"base_url": "http://10.0.0.5:9000"}, {"bind": "127.0.0.1:8011"}),
+    "a proxy with TLS before it": (
+        {"base_url": "https://pki.corp.example", "urls": {"status": "http://pki.corp.example"}},
+        {"bind": "127.0.0.1:8011"},
+    ),
     "by TLS": (
         {"base_url": "http://localhost:8011", "urls": {"enrolment": "https://localhost:8443"}},
         {"bind": "127.0.0.1:8011", "tls_bind": "127.0.0.1:8443"},
@@ -55,6 +59,31 @@ def test_what_leads_nowhere_is_told_with_what_to_declare(declared: dict[str, Any
     found = unserved(Settings.model_validate(declared), ProcessSettings(bind="127.0.0.1:8011"))
     assert found is not None
     assert found.severity is Severity.WARNING
+    assert words in found.text
+    assert remedy in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("declared", "listeners", "words", "remedy"),
+    [
+        (
+            {"base_url": "http://localhost:8443"}, {"tls_bind": "127.0.0.1:8443"},
+            "begin with http://localhost:8443, and this server does not listen on port 8443 by http",
+            "base_url: http://localhost:8011",
+        ),
+        (
+            {"base_url": "http://localhost:8011", "urls": {"enrolment": "https://localhost:8011"}}, {},
+            "begin with https://localhost:8011, and this server does not listen on port 8011 by https",
+            "urls: { enrolment: http://localhost:8011 }",
+        ),
+    ],
+    ids=["http where there is TLS", "https where there is none"],
+)  # fmt: skip
+def test_a_port_answers_to_one_scheme(
+    declared: dict[str, Any], listeners: dict[str, Any], words: str, remedy: str
+) -> None:
+    found = unserved(Settings.model_validate(declared), ProcessSettings(bind="127.0.0.1:8011", **listeners))
+    assert found is not None
     assert words in found.text
     assert remedy in found.remedy
 
