@@ -138,13 +138,9 @@ def resend(number: int, email: str | None, lifetime: Duration) -> None:
 def profile(number: int, out: Path) -> None:
     """Write the profile of a request approved with --apple, for you to hand over. Its challenge is good once."""
     with services() as s:
-
-        def fill(write: Callable[[bytes], object]) -> Profile:
-            made = s.enrolment.profiles.make(number, operator())
-            write(made.der)
-            return made
-
-        made = write_pieces(fill, out, private=True)  # the file is opened first: a challenge is made for no other
+        made = s.enrolment.handover.make(
+            number, operator(), lambda make: write_pieces(lambda write: write(make()), out, private=True)
+        )
     click.echo(f"The profile of request {number} is in {out}, good {_until(made)}.", err=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from pkiconf.enrolment.grants import LIFETIME, Grants
 from pkiconf.enrolment.profiles import Profile, Profiles
@@ -46,6 +47,24 @@ class Handover:
         except BaseException as ex:
             for offer in offers:
                 self._take_back(offer.number, actor, ex)
+            raise
+        return profiles[0]
+
+    def make(self, number: int, actor: Actor, put: Callable[[Callable[[], bytes]], object]) -> Profile:
+        """Another profile of a request that waits to be claimed, given to `put` as `preapprove` does. Where that fails,
+        its challenge is void."""
+        profiles: list[Profile] = []
+
+        def make() -> bytes:
+            profiles.append(self._profiles.make(number, actor))
+            return profiles[0].der
+
+        try:
+            put(make)
+        except BaseException:
+            for profile in profiles:
+                with suppress(PkiconfError):  # then it takes room until it expires
+                    self._profiles.take_back(profile)
             raise
         return profiles[0]
 

@@ -55,12 +55,13 @@ _NO_ORDER: Final = UUID(int=0)
 @dataclass(frozen=True, slots=True)
 class Profile:
     """`der` is the signed profile of request `number`; `name` what a file of it is called; `expires_at` when its
-    challenge ends."""
+    `challenge` ends."""
 
     number: int
     name: str
     der: bytes
     expires_at: datetime
+    challenge: Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,11 @@ class Profiles:
 
         return self._make(claim, place, actor, min(claim.expires_at, self._parts.now() + LONGEST), write)
 
+    def take_back(self, profile: Profile) -> None:
+        """It was handed to nobody. Other profiles of its request stay good. Raises Unavailable."""
+        row = self._parts.db.read(lambda c: requests.get_request(c, profile.number))
+        self._challenges.withdraw(row.template_id, profile.challenge)
+
     def _window_end(self, claim: Claim) -> datetime:
         """When what is fetched now ends. Raises LinkEnded."""
         now, first = self._parts.now(), claim.grant.fetched_at
@@ -162,7 +168,7 @@ class Profiles:
             beside=write,
         )
         plist = encode_profile(self._facts(claim, place, challenge))
-        return Profile(claim.number, f"{place.template_slug}.mobileconfig", self._signed(place, plist), ends)
+        return Profile(claim.number, f"{place.template_slug}.mobileconfig", self._signed(place, plist), ends, challenge)
 
     def _facts(self, claim: Claim, place: _Place, challenge: Secret) -> ProfileFacts:
         return ProfileFacts(

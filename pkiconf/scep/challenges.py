@@ -138,6 +138,12 @@ class Challenges:
             grants.claim(c, challenge.row.grant_id)
         store.consume(c, challenge.row.id, by, to_epoch(self._parts.now()), MOST_TRIES)
 
+    def withdraw(self, template_id: int, challenge: Secret) -> None:
+        """It came into nobody's hands: it takes no room any more."""
+        digest = digest_of(self._parts, Purpose.CHALLENGE, template_id, challenge.reveal())
+        now = to_epoch(self._parts.now())
+        self._parts.db.write(Step.SCEP_CHALLENGE_CREATE, lambda c: store.void_one(c, template_id, digest, now))
+
     def record_try(self, challenge: Challenge) -> None:
         """It was presented with names that it is not good for."""
         self._parts.db.write(Step.SCEP_TRIES, lambda c: store.record_try(c, challenge.row.id), durable=False)

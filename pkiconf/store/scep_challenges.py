@@ -80,6 +80,12 @@ _VOID = Prepared(
         " WHERE grant_id = :grant_id AND consumed_at IS NULL AND expires_at > :now"
     )
 )
+_VOID_ONE = Prepared(
+    text(
+        "UPDATE scep_challenge SET expires_at = :now"
+        " WHERE template_id = :of AND digest = :digest AND consumed_at IS NULL AND expires_at > :now"
+    )
+)
 _TRIED = Prepared(text("UPDATE scep_challenge SET tries = tries + 1 WHERE id = :id AND consumed_at IS NULL"))
 _PRUNE = Prepared(text("DELETE FROM scep_challenge WHERE expires_at < :before"))
 
@@ -134,6 +140,11 @@ def release_claimed(c: Connection, grant_id: int) -> None:
 def void(c: Connection, grant_id: int, now: int) -> int:
     """Those that were made for a pre-approved request and are not used are good for nothing from now on."""
     return _VOID.count(c, {"grant_id": grant_id, "now": now})
+
+
+def void_one(c: Connection, template_id: int, digest: bytes, now: int) -> None:
+    """It is good for nothing from now on, unless it was used."""
+    _VOID_ONE.count(c, {"of": template_id, "digest": digest, "now": now})
 
 
 def record_try(c: Connection, challenge_id: int) -> None:

@@ -74,6 +74,20 @@ def test_a_place_that_fails_at_the_end(both: Office, ends: BaseException) -> Non
     assert [one["actor"] for one in both.told("request.decline")] == [str(OPERATOR)]
 
 
+@pytest.mark.parametrize("ends", [Unavailable("the disk is full"), KeyboardInterrupt()])
+def test_another_profile_that_could_not_be_written_takes_no_room(both: Office, ends: BaseException) -> None:
+    def put(make: Callable[[], bytes]) -> None:
+        make()
+        assert unused(both) == 2
+        raise ends
+
+    hand_over(both, lambda make: make())
+    with pytest.raises(type(ends)):
+        both.world.services.enrolment.handover.make(1, OPERATOR, put)
+    assert (both.state(1), unused(both)) == ("awaiting_claim", 1)
+    assert both.rows("SELECT id FROM scep_challenge ORDER BY expires_at DESC LIMIT 1") == [(1,)]
+
+
 def test_a_profile_that_cannot_be_signed(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> bytes:
         raise NotSigned("the key does not answer")

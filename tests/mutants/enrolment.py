@@ -14,6 +14,11 @@ ENROLMENT: tuple[Guard, ...] = (
             "                pass\n",
         ),
         (
+            "a profile that was handed to nobody takes no room",
+            "                    self._profiles.take_back(profile)\n",
+            "                    pass\n",
+        ),
+        (
             "nothing is approved where no profile can be made",
             "        self._profiles.check_room(wish.template)\n",
             "",
@@ -24,13 +29,13 @@ ENROLMENT: tuple[Guard, ...] = (
         ("tests/cli/test_preapproval.py",),
         (
             "a profile that is handed over with its approval is its owner's alone",
-            "write(make()), out, private=True)",
-            "write(make()), out)",
+            "write(make()), out, private=True), lifetime",
+            "write(make()), out), lifetime",
         ),
         (
             "a profile that is made for the operator is its owner's alone",
-            "write_pieces(fill, out, private=True)",
-            "write_pieces(fill, out)",
+            "write(make()), out, private=True)\n        )\n    click.echo(f",
+            "write(make()), out)\n        )\n    click.echo(f",
         ),
     ),
     *guards(
