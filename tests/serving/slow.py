@@ -38,11 +38,11 @@ class Slow:
         return not self.reads or not is_cut_off(connection)
 
 
-def connected(port: int) -> socket.socket:
-    """With little room for answers that are not read."""
+def connected(port: int, patience: float = PATIENCE) -> socket.socket:
+    """With little room for answers that are not read. What blocks does so for at most `patience` seconds."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-    connection.settimeout(PATIENCE)
+    connection.settimeout(patience)
     connection.connect(("127.0.0.1", port))
     return connection
 

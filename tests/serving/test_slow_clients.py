@@ -86,11 +86,12 @@ def test_slow_clients_are_cut_off_and_the_server_is_free_again(installation: Ins
 
 
 def test_slow_clients_over_tls(installation: Installation) -> None:
-    """Each has a thread from its first octet on, until it is cut off."""
+    """Each has a thread from its first octet on, until it is cut off. There is one thread, so the next one's handshake
+    waits for that; with the time-out of 30 seconds that holds by default, for longer than it has patience."""
     root, port = installation.export("root"), free_port()
     installation.settings["PKICONF_REQUEST_TIMEOUT"] = "3"
     flags = ("--tls-bind", f"127.0.0.1:{port}", "--tls-template", "issuing/web-server",
-             "--tls-names", "pki.corp.example", "--workers", "1", "--threads", "2")  # fmt: skip
+             "--tls-names", "pki.corp.example", "--workers", "1", "--threads", "1")  # fmt: skip
     kinds = {
         "silent after the handshake": Slow(b""),
         "half a head": Slow(b"GET /healthz HTTP/1.1\r\nX-A: b"),
@@ -103,7 +104,7 @@ def test_slow_clients_over_tls(installation: Installation) -> None:
         eventually(lambda: over_tls(port, context))
         clients: dict[str, tuple[socket.socket, Slow]] = {}
         for name, slow in kinds.items():
-            tls = context.wrap_socket(stack.enter_context(connected(port)), server_hostname="pki.corp.example")
+            tls = context.wrap_socket(stack.enter_context(connected(port, 20)), server_hostname="pki.corp.example")
             clients[name] = (stack.enter_context(tls), slow)
         for name, slow in {"no handshake": Slow(b""), "a handshake never ended": Slow(b"\x16\x03\x01")}.items():
             clients[name] = (stack.enter_context(connected(port)), slow)
