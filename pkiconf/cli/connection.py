@@ -28,6 +28,13 @@ class Connection(TConn):  # type: ignore[misc]
             "SERVER_PORT": str(server[1]), "REMOTE_ADDR": client[0], "REMOTE_PORT": str(client[1]),
         }  # fmt: skip
 
+    def has_arrived(self) -> bool:
+        """Whether the client has sent something that was not received yet, and nothing more is owed to it."""
+        try:
+            return not self.ended and socket.socket.recv(self.sock, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+        except OSError:
+            return False
+
     def find_request(self) -> PlainRequest | None:
         """The request that has arrived, None while none is whole. Raises Other."""
         if self._request is None and self.octets:

@@ -74,7 +74,6 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
         self._busy: dict[Connection, float] = {}
         self._base: dict[str, Any] = {}
         self._look_at = 0.0
-        self._stopping = 0.0
 
     @classmethod
     def limited_to(cls, seconds: float) -> type[DeadlineWorker]:
@@ -174,10 +173,11 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
         if now < self._look_at and not force:
             return
         self._look_at = now + LINGER
-        self._stopping = now if self.alive else self._stopping
-        idle_until = self._stopping + STOP_KEEPALIVE_LINGER
         for conn, until in list(self._waiting.items()):
-            if force or now >= until or (now >= idle_until and not conn.octets):
+            if not self.alive and not conn.octets:
+                # Its last answer may have said that the connection stays open: the next request may be on its way.
+                until = self._waiting[conn] = min(until, now + STOP_KEEPALIVE_LINGER)
+            if force or (now >= until and (conn.octets or not conn.has_arrived())):
                 self._close(conn)
         for conn, until in list(self._busy.items()):
             if now >= until:
@@ -240,9 +240,11 @@ class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
         environ = request.environ
         environ["wsgi.input"] = BytesIO(conn.body_of(request))
         conn.done_with(request)
-        stays, answer = self._keeps(request), Answer()
+        answer = Answer()
         try:
-            pieces = answer.pieces(environ["REQUEST_METHOD"], self.wsgi(environ, answer), keep_alive=stays)
+            body = self.wsgi(environ, answer)
+            stays = self._keeps(request)  # which may have changed meanwhile
+            pieces = answer.pieces(environ["REQUEST_METHOD"], body, keep_alive=stays)
         except Exception:
             self.log.exception("Error handling request")
             pieces, stays = (encode_head("500 Internal Server Error", (), 0, keep_alive=False),), False

@@ -8,7 +8,7 @@ SERVING: tuple[Guard, ...] = (
     *guards(
         "pkiconf/cli/gunicorn_worker.py",
         ("tests/serving/test_slow_clients.py",),
-        ("who sends nothing more is cut off", "if force or now >= until or (", "if force or ("),
+        ("who sends nothing more is cut off", "now >= until and (conn.octets or", "False and (conn.octets or"),
         ("who keeps a thread waiting is cut off", "            if now >= until:"),
         ("an octet now and then gains no time", "        if not conn.octets:", "        if True:"),
     ),
@@ -19,6 +19,26 @@ SERVING: tuple[Guard, ...] = (
             "one request that cannot be answered does not end the main loop",
             "        except Exception:  # of one request",
             "        except ZeroDivisionError:  # of one request",
+        ),
+        ("a process that ends lets no connection stay for long", "            if not self.alive and not conn.octets:"),
+        (
+            "no look lengthens what is left to a connection",
+            "self._waiting[conn] = min(until, now + STOP_KEEPALIVE_LINGER)",
+            "self._waiting[conn] = now + STOP_KEEPALIVE_LINGER",
+        ),
+        (
+            "a request that came just in time is read",
+            "(conn.octets or not conn.has_arrived())",
+            "True",
+        ),
+    ),
+    *guards(
+        "pkiconf/cli/gunicorn_worker.py",
+        ("tests/serving/test_ending.py",),
+        (
+            "an answer says whether the connection stays when it is there",
+            "            body = self.wsgi(environ, answer)\n            stays = self._keeps(request)",
+            "            stays = self._keeps(request)\n            body = self.wsgi(environ, answer)",
         ),
     ),
     *guards(

@@ -220,16 +220,22 @@ def test_sighup_under_load_fails_no_request(installation: Installation) -> None:
 
         def ask() -> None:
             connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+            answered = sent = time.monotonic()
             while not stop.is_set():
                 try:
                     connection.request("GET", "/crl/issuing/1.crl")
+                    sent = time.monotonic()
                     answer = connection.getresponse()
                     answer.read()
+                    answered = time.monotonic()
                     asked[0] += 1
                     if answer.status != 200:
                         wrong.append(answer.status)
                 except (OSError, http.client.HTTPException) as ex:
-                    wrong.append(repr(ex))
+                    # A process that ends keeps an idle connection for two seconds: whoever is kept from running for
+                    # so long, on a busy machine, may find it closed (RFC 9112 section 9.5).
+                    if sent - answered < 1.5:
+                        wrong.append((repr(ex), sent - answered))
                     connection.close()
             connection.close()
 
