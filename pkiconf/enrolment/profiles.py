@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from pkiconf.authority.purposes import PROFILE
-from pkiconf.authority.service_certificates import ServiceCertificates
+from pkiconf.authority.service_certificates import ServiceCertificate, ServiceCertificates
 from pkiconf.clock import from_epoch, to_epoch
 from pkiconf.der import oids
 from pkiconf.der.signed_data import (
@@ -27,7 +28,7 @@ from pkiconf.der.verify import verify_signature
 from pkiconf.enrolment.apple_profile import ProfileFacts, encode_profile
 from pkiconf.enrolment.claims import ASK_AGAIN, Claim, check_open, find_claim
 from pkiconf.enrolment.expressible import check_template, key_size, key_usage
-from pkiconf.errors import Conflict
+from pkiconf.errors import Conflict, PkiconfError
 from pkiconf.issuance.issuer import load_settings, path_to_root
 from pkiconf.issuance.parts import Parts
 from pkiconf.issuance.requests import Request, current_issuer, open_template, template_address
@@ -152,23 +153,30 @@ class Profiles:
         self, claim: Claim, place: _Place, by: Actor, ends: datetime, beside: Callable[[Connection], None]
     ) -> Profile:
         """Its challenge is made in one write with `beside`, which locks the link: whoever replaces it meanwhile, or
-        declines its request, finds the challenge."""
-        wish = claim.wish
+        declines its request, finds the challenge. Who signs is found before, and what cannot be signed all the same
+        leaves a challenge that is void."""
+        wish, template_id = claim.wish, claim.request.row.template_id
+        signer = self._service_certificates.get(place.issuer_id, PROFILE, place.stamp)
 
         def write(c: Connection) -> None:
             beside(c)
             check_open(_claim(c, claim.number), self._parts.now())
 
         challenge = self._challenges.create(
-            claim.request.row.template_id,
+            template_id,
             by,
             ends - self._parts.now(),
             BoundNames(wish.subject, wish.sans),
             claim.number,
             beside=write,
         )
-        plist = encode_profile(self._facts(claim, place, challenge))
-        return Profile(claim.number, f"{place.template_slug}.mobileconfig", self._signed(place, plist), ends, challenge)
+        try:
+            der = self._signed(signer, place, encode_profile(self._facts(claim, place, challenge)))
+        except BaseException:
+            with suppress(PkiconfError):  # then it takes room until it expires
+                self._challenges.withdraw(template_id, challenge)
+            raise
+        return Profile(claim.number, f"{place.template_slug}.mobileconfig", der, ends, challenge)
 
     def _facts(self, claim: Claim, place: _Place, challenge: Secret) -> ProfileFacts:
         return ProfileFacts(
@@ -185,10 +193,9 @@ class Profiles:
             path=place.path,
         )
 
-    def _signed(self, place: _Place, plist: bytes) -> bytes:
+    def _signed(self, signer: ServiceCertificate, place: _Place, plist: bytes) -> bytes:
         """CMS SignedData around the profile (RFC 5652 §5), with everything from its signer up to the root: a device may
         have none of it yet."""
-        signer = self._service_certificates.get(place.issuer_id, PROFILE, place.stamp)
         identity = SignerIdentity.of(signer.der, signer.algorithm)
         now = self._parts.now()
         attributes = encode_signed_attributes(

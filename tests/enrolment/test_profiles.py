@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkiconf.authority.purposes import PROFILE
-from pkiconf.errors import Conflict, NotFound, Refused
+from pkiconf.errors import Conflict, NotFound, NotSigned, Refused, SigningUnavailable, Unavailable
 from pkiconf.model.enrolment import LinkEnded
 from pkiconf.model.names import RFC822Name
 from pkiconf.model.request import Overrides
@@ -338,6 +338,63 @@ def test_a_profile_is_not_fetched_while_its_request_is_declined(
     now = int(both.world.clock.now().timestamp())
     assert both.state(1) == "declined"
     assert both.rows("SELECT expires_at FROM scep_challenge") == [(now,)] * is_locked
+
+
+@pytest.mark.parametrize("by_operator", [False, True])
+def test_where_nobody_signs_no_challenge_is_made(
+    both: Office, monkeypatch: pytest.MonkeyPatch, by_operator: bool
+) -> None:
+    """Nor is it a fetch: the link's hour has not begun."""
+
+    def fail(*_: object) -> None:
+        raise SigningUnavailable("no certificate can be made")
+
+    token, profiles = approved(both), both.world.services.enrolment.profiles
+    monkeypatch.setattr(type(both.world.services.service_certificates), "ensure", fail)
+    get = partial(profiles.make, 1, OPERATOR) if by_operator else partial(profiles.fetch, token, ADDRESS)
+    with pytest.raises(SigningUnavailable):
+        get()
+    assert both.rows("SELECT count(*) FROM scep_challenge") == [(0,)]
+    assert both.rows("SELECT fetches FROM enrolment_grant") == [(0,)]
+
+
+@pytest.mark.parametrize("by_operator", [False, True])
+@pytest.mark.parametrize("ends", [NotSigned("the key does not answer"), KeyboardInterrupt()])
+def test_a_challenge_whose_profile_was_not_signed_takes_no_room(
+    both: Office, monkeypatch: pytest.MonkeyPatch, by_operator: bool, ends: BaseException
+) -> None:
+    """Those of other profiles of the same request stay good."""
+    token, profiles = approved(both), both.world.services.enrolment.profiles
+    fetch(both, token)
+
+    def fail(*_: object) -> None:
+        raise ends
+
+    get = partial(profiles.make, 1, OPERATOR) if by_operator else partial(profiles.fetch, token, ADDRESS)
+    with monkeypatch.context() as patch:
+        patch.setattr("pkiconf.enrolment.profiles.verify_signature", fail)
+        with pytest.raises(type(ends)):
+            get()
+    now = int(both.world.clock.now().timestamp())
+    assert both.rows(f"SELECT id, expires_at > {now} FROM scep_challenge ORDER BY id") == [(1, True), (2, False)]
+    assert both.state(1) == "awaiting_claim"
+    fetch(both, token)
+
+
+def test_what_cannot_be_withdrawn_either_tells_why_there_is_no_profile(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        monkeypatch.setattr(office.world.parts.db, "write", away)
+        raise NotSigned("the key does not answer")
+
+    def away(*_: object, **__: object) -> None:
+        raise Unavailable("the database is away")
+
+    token = approved(office)
+    monkeypatch.setattr("pkiconf.enrolment.profiles.verify_signature", fail)
+    with pytest.raises(NotSigned):
+        fetch(office, token)
 
 
 def test_a_template_that_takes_no_challenges_any_more(office: Office) -> None:

@@ -76,6 +76,11 @@ ENROLMENT: tuple[Guard, ...] = (
             "min(claim.expires_at, self._parts.now() + LONGEST)",
             "claim.expires_at",
         ),
+        (
+            "a challenge whose profile was not signed takes no room",
+            "                self._challenges.withdraw(template_id, challenge)\n",
+            "                pass\n",
+        ),
         ("a challenge does not outlive its link", "        return min(ends, claim.expires_at)", "        return ends"),
         (
             "a link is not fetched without end",
