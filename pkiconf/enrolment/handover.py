@@ -64,7 +64,7 @@ class Handover:
         except BaseException:
             for profile in profiles:
                 with suppress(PkiconfError):  # then it takes room until it expires
-                    self._profiles.take_back(profile)
+                    self._profiles.take_back(profile, actor)
             raise
         return profiles[0]
 

@@ -136,10 +136,10 @@ class Profiles:
 
         return self._make(claim, place, actor, min(claim.expires_at, self._parts.now() + LONGEST), write)
 
-    def take_back(self, profile: Profile) -> None:
+    def take_back(self, profile: Profile, actor: Actor) -> None:
         """It was handed to nobody. Other profiles of its request stay good. Raises Unavailable."""
         row = self._parts.db.read(lambda c: requests.get_request(c, profile.number))
-        self._challenges.withdraw(row.template_id, profile.challenge)
+        self._challenges.withdraw(row.template_id, profile.challenge, actor)
 
     def _window_end(self, claim: Claim) -> datetime:
         """When what is fetched now ends. Raises LinkEnded."""
@@ -174,7 +174,7 @@ class Profiles:
             der = self._signed(signer, place, encode_profile(self._facts(claim, place, challenge)))
         except BaseException:
             with suppress(PkiconfError):  # then it takes room until it expires
-                self._challenges.withdraw(template_id, challenge)
+                self._challenges.withdraw(template_id, challenge, by)
             raise
         return Profile(claim.number, f"{place.template_slug}.mobileconfig", der, ends, challenge)
 

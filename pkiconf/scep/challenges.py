@@ -12,6 +12,7 @@ from pkiconf.clock import to_epoch
 from pkiconf.der.names import general_name_text, name_text, parse_general_name_text, parse_name_text
 from pkiconf.errors import Refused
 from pkiconf.issuance.parts import Parts
+from pkiconf.issuance.requests import template_address
 from pkiconf.model.actor import Actor
 from pkiconf.model.scep import BoundNames
 from pkiconf.model.secret import Secret
@@ -138,11 +139,18 @@ class Challenges:
             grants.claim(c, challenge.row.grant_id)
         store.consume(c, challenge.row.id, by, to_epoch(self._parts.now()), MOST_TRIES)
 
-    def withdraw(self, template_id: int, challenge: Secret) -> None:
-        """It came into nobody's hands: it takes no room any more."""
+    def withdraw(self, template_id: int, challenge: Secret, by: Actor) -> None:
+        """It came into nobody's hands: it takes no room any more. `by` had made it."""
         digest = digest_of(self._parts, Purpose.CHALLENGE, template_id, challenge.reveal())
         now = to_epoch(self._parts.now())
-        self._parts.db.write(Step.SCEP_CHALLENGE_CREATE, lambda c: store.void_one(c, template_id, digest, now))
+
+        def write(c: Connection) -> None:
+            number = store.void_one(c, template_id, digest, now)
+            if number is not None:
+                address = f"template/{template_address(c, template_id)}"
+                self._parts.record(c, by, "template.scep-challenge-withdraw", address, {"challenge": number})
+
+        self._parts.db.write(Step.SCEP_CHALLENGE_CREATE, write)
 
     def record_try(self, challenge: Challenge) -> None:
         """It was presented with names that it is not good for."""

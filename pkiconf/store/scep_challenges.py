@@ -83,7 +83,7 @@ _VOID = Prepared(
 _VOID_ONE = Prepared(
     text(
         "UPDATE scep_challenge SET expires_at = :now"
-        " WHERE template_id = :of AND digest = :digest AND consumed_at IS NULL AND expires_at > :now"
+        " WHERE template_id = :of AND digest = :digest AND consumed_at IS NULL AND expires_at > :now RETURNING id"
     )
 )
 _TRIED = Prepared(text("UPDATE scep_challenge SET tries = tries + 1 WHERE id = :id AND consumed_at IS NULL"))
@@ -142,9 +142,10 @@ def void(c: Connection, grant_id: int, now: int) -> int:
     return _VOID.count(c, {"grant_id": grant_id, "now": now})
 
 
-def void_one(c: Connection, template_id: int, digest: bytes, now: int) -> None:
-    """It is good for nothing from now on, unless it was used."""
-    _VOID_ONE.count(c, {"of": template_id, "digest": digest, "now": now})
+def void_one(c: Connection, template_id: int, digest: bytes, now: int) -> int | None:
+    """It is good for nothing from now on, unless it was used. Its id; None where it was good for nothing before."""
+    found = _VOID_ONE.scalar(c, {"of": template_id, "digest": digest, "now": now})
+    return int(found) if found is not None else None
 
 
 def record_try(c: Connection, challenge_id: int) -> None:

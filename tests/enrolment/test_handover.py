@@ -86,6 +86,8 @@ def test_another_profile_that_could_not_be_written_takes_no_room(both: Office, e
         both.world.services.enrolment.handover.make(1, OPERATOR, put)
     assert (both.state(1), unused(both)) == ("awaiting_claim", 1)
     assert both.rows("SELECT id FROM scep_challenge ORDER BY expires_at DESC LIMIT 1") == [(1,)]
+    (withdrawn,) = both.told("template.scep-challenge-withdraw")
+    assert (withdrawn["actor"], withdrawn["details"]) == (str(OPERATOR), {"challenge": 2})
 
 
 def test_a_profile_that_cannot_be_signed(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

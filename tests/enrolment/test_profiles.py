@@ -377,6 +377,9 @@ def test_a_challenge_whose_profile_was_not_signed_takes_no_room(
             get()
     now = int(both.world.clock.now().timestamp())
     assert both.rows(f"SELECT id, expires_at > {now} FROM scep_challenge ORDER BY id") == [(1, True), (2, False)]
+    (made, withdrawn) = (both.told("template.scep-challenge")[-1], *both.told("template.scep-challenge-withdraw"))
+    assert (withdrawn["actor"], withdrawn["address"]) == (made["actor"], made["address"])
+    assert (withdrawn["details"], made["details"]["challenge"]) == ({"challenge": 2}, 2)
     assert both.state(1) == "awaiting_claim"
     fetch(both, token)
 

@@ -15,7 +15,7 @@ ENROLMENT: tuple[Guard, ...] = (
         ),
         (
             "a profile that was handed to nobody takes no room",
-            "                    self._profiles.take_back(profile)\n",
+            "                    self._profiles.take_back(profile, actor)\n",
             "                    pass\n",
         ),
         (
@@ -78,7 +78,7 @@ ENROLMENT: tuple[Guard, ...] = (
         ),
         (
             "a challenge whose profile was not signed takes no room",
-            "                self._challenges.withdraw(template_id, challenge)\n",
+            "                self._challenges.withdraw(template_id, challenge, by)\n",
             "                pass\n",
         ),
         ("a challenge does not outlive its link", "        return min(ends, claim.expires_at)", "        return ends"),
