@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from sqlalchemy import text
@@ -106,9 +106,12 @@ def next_moments(c: Connection, authority_id: int, now: int, number: int) -> int
     return int(last) - number + 1
 
 
-def count_more(c: Connection, authority_id: int, day: int, number: int, now: int) -> None:
-    """So many tokens more (or fewer, when negative) on a day since 1970; `now` is stamped, or is about to be."""
-    _COUNT_MORE.count(c, {"of": authority_id, "day": day, "number": number})
+def count_more(c: Connection, authority_id: int, more: Mapping[int, int], now: int) -> None:
+    """So many tokens more (or fewer, when negative) on each of some days since 1970; `now` is stamped, or is about to
+    be."""
+    # In the same order everywhere, the clock last: each locks a row.
+    for day, number in sorted(more.items()):
+        _COUNT_MORE.count(c, {"of": authority_id, "day": day, "number": number})
     _PASS.count(c, {"of": authority_id, "now": now})
 
 

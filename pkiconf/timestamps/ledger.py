@@ -110,12 +110,11 @@ class Ledger:
             block.use(moment)
 
     def _take(self, authority_id: int, before: _Block | None, moment: int) -> None:
-        def take(c: Connection) -> None:
-            if before is not None:
-                count_more(c, authority_id, before.day, -before.left, before.last)
-            count_more(c, authority_id, day_of(moment), BLOCK, moment)
-
-        self._db.write(Step.TIMESTAMP_COUNT, take)
+        more, last = {day_of(moment): BLOCK}, moment
+        if before is not None:
+            more[before.day] = more.get(before.day, 0) - before.left
+            last = max(last, before.last)
+        self._db.write(Step.TIMESTAMP_COUNT, lambda c: count_more(c, authority_id, more, last))
 
     def close(self) -> None:
         """Give back what was taken and not used, and record up to when was stamped. What cannot be given back stays
@@ -126,7 +125,7 @@ class Ledger:
 
         def give_back(c: Connection) -> None:
             for authority_id, block in sorted(left.items()):
-                count_more(c, authority_id, block.day, -block.left, block.last)
+                count_more(c, authority_id, {block.day: -block.left}, block.last)
 
         if left:
             try:

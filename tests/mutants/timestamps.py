@@ -46,8 +46,8 @@ TIMESTAMPS: tuple[Guard, ...] = (
         ),
         (
             "a process that ends leaves behind when it stamped last",
-            "block.day, -block.left, block.last)",
-            "block.day, -block.left, 0)",
+            "{block.day: -block.left}, block.last)",
+            "{block.day: -block.left}, 0)",
         ),
     ),
     *guards(
@@ -116,6 +116,11 @@ TIMESTAMPS: tuple[Guard, ...] = (
         "pkiconf/timestamps/ledger.py",
         ("tests/timestamps/test_ledger.py",),
         ("each token is recorded", "kept = stamped if one_by_one else None", "kept = None"),
+    ),
+    *guards(
+        "pkiconf/store/timestamps.py",
+        ("tests/timestamps/test_ledger.py",),
+        ("counts of several days are locked in one order", "in sorted(more.items()):", "in more.items():"),
     ),
     *guards(
         "pkiconf/timestamps/recording.py",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +18,7 @@ from pkiconf.model.timestamps import FailureInfo
 from pkiconf.services import make_services
 from pkiconf.steps import Step
 from pkiconf.store import timestamps
-from pkiconf.store.database import Database
+from pkiconf.store.database import Connection, Database
 from pkiconf.timestamps.ledger import BLOCK
 from tests.timestamps.stamping import authenticode_request, declare, granted, query, refused, tst_info, verify
 from tests.world import World
@@ -172,6 +174,70 @@ def test_what_cannot_be_given_back_stays_counted(sqlite_world: World, tmp_path: 
     database.refuses = True
     services.timestamps.close()
     assert counted(sqlite_world) == (0, BLOCK)
+
+
+class Told:
+    """A statement that is told of when it has run."""
+
+    def __init__(self, statement: Any, tell: Callable[[str], None]) -> None:
+        self._statement = statement
+        self._tell = tell
+
+    def count(self, c: Connection, parameters: dict[str, int]) -> int:
+        changed: int = self._statement.count(c, parameters)
+        self._tell(f"day {parameters['day']}" if "day" in parameters else "clock")
+        return changed
+
+
+def tell_of_statements(monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]) -> None:
+    for name in ("_COUNT_MORE", "_PASS"):
+        monkeypatch.setattr(timestamps, name, Told(getattr(timestamps, name), tell))
+
+
+@pytest.mark.parametrize("pause", [1, 2])
+def test_processes_do_not_lock_each_other_out_at_midnight(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pause: int
+) -> None:
+    """While one that has numbers of the day before is in the middle of taking new ones, another takes some too."""
+    declare(world, "enabled: true, record: count")
+    request = query(tmp_path)
+    world.pass_time(timedelta(hours=11, minutes=59, seconds=59))
+    granted(world, request)
+    world.pass_time(timedelta(seconds=1))
+    today = timestamps.day_of(int(world.clock.now().timestamp()) * 1_000_000)
+    other = make_services(world.parts, lambda message: b"", world.network)
+    second = threading.Thread(target=other.timestamps.answer, args=("issuing", request))
+    told: dict[threading.Thread, list[str]] = {threading.current_thread(): [], second: []}
+
+    def tell(what: str) -> None:
+        here = threading.current_thread()
+        told[here].append(what)
+        if here is not second and len(told[here]) == pause:
+            second.start()
+            second.join(0.5)  # as far as it comes
+
+    tell_of_statements(monkeypatch, tell)
+    granted(world, request)
+    second.join(60)
+    # Nothing was run again: the database found no deadlock.
+    assert list(told.values()) == [[f"day {today - 1}", f"day {today}", "clock"], [f"day {today}", "clock"]]
+    assert counted(world) == (0, 1 + 2 * BLOCK)
+    world.services.timestamps.close()
+    other.timestamps.close()
+    assert counted(world) == (0, 3)
+
+
+def test_a_block_after_another_of_the_same_day_is_one_number(
+    sqlite_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(sqlite_world, "enabled: true, record: count")
+    granted(sqlite_world, query(tmp_path))
+    sqlite_world.pass_time(timedelta(minutes=1))
+    told: list[str] = []
+    tell_of_statements(monkeypatch, told.append)
+    granted(sqlite_world, query(tmp_path))
+    assert [what.partition(" ")[0] for what in told] == ["day", "clock"]
+    assert counted(sqlite_world) == (0, 1 + BLOCK)
 
 
 @pytest.mark.row("F141")
