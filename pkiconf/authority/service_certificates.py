@@ -98,11 +98,11 @@ class ServiceCertificates:
 
         It is looked at again whenever a certificate of this issuer was revoked, for it may have been this one, or the
         authority was declared anew, perhaps with another hash.
-        Raises SigningUnavailable when there is none and none can be made now; without `wait`, WouldWait, also for the
-        sake of signatures that are not quick.
+        Raises SigningUnavailable when there is none and none can be made now; without `wait`, WouldWait: whoever signs
+        with it in a main loop looks before whether it is `quick`.
         """
         known, now = self._known.get((issuer_id, purpose)), self._parts.now()
-        if known is not None and known.stamp == stamp and now < known.look_at and (wait or known.quick):
+        if known is not None and known.stamp == stamp and now < known.look_at:
             return known
         if not wait:
             raise WouldWait

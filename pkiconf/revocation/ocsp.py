@@ -102,7 +102,7 @@ class OCSPResponder:
 
     def at_once(self, authority: str, request: bytes, now: datetime) -> OCSPAnswer | None:
         """`answer`, where nothing has to be waited for: it is known, or the database is a file and only a signature is
-        wanted, by a key that is quick."""
+        wanted, which was made before or is by a key that is quick."""
         known = self.known(authority, request, now, wait=False)
         if known is not None or self._parts.db.dialect != "sqlite":
             return known
@@ -124,12 +124,12 @@ class OCSPResponder:
                 return _error(ResponseStatus.UNAUTHORIZED, now)
             responder = self._services.get(found[0].issuer_id, OCSP, _stamp(found[0]), wait=wait)
             if parsed.nonce is not None:  # nobody else can be given that answer
-                return self._sign(parsed, found, responder, now)
+                return self._sign(parsed, found, responder, now, wait=wait)
             basis = _basis(found, responder, now)
             # Signing again what was just signed is spared, looking is not: the rows are those of this moment.
             same = kept.same(basis.facts, now) if kept else None
             answer = same or self._signed_ahead(parsed, found, responder, now)
-            answer = answer or self._sign(parsed, found, responder, now)
+            answer = answer or self._sign(parsed, found, responder, now, wait=wait)
         except WouldWait:
             raise
         except (SigningUnavailable, Unavailable) as ex:
@@ -202,8 +202,12 @@ class OCSPResponder:
         return OCSPAnswer(der, from_epoch(row.produced_at), from_epoch(row.next_update), known=True)
 
     def _sign(
-        self, request: OCSPRequest, found: tuple[StatusRow, ...], responder: ServiceCertificate, now: datetime
-    ) -> OCSPAnswer:
+        self, request: OCSPRequest, found: tuple[StatusRow, ...], responder: ServiceCertificate, now: datetime,
+        *, wait: bool,
+    ) -> OCSPAnswer:  # fmt: skip
+        """Raises WouldWait, if not to `wait` for a key that is not quick."""
+        if not (wait or responder.quick):
+            raise WouldWait
         validity = self.spec(found[0].authority_id, found[0].generation).validity
         statuses = [
             (cert_id, status_of(row.status, row.reason, row.revoked_at))

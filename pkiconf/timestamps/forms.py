@@ -12,7 +12,7 @@ from pkiconf.der.authenticode import CountersignatureForm
 from pkiconf.der.oids import encode_oid
 from pkiconf.der.signed_data import SignerIdentity
 from pkiconf.der.timestamp_token import TokenForm, left_for_the_clock
-from pkiconf.errors import NotFound
+from pkiconf.errors import NotFound, WouldWait
 from pkiconf.issuance.issuer import authority_spec
 from pkiconf.issuance.parts import Parts
 from pkiconf.policy.timestamps import default_policy
@@ -58,6 +58,8 @@ class Forms:
         if not spec.enabled:
             raise NotFound(_NONE_HERE)
         signer = self._services.get(row.issuer_id, TSA, Stamp(row.status_epoch, generation), wait=wait)
+        if not (wait or signer.quick):  # nearly all that a form is asked for is signed
+            raise WouldWait
         known = self._known.get(row.authority_id)
         # The same certificate may sign by another hash: `is`, for another look finds another object.
         if known is None or known[0] != generation or known[1].signer is not signer:

@@ -42,6 +42,7 @@ STATUS: tuple[Guard, ...] = (
             '        if known is not None or self._parts.db.dialect != "sqlite":',
             "        if known is not None:",
         ),
+        ("a main loop signs no OCSP answer with a slow key", "        if not (wait or responder.quick):"),
     ),
     *guards(
         "pkiconf/authority/service_certificates.py",
@@ -49,10 +50,9 @@ STATUS: tuple[Guard, ...] = (
         ("a main loop waits for no responder certificate", "        if not wait:\n            raise WouldWait\n", ""),
         (
             "who signs is looked at again in time",
-            "known.stamp == stamp and now < known.look_at and",
-            "known.stamp == stamp and",
+            "known.stamp == stamp and now < known.look_at:",
+            "known.stamp == stamp:",
         ),
-        ("a main loop signs with no slow key", " and (wait or known.quick):", ":"),
     ),
     *guards(
         "pkiconf/revocation/ocsp.py",

@@ -15,6 +15,11 @@ TIMESTAMPS: tuple[Guard, ...] = (
         ),
     ),
     *guards(
+        "pkiconf/timestamps/forms.py",
+        ("tests/timestamps/test_at_once.py",),
+        ("a main loop signs no token with a slow key", "        if not (wait or signer.quick):"),
+    ),
+    *guards(
         "pkiconf/timestamps/clock_watch.py",
         ("tests/timestamps/test_at_once.py",),
         ("a main loop asks no time server", "(settings.ntp or self._drift is None)", "(self._drift is None)"),

@@ -6,11 +6,15 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
 
+from pkiconf.errors import NotSigned
 from pkiconf.model.certificate import CertificateID
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.revocation.ocsp import OCSPAnswer
+from pkiconf.signing.local import LocalSigner
+from pkiconf.worker import Worker
 from tests.revocation.pki import DECLARATION, NEVER_ISSUED, PKI, prepare, question, serial_of, verify
 from tests.world import OPERATOR, World
 
@@ -74,6 +78,47 @@ def test_a_slow_key_signs_in_a_thread(sqlite_world: World, key: str, quick: bool
     kept = question(pki.issuer(), serial_of(issued))
     assert at_once(pki, kept) or pki.answer(kept)
     assert at_once(pki, kept) is not None  # nothing is signed for it any more
+
+
+@pytest.fixture
+def slow(sqlite_world: World) -> PKI:
+    """Its answers are signed by a key that is not quick, some of them ahead of time."""
+    own = "{name: issuing, ocsp: {presign: [sha1]}, service_certificates: {key: {type: ec, curve: p521}},"
+    assert sqlite_world.apply(DECLARATION.replace("{name: issuing,", own)).exit_code == 0
+    return PKI(sqlite_world)
+
+
+def test_what_a_slow_key_signed_ahead_is_given_at_once(slow: PKI, monkeypatch: pytest.MonkeyPatch) -> None:
+    issued = slow.issue()
+    slow.answer(question(slow.issuer(), serial_of(issued), nonce=NONCE))
+    Worker(slow.world.services).run_once()
+    sign_no_more(monkeypatch)
+    answer = read(at_once(slow, question(slow.issuer(), serial_of(issued))))
+    assert answer.certificate_status is GOOD
+    verify(answer, slow.issuer())
+    assert at_once(slow, question(slow.issuer(), serial_of(issued), hashes.SHA256())) is None
+
+
+def test_what_a_slow_key_signed_before_is_given_while_the_same_is_found(
+    slow: PKI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the status of another certificate has changed since."""
+    issued, other = slow.issue(), slow.issue(name="other.corp.example")
+    request = question(slow.issuer(), serial_of(issued), hashes.SHA256())
+    first = slow.answer(request)
+    slow.world.services.revocations.revoke(other.id, RevocationReason.SUPERSEDED, OPERATOR)
+    slow.answer(question(slow.issuer(), serial_of(other), nonce=NONCE))  # the responder was looked for again
+    sign_no_more(monkeypatch)
+    assert at_once(slow, request) is first
+    slow.world.pass_time(timedelta(minutes=5))
+    assert at_once(slow, request) is None
+
+
+def sign_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise NotSigned("no")
+
+    monkeypatch.setattr(LocalSigner, "sign", fail)
 
 
 def test_what_was_given_before_is_given_again(lite: PKI) -> None:
