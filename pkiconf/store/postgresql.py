@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from pkiconf.errors import Unavailable
+from pkiconf.errors import PkiconfError, Unavailable
 from pkiconf.steps import Step, kill_point
 from pkiconf.store.database import Database
 from pkiconf.store.failures import is_lost, is_repeatable, translate
@@ -77,6 +77,9 @@ class PostgreSQLDatabase(Database):
         try:
             with self._closure:
                 result = fn(c)
+        except PkiconfError:
+            self._keep(c, idle)  # it is about what was found: what the server raises is not translated yet
+            raise
         except BaseException:
             # Where one has broken the others have too; each run again would meet the next of them.
             for kept in (c, *self._take_idle()):

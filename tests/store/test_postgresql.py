@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 
-from pkiconf.errors import Unavailable
+from pkiconf.errors import Conflict, Unavailable
 from pkiconf.steps import Step
 from pkiconf.store import jobs
 from pkiconf.store.database import Connection, Database, open_database
@@ -195,6 +195,22 @@ def test_looking_finds_a_restarted_server_again(postgres_database: Database, ter
     for process in pids:
         terminate(process)
     assert postgres_database.look(pid) not in pids
+
+
+def test_a_refusal_of_what_was_looked_up_drops_no_connection(postgres_database: Database) -> None:
+    """As of a passphrase that was replaced: what a client sends must not cost all others their connections."""
+
+    def refuse(c: Connection) -> None:
+        seen.append(pid(c))
+        raise Conflict("it was replaced meanwhile")
+
+    seen = [postgres_database.look(pid)]
+    reading, writing = postgres_database.read(pid), postgres_database.write(STEP, pid)
+    for _ in range(3):
+        with pytest.raises(Conflict):
+            postgres_database.look(refuse)
+    assert {*seen, postgres_database.look(pid)} == {seen[0]}
+    assert (postgres_database.read(pid), postgres_database.write(STEP, pid)) == (reading, writing)
 
 
 def test_only_a_few_connections_are_kept(postgres_database: PostgreSQLDatabase) -> None:
