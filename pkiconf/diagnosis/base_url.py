@@ -7,7 +7,7 @@ have one of our own ports.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -40,15 +40,17 @@ def unserved(pki: Settings, listeners: ProcessSettings) -> Finding | None:
         if _is_loopback(at.hostname or "") and port != ports[at.scheme]:
             how = f" by {at.scheme}" if port in ports.values() else ""
             text = f"the URLs of {what} begin with {base}, and this server does not listen on port {port}{how}"
-            wanted = field % _moved(at, listeners.bind)
+            wanted = field % _moved(at, ports)
             remedy = f"Declare `settings: {{ {wanted} }}`; certificates keep the URLs that they were issued with"
             return warning(BASE_URL, text, remedy)
     return None
 
 
-def _moved(at: SplitResult, bind: str) -> str:
+def _moved(at: SplitResult, ports: Mapping[str, int | None]) -> str:
+    """Its own scheme where something listens by that; by http something always does."""
     host = f"[{at.hostname}]" if ":" in (at.hostname or "") else at.hostname
-    return f"http://{host}:{_port(bind)}"
+    scheme = at.scheme if ports[at.scheme] is not None else "http"
+    return f"{scheme}://{host}:{ports[scheme]}"
 
 
 def _port(bind: str) -> int:

@@ -76,8 +76,19 @@ def test_what_leads_nowhere_is_told_with_what_to_declare(declared: dict[str, Any
             "begin with https://localhost:8011, and this server does not listen on port 8011 by https",
             "urls: { enrolment: http://localhost:8011 }",
         ),
+        (
+            {"base_url": "http://localhost:8011", "urls": {"enrolment": "https://localhost:8011"}},
+            {"tls_bind": "127.0.0.1:8443"},
+            "begin with https://localhost:8011, and this server does not listen on port 8011 by https",
+            "urls: { enrolment: https://localhost:8443 }",
+        ),
+        (
+            {"base_url": "https://[::1]:1", "urls": {"status": "http://[::1]:8011"}}, {"tls_bind": "[::1]:8443"},
+            "ACME and SCEP begin with https://[::1]:1, and this server does not listen on port 1",
+            "base_url: https://[::1]:8443",
+        ),
     ],
-    ids=["http where there is TLS", "https where there is none"],
+    ids=["http where there is TLS", "https where there is none", "https elsewhere", "https elsewhere, of everything"],
 )  # fmt: skip
 def test_a_port_answers_to_one_scheme(
     declared: dict[str, Any], listeners: dict[str, Any], words: str, remedy: str
