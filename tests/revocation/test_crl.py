@@ -26,19 +26,9 @@ from pkiconf.store import crls
 from pkiconf.store.crls import FULL_LIST
 from tests.garbage import is_freed_after
 from tests.judges.pkilint import pkilint_findings
-from tests.revocation.pki import DECLARATION, PKI, prepare, serial_of
+from tests.revocation.pki import DECLARATION, PKI, serial_of
 from tests.tools import accepted, run_tool
 from tests.world import OPERATOR, World
-
-
-@pytest.fixture
-def pki(world: World) -> PKI:
-    return prepare(world)
-
-
-@pytest.fixture
-def lite(sqlite_world: World) -> PKI:
-    return prepare(sqlite_world)
 
 
 def number(crl: x509.CertificateRevocationList) -> int:

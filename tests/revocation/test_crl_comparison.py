@@ -44,16 +44,6 @@ SQL = {
 """What a careless hand, or somebody else's, may do to a revoked certificate."""
 
 
-@pytest.fixture
-def pki(world: World) -> PKI:
-    return prepare(world)
-
-
-@pytest.fixture
-def lite(sqlite_world: World) -> PKI:
-    return prepare(sqlite_world)
-
-
 def revoked(pki: PKI, reason: RevocationReason = RevocationReason.KEY_COMPROMISE) -> Issued:
     """A certificate that stands on the CRL that is served."""
     issued = pki.issue()

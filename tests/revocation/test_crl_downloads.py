@@ -21,21 +21,11 @@ from pkiconf.store import crls, jobs
 from pkiconf.store.crls import Part
 from pkiconf.worker import Worker
 from tests.endpoints.client import Client
-from tests.revocation.pki import DECLARATION, PKI, prepare, question, serial_of
+from tests.revocation.pki import DECLARATION, PKI, question, serial_of
 from tests.revocation.test_crl import revoke, serials
 from tests.world import World
 
 DELTAS = DECLARATION.replace("{name: issuing,", "{name: issuing, crl: {delta: 6h},")
-
-
-@pytest.fixture
-def pki(world: World) -> PKI:
-    return prepare(world)
-
-
-@pytest.fixture
-def lite(sqlite_world: World) -> PKI:
-    return prepare(sqlite_world)
 
 
 @pytest.fixture

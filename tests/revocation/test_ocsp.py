@@ -33,7 +33,6 @@ from tests.revocation.pki import (
     PKI,
     cert_id,
     nonce_extension,
-    prepare,
     question,
     question_about,
     serial_of,
@@ -43,17 +42,6 @@ from tests.world import OPERATOR, World
 
 GOOD, REVOKED, UNKNOWN = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED, ocsp.OCSPCertStatus.UNKNOWN
 Status = ocsp.OCSPResponseStatus
-
-
-@pytest.fixture
-def pki(world: World) -> PKI:
-    return prepare(world)
-
-
-@pytest.fixture
-def lite(sqlite_world: World) -> PKI:
-    """For what the database makes no difference to."""
-    return prepare(sqlite_world)
 
 
 def status(der: bytes) -> ocsp.OCSPResponseStatus:

@@ -15,21 +15,11 @@ from pkiconf.model.revocation import RevocationReason
 from pkiconf.revocation.ocsp import OCSPAnswer
 from pkiconf.signing.local import LocalSigner
 from pkiconf.worker import Worker
-from tests.revocation.pki import DECLARATION, NEVER_ISSUED, PKI, prepare, question, serial_of, verify
+from tests.revocation.pki import DECLARATION, NEVER_ISSUED, PKI, question, serial_of, verify
 from tests.world import OPERATOR, World
 
 GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
 NONCE = bytes(range(16))
-
-
-@pytest.fixture
-def pki(world: World) -> PKI:
-    return prepare(world)
-
-
-@pytest.fixture
-def lite(sqlite_world: World) -> PKI:
-    return prepare(sqlite_world)
 
 
 def at_once(pki: PKI, request: bytes) -> OCSPAnswer | None:

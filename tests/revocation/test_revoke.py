@@ -18,20 +18,10 @@ from pkiconf.revocation import revoke as revoke_room
 from pkiconf.revocation.revoke import CRL_JOB
 from pkiconf.store import certificates, jobs
 from pkiconf.store.database import Database
-from tests.revocation.pki import NEVER_ISSUED, PKI, prepare
-from tests.world import OPERATOR, World
+from tests.revocation.pki import NEVER_ISSUED, PKI
+from tests.world import OPERATOR
 
 KEY_COMPROMISE, SUPERSEDED = RevocationReason.KEY_COMPROMISE, RevocationReason.SUPERSEDED
-
-
-@pytest.fixture
-def pki(world: World) -> PKI:
-    return prepare(world)
-
-
-@pytest.fixture
-def lite(sqlite_world: World) -> PKI:
-    return prepare(sqlite_world)
 
 
 def facts(pki: PKI, certificate: CertificateID) -> tuple[Any, ...]:
