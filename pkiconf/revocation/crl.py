@@ -172,12 +172,12 @@ class CRLs:
         waiting_until = time.monotonic() + PATIENCE
         while True:
             with self._lease(issuer_id, part) as free:
+                known, due = self.look(issuer_id, part)  # who had it before may have made it
+                if known is not None and not due:
+                    return known
                 if free:
                     return self.make(issuer_id, part)
             time.sleep(LOOK)
-            known, due = self.look(issuer_id, part)
-            if known is not None and not due:
-                return known
             if time.monotonic() >= waiting_until:
                 return self.make(issuer_id, part)
 

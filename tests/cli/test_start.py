@@ -58,28 +58,32 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("compiled")
 
 
-def cpu_seconds(compiled: Path, *words: str | Path) -> float:
-    """Processor time of the quickest of four runs of Python, the first of which compiles what it imports."""
+def cpu_seconds(compiled: Path, *commands: tuple[str | Path, ...]) -> list[float]:
+    """Processor time of the quickest of five runs of Python with each command, in turns, for a machine's speed changes
+    from one minute to the next. The first run of each compiles what it imports."""
     environment = {**clean_environment(), "PYTHONPYCACHEPREFIX": str(compiled)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    spent = []
-    for _ in range(4):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            [sys.executable, *map(str, words)], capture_output=True, timeout=120, env=environment, check=True
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(spent)
+    rounds = [[_spent(environment, words) for words in commands] for _ in range(5)]
+    return [min(spent) for spent in zip(*rounds, strict=True)]
+
+
+def _spent(environment: dict[str, str], words: tuple[str | Path, ...]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *map(str, words)], capture_output=True, timeout=120, env=environment, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_help_within_a_blink(compiled: Path) -> None:
     """0.3 s on the clock are asked for; a busy machine adds less to processor time."""
-    assert cpu_seconds(compiled, "-m", "pkiconf", "--help") < 0.3
+    [spent] = cpu_seconds(compiled, ("-m", "pkiconf", "--help"))
+    assert spent < 0.3
 
 
 def test_an_apply_without_changes_costs_little_more_than_its_libraries(pki: CommandLine, compiled: Path) -> None:
-    """1.2 s are asked for on a quiet machine. On any machine most of it should be what cannot be helped."""
+    """1.2 s are asked for on a quiet machine. There it is 2.1 to 2.3 times what cannot be helped; on a busy one, where
+    caches are shared, the ratio itself moves by a tenth or two. One more library of any size shows all the same."""
     libraries = "import click, cryptography.x509, pydantic_settings, ruamel.yaml, sqlalchemy.dialects.sqlite"
-    whole = cpu_seconds(compiled, "-m", "pkiconf", "--state", pki.state, "apply", QUICKSTART, "--yes")
-    assert whole < 2.3 * cpu_seconds(compiled, "-c", libraries)
+    ours = ("-m", "pkiconf", "--state", pki.state, "apply", QUICKSTART, "--yes")
+    whole, helpless = cpu_seconds(compiled, ours, ("-c", libraries))
+    assert whole < 3 * helpless

@@ -472,6 +472,24 @@ def test_what_another_process_is_making_is_waited_for_and_not_made_twice(
     assert (results, made) == ([1, 1], [one])
 
 
+def test_what_another_process_finishes_before_the_lease_is_had_is_not_made_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer_id = prepare(world).issuer_id()
+    one, other = CRLs(world.parts), CRLs(world.parts)
+    first, numbers = [one], []
+
+    def late(self: CRLs, *which: object) -> object:
+        if first:
+            numbers.append(first.pop().current(issuer_id).number)
+        return lease(self, *which)  # type: ignore[arg-type]
+
+    lease = CRLs._lease
+    monkeypatch.setattr(CRLs, "_lease", late)
+    numbers.append(other.current(issuer_id).number)
+    assert numbers == [1, 1]
+
+
 def test_work_of_a_process_that_was_killed_over_it_is_taken_over(sqlite_world: World) -> None:
     pki = prepare(sqlite_world)
     issuer_id = pki.issuer_id()
