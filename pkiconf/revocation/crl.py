@@ -171,15 +171,14 @@ class CRLs:
             self.current(issuer_id, part.complete)  # there has to be one to begin from
         waiting_until = time.monotonic() + PATIENCE
         while True:
+            late = time.monotonic() >= waiting_until
             with self._lease(issuer_id, part) as free:
                 known, due = self.look(issuer_id, part)  # who had it before may have made it
                 if known is not None and not due:
                     return known
-                if free:
+                if free or late:
                     return self.make(issuer_id, part)
             time.sleep(LOOK)
-            if time.monotonic() >= waiting_until:
-                return self.make(issuer_id, part)
 
     def _lease(self, issuer_id: int, part: Part) -> contextlib.AbstractContextManager[bool]:
         """Whether it was free, and is ours now."""

@@ -13,14 +13,16 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from pkiconf.errors import Unavailable
 from pkiconf.store.failures import translate
+
+T = TypeVar("T")
 
 POINTER: Final = "nonces.epoch"
 _LOCK: Final = "nonces.lock"
@@ -125,20 +127,17 @@ class SideFile:
 
     def _run(self, statement: str, value: bytes) -> int:
         """A damaged file is given up, and its epoch with it: nothing of it is accepted any more."""
-        assert self._driver is not None
-        until = time.monotonic() + _WAIT
-        while True:
-            try:
-                return self._driver.execute(statement, (value,)).rowcount
-            except sqlite3.Error as error:
-                if _code(error) not in _SURROUNDINGS:
-                    damaged = self._epoch
-                    self._forget()
-                    self._epoch = self._open(other_than=damaged)
-                    return 0
-                if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                    raise
-                time.sleep(_PAUSE)
+        driver = self._driver
+        assert driver is not None
+        try:
+            return _patiently(lambda: driver.execute(statement, (value,)).rowcount)
+        except sqlite3.Error as error:
+            if _code(error) in _SURROUNDINGS:
+                raise
+            damaged = self._epoch
+            self._forget()
+            self._epoch = self._open(other_than=damaged)
+            return 0
 
     def _open(self, other_than: bytes | None = None) -> bytes:
         epoch = self._read_pointer()
@@ -170,9 +169,7 @@ class SideFile:
         except sqlite3.Error:
             return False
         try:
-            driver.execute("PRAGMA synchronous = OFF")
-            sound = driver.execute("SELECT count(*) FROM floor").fetchone() == (1,)
-            driver.execute("SELECT value FROM nonce LIMIT 1").fetchall()
+            sound = _patiently(lambda: _is_sound(driver))  # whoever opens it first or closes it last keeps others out
         except sqlite3.Error as error:
             driver.close()
             if _code(error) in _SURROUNDINGS:
@@ -235,6 +232,25 @@ class SideFile:
 
 def _connected(uri: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
+
+
+def _is_sound(driver: sqlite3.Connection) -> bool:
+    """Makes it ready for use, too."""
+    driver.execute("PRAGMA synchronous = OFF")
+    driver.execute("SELECT value FROM nonce LIMIT 1").fetchall()
+    return driver.execute("SELECT count(*) FROM floor").fetchone() == (1,)
+
+
+def _patiently(act: Callable[[], T]) -> T:
+    """Again and again while another process is at the file."""
+    until = time.monotonic() + _WAIT
+    while True:
+        try:
+            return act()
+        except sqlite3.Error as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(_PAUSE)
 
 
 def _code(error: sqlite3.Error) -> int:

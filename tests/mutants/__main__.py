@@ -1,6 +1,6 @@
 """`python -m tests.mutants [WORD…]`: remove each guard (whose name or file has one of the words) and see a test fail.
 
-The working tree is never touched. Exit status 1 when a guard's removal went unnoticed.
+The working tree is never touched. Exit status 1 when a guard's removal went unnoticed, 2 when no guard has such a word.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from tests.mutants.runner import Outcome, Tree, Verdict, read_noticed, write_not
 
 def main(words: list[str]) -> int:
     chosen = [guard for guard in GUARDS if not words or any(word in f"{guard.name} {guard.file}" for word in words)]
+    if not chosen:
+        print(f"No guard's name or file has {' or '.join(map(repr, words))} in it. They stand in tests/mutants.")
+        return 2
     with tempfile.TemporaryDirectory(prefix="pkiconf-mutants-") as folder:
         width = min(os.cpu_count() or 1, 8)
         trees: Queue[Tree] = Queue()

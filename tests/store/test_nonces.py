@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -313,6 +313,20 @@ def _other_database() -> bytes:
     with sqlite3.connect(":memory:") as c:
         c.execute("CREATE TABLE floor (other)")
         return bytes(c.serialize())
+
+
+def test_who_opens_it_waits_for_whoever_is_at_it(side: SideFile, tmp_path: Path) -> None:
+    """The first to open it and the last to close it keep everybody else out for a moment."""
+    epoch = side.epoch()
+    side.close()
+    with closing(sqlite3.connect(files(tmp_path)[0], isolation_level=None, check_same_thread=False)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("INSERT INTO nonce VALUES (x'00')")
+        ending = threading.Timer(0.3, other.close)
+        ending.start()
+        assert side.epoch() == epoch
+        assert ending.finished.is_set()
+        ending.join()
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
