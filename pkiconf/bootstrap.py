@@ -53,9 +53,7 @@ class OpenServices(AbstractContextManager[Services]):
         self.close()
 
     def close(self) -> None:
-        self.services.timestamps.close()
-        self.services.https.close()
-        self.services.parts.db.close()
+        self.services.close()
 
 
 def open_services(settings: ProcessSettings, *, create: bool = False) -> OpenServices:

@@ -1,11 +1,15 @@
-"""One frozen bag of everything that endpoints, the reconciler, the worker and the command line call."""
+"""One frozen bag of everything that endpoints, the reconciler, the worker and the command line call.
+
+What only some of them need is imported and made when it is asked for first: every command would start later for it.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from pkiconf.acme.bag import ACME, make_acme
 from pkiconf.acme.origin import ORIGIN as ACME_ORIGIN
 from pkiconf.acme.origin import OrderOrigin
 from pkiconf.authority.destroy import Destruction
@@ -24,7 +28,6 @@ from pkiconf.authority.templates import Templates
 from pkiconf.egress.https import HTTPSClient, SharedHTTPS
 from pkiconf.egress.network import Network
 from pkiconf.egress.transparency import HTTPSLogs
-from pkiconf.enrolment.bag import Enrolment, make_enrolment
 from pkiconf.issuance.certificates import Certificates
 from pkiconf.issuance.intents import Intents
 from pkiconf.issuance.order import Origin
@@ -39,14 +42,40 @@ from pkiconf.revocation.ocsp import OCSPResponder
 from pkiconf.revocation.presigning import Presigning
 from pkiconf.revocation.revoke import Revocations
 from pkiconf.revocation.whereabouts import WhereaboutsLookup
-from pkiconf.scep.bag import SCEP, make_scep
 from pkiconf.scep.origin import ORIGIN as SCEP_ORIGIN
 from pkiconf.scep.origin import TransactionOrigin
 from pkiconf.store.sealer import Sealer
-from pkiconf.timestamps.bag import asking, make_timestamps
-from pkiconf.timestamps.clock_inquiry import ClockInquiry
-from pkiconf.timestamps.records import TimestampRecords
-from pkiconf.timestamps.service import Timestamps
+
+if TYPE_CHECKING:
+    from pkiconf.acme.bag import ACME
+    from pkiconf.enrolment.bag import Enrolment
+    from pkiconf.scep.bag import SCEP
+    from pkiconf.timestamps.bag import Timestamping
+    from pkiconf.timestamps.clock_inquiry import ClockInquiry
+    from pkiconf.timestamps.records import TimestampRecords
+    from pkiconf.timestamps.service import Timestamps
+
+T = TypeVar("T")
+
+
+class Later(Generic[T]):
+    """What is made when it is asked for first, once, whichever thread asks."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._making = threading.Lock()
+        self._made: T | None = None
+
+    def get(self) -> T:
+        if self._made is None:
+            with self._making:
+                if self._made is None:
+                    self._made = self._make()
+        return self._made
+
+    @property
+    def made(self) -> T | None:
+        return self._made
 
 
 @dataclass(frozen=True)
@@ -73,13 +102,42 @@ class Services:
     presigning: Presigning
     whereabouts: WhereaboutsLookup
     sealer: Sealer
-    acme: ACME
-    scep: SCEP
-    timestamps: Timestamps
-    timestamp_records: TimestampRecords
-    clock_inquiry: ClockInquiry
-    enrolment: Enrolment
     https: HTTPSClient
+    _acme: Later[ACME]
+    _scep: Later[SCEP]
+    _timestamping: Later[Timestamping]
+    _enrolment: Later[Enrolment]
+
+    @property
+    def acme(self) -> ACME:
+        return self._acme.get()
+
+    @property
+    def scep(self) -> SCEP:
+        return self._scep.get()
+
+    @property
+    def timestamps(self) -> Timestamps:
+        return self._timestamping.get().service
+
+    @property
+    def timestamp_records(self) -> TimestampRecords:
+        return self._timestamping.get().records
+
+    @property
+    def clock_inquiry(self) -> ClockInquiry:
+        return self._timestamping.get().clock_inquiry
+
+    @property
+    def enrolment(self) -> Enrolment:
+        return self._enrolment.get()
+
+    def close(self) -> None:
+        """When nobody asks for anything any more."""
+        if self._timestamping.made is not None:
+            self._timestamping.made.service.close()
+        self.https.close()
+        self.parts.db.close()
 
 
 def make_services(
@@ -108,7 +166,28 @@ def make_services(
     revocations = Revocations(parts)
     crls = CRLs(parts)
     crl_downloads = CRLDownloads(parts, crls, waiting_places or PLACES)
-    scep = make_scep(parts, pipeline, service_certificates, revocations, crl_downloads, https)
+
+    def make_acme() -> ACME:
+        from pkiconf.acme.bag import make_acme
+
+        return make_acme(parts, pipeline, revocations, network, waiting_places)
+
+    def make_scep() -> SCEP:
+        from pkiconf.scep.bag import make_scep
+
+        return make_scep(parts, pipeline, service_certificates, revocations, crl_downloads, https)
+
+    def make_timestamping() -> Timestamping:
+        from pkiconf.timestamps.bag import make_timestamping
+
+        return make_timestamping(parts, service_certificates, network)
+
+    def make_enrolment() -> Enrolment:
+        from pkiconf.enrolment.bag import make_enrolment
+
+        return make_enrolment(parts, pipeline, requests, scep.get().challenges, service_certificates)
+
+    scep = Later(make_scep)
     establisher = Establisher(parts, pipeline, service_certificates)
     return Services(
         parts=parts,
@@ -133,11 +212,9 @@ def make_services(
         presigning=Presigning(parts, service_certificates),
         whereabouts=WhereaboutsLookup(parts),
         sealer=Sealer(parts.db, parts.audit, sign_checkpoint, parts.state),
-        timestamps=make_timestamps(parts, service_certificates, network),
-        timestamp_records=TimestampRecords(parts),
-        clock_inquiry=ClockInquiry(parts, asking(parts, network)),
-        acme=make_acme(parts, pipeline, revocations, network, waiting_places),
-        scep=scep,
-        enrolment=make_enrolment(parts, pipeline, requests, scep.challenges, service_certificates),
         https=https,
+        _acme=Later(make_acme),
+        _scep=scep,
+        _timestamping=Later(make_timestamping),
+        _enrolment=Later(make_enrolment),
     )

@@ -238,7 +238,7 @@ def _is_sound(driver: sqlite3.Connection) -> bool:
     """Makes it ready for use, too."""
     driver.execute("PRAGMA synchronous = OFF")
     driver.execute("SELECT value FROM nonce LIMIT 1").fetchall()
-    return driver.execute("SELECT count(*) FROM floor").fetchone() == (1,)
+    return bool(driver.execute("SELECT count(*) FROM floor").fetchone() == (1,))
 
 
 def _patiently(act: Callable[[], T]) -> T:

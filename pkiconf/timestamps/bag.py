@@ -1,8 +1,9 @@
-"""The parts of this room, wired."""
+"""Everything of timestamps in one frozen value, for endpoints and command line."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pkiconf.authority.service_certificates import ServiceCertificates
@@ -15,24 +16,35 @@ from pkiconf.policy.time_source import bound
 from pkiconf.spec.timestamp import ClockSettings
 from pkiconf.store.authorities import list_authorities
 from pkiconf.store.timestamps import latest
+from pkiconf.timestamps.clock_inquiry import ClockInquiry
 from pkiconf.timestamps.clock_watch import AskServers, ClockWatch
+from pkiconf.timestamps.records import TimestampRecords
 from pkiconf.timestamps.service import Timestamps
 
 PATIENCE: Final = 1.5
 """Seconds in which servers of time have to answer."""
 
 
-def make_timestamps(parts: Parts, services: ServiceCertificates, network: Network) -> Timestamps:
+@dataclass(frozen=True)
+class Timestamping:
+    service: Timestamps
+    records: TimestampRecords
+    clock_inquiry: ClockInquiry
+
+
+def make_timestamping(parts: Parts, services: ServiceCertificates, network: Network) -> Timestamping:
     def read() -> ClockSettings:
         return parts.db.read(load_settings).clock
 
     def stamped() -> int:
         return parts.db.read(lambda c: max((latest(c, row.id) for row in list_authorities(c)), default=0))
 
-    return Timestamps(parts, services, ClockWatch(parts.timepiece, read, stamped, asking(parts, network)))
+    asked = _asking(parts, network)
+    service = Timestamps(parts, services, ClockWatch(parts.timepiece, read, stamped, asked))
+    return Timestamping(service, TimestampRecords(parts), ClockInquiry(parts, asked))
 
 
-def asking(parts: Parts, network: Network) -> AskServers:
+def _asking(parts: Parts, network: Network) -> AskServers:
     """Until most of them agree, or for so long as patience lasts."""
 
     def ask(servers: Sequence[str], limit: int) -> list[TimeAnswer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -50,6 +51,7 @@ def test_an_apply_without_changes_leaves_the_rest_alone(pki: CommandLine) -> Non
         "rich", "sqlalchemy.dialects.postgresql", "watchfiles",
     }  # fmt: skip
     assert not rest & loaded
+    assert not [name for name in loaded if re.fullmatch(r"pkiconf\.(acme|enrolment|scep|timestamps)\.(.+\.)?bag", name)]
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +83,9 @@ def test_help_within_a_blink(compiled: Path) -> None:
 
 
 def test_an_apply_without_changes_costs_little_more_than_its_libraries(pki: CommandLine, compiled: Path) -> None:
-    """1.2 s are asked for on a quiet machine. There it is 2.1 to 2.3 times what cannot be helped; on a busy one, where
-    caches are shared, the ratio itself moves by a tenth or two. One more library of any size shows all the same."""
+    """1.2 s are asked for on a quiet machine. There it is some 2 times what cannot be helped; on a busy one, where
+    caches are shared, the ratio itself moves by a tenth or two."""
     libraries = "import click, cryptography.x509, pydantic_settings, ruamel.yaml, sqlalchemy.dialects.sqlite"
     ours = ("-m", "pkiconf", "--state", pki.state, "apply", QUICKSTART, "--yes")
     whole, helpless = cpu_seconds(compiled, ours, ("-c", libraries))
-    assert whole < 3 * helpless
+    assert whole < 2.5 * helpless

@@ -87,6 +87,11 @@ ACME: tuple[Guard, ...] = (
             "an epoch that is over redeems nothing",
             "                if epoch != self._current() and epoch != self._reopened():",
         ),
+        (
+            "who opens the nonces waits for whoever is at them",
+            "_patiently(lambda: _is_sound(driver))",
+            "_is_sound(driver)",
+        ),
         ("what was forgotten is refused", " WHERE ?1 >= (SELECT value FROM floor)", " WHERE 1"),
     ),
     *guards(
