@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from pkiconf.acme.accounts import account_actor
@@ -152,7 +151,7 @@ class Authorizations:
             self._parts.record(c, actor, Action.ACME_AUTHORIZATION_DEACTIVATE, address, details)
 
         self._parts.db.write(Step.ACME_ORDER_WRITE, write)
-        return view(replace(row, status="deactivated"), now)
+        return view(row._replace(status="deactivated"), now)
 
     def respond(self, account: Account, name: str, challenge: ChallengeType) -> Authorization:
         """The client is ready (§7.5.1): queue the validation in the same commit, then wake the worker, and give it the
@@ -188,7 +187,7 @@ class Authorizations:
             return True
 
         if self._parts.db.write(Step.ACME_CHALLENGE_ACCEPT, write):
-            accepted = replace(row, accepted=challenge.value, accepted_at=now)
+            accepted = row._replace(accepted=challenge.value, accepted_at=now)
             return self._after_first_attempt(accepted, self._parts.wake)
         return self.get(account, name)  # another request was first
 

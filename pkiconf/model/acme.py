@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pkiconf.errors import PkiconfError
 
@@ -15,8 +15,7 @@ class IdentifierType(StrEnum):
     IP = "ip"  # RFC 8738
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Identifier:
+class Identifier(NamedTuple):
     """What an order asks for. A DNS name is in lower case and A-labels, without a trailing dot, and keeps its `*.`;
     an IP address is in its canonical text (RFC 5952)."""
 
@@ -231,8 +230,7 @@ class Order:
     retry_after: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(NamedTuple):
     type: ChallengeType
     status: ChallengeStatus
     token: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, text
 
@@ -12,8 +12,7 @@ from pkiconf.store.prepared import Prepared, inserting
 from pkiconf.store.tables import acme_account
 
 
-@dataclass(frozen=True, slots=True)
-class AccountRow:
+class AccountRow(NamedTuple):
     """`contacts` is a JSON array; `created_from` the address of the client that registered."""
 
     id: int
@@ -29,8 +28,7 @@ class AccountRow:
     created_from: str
 
 
-@dataclass(frozen=True, slots=True)
-class NewAccount:
+class NewAccount(NamedTuple):
     name: str
     policy_id: int
     binding_id: int | None
@@ -43,8 +41,7 @@ class NewAccount:
     status: str = "valid"
 
 
-@dataclass(frozen=True, slots=True)
-class AccountStamp:
+class AccountStamp(NamedTuple):
     """What an account's terms are made from: two equal stamps, but for `status`, and they are the same. The policy of
     its binding stands here too, because a binding of another policy grants nothing."""
 
@@ -87,7 +84,7 @@ _STAMP = Prepared(
 
 def add(c: Connection, new: NewAccount) -> int | None:
     """The new row's id; None when the key has an account already."""
-    number = _ADD.scalar(c, {name: getattr(new, name) for name in NewAccount.__slots__})
+    number = _ADD.scalar(c, new._asdict())
     return None if number is None else int(number)
 
 

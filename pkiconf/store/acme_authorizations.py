@@ -5,8 +5,7 @@ Rows are locked in one order everywhere: account, authorizations by id, orders b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import bindparam, or_, select, text
 
@@ -15,8 +14,7 @@ from pkiconf.store.prepared import Prepared, inserting
 from pkiconf.store.tables import acme_authorization, acme_order_authorization
 
 
-@dataclass(frozen=True, slots=True)
-class AuthorizationRow:
+class AuthorizationRow(NamedTuple):
     """`kind` and `value` name the identifier, without `*.`; `offered` are challenge types separated by commas, empty
     for a pre-approved one; `accepted` the type that the client chose; `error` a JSON problem."""
 
@@ -38,8 +36,7 @@ class AuthorizationRow:
     expires_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class NewAuthorization:
+class NewAuthorization(NamedTuple):
     name: str
     account_id: int
     kind: str
@@ -53,11 +50,9 @@ class NewAuthorization:
     expires_at: int
 
 
-_COLUMNS: Final = ", ".join(column.name for column in acme_authorization.columns)
-
+_LATER: Final = ("id", "accepted", "accepted_at", "attempts", "error")
 _ADD = Prepared(
-    inserting(acme_authorization, "id", "accepted", "accepted_at", "attempts", "error", ending=f"RETURNING {_COLUMNS}"),
-    AuthorizationRow,
+    inserting(acme_authorization, *_LATER, ending="RETURNING id"), sqlite=inserting(acme_authorization, *_LATER)
 )
 _GET = Prepared(select(acme_authorization).where(acme_authorization.c.id == bindparam("this")), AuthorizationRow)
 _BY_NAME = Prepared(
@@ -123,9 +118,9 @@ _PENDING_OF = Prepared(
 
 def add(c: Connection, new: NewAuthorization) -> AuthorizationRow:
     """The new row."""
-    row = _ADD.find(c, {name: getattr(new, name) for name in NewAuthorization.__slots__})
-    assert row is not None
-    return row
+    values = new._asdict()
+    number = _ADD.added(c, values)
+    return AuthorizationRow(id=number, accepted=None, accepted_at=None, attempts=0, error=None, **values)
 
 
 def find(c: Connection, authorization_id: int) -> AuthorizationRow | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import bindparam, or_, select, text
 
@@ -12,8 +11,7 @@ from pkiconf.store.prepared import Prepared, inserting
 from pkiconf.store.tables import acme_issued_name, acme_order, acme_order_authorization
 
 
-@dataclass(frozen=True, slots=True)
-class OrderRow:
+class OrderRow(NamedTuple):
     """`identifiers` is a JSON array of `type:value`; `error` a JSON problem; `issuer_id` and `serial` name the
     certificate from its reservation on; `authorizations` are names, separated by commas."""
 
@@ -36,8 +34,7 @@ class OrderRow:
     authorizations: str
 
 
-@dataclass(frozen=True, slots=True)
-class NewOrder:
+class NewOrder(NamedTuple):
     name: str
     account_id: int
     template_id: int
@@ -64,7 +61,8 @@ def _selecting(rest: str) -> Prepared[OrderRow]:
     return Prepared(text(_WITH_AUTHORIZATIONS + rest), OrderRow, sqlite=text(_ON_SQLITE + rest))
 
 
-_ADD = Prepared(inserting(acme_order, "id", "error", "issuer_id", "serial", "spki_sha256", ending="RETURNING id"))
+_LATER: Final = ("id", "error", "issuer_id", "serial", "spki_sha256")
+_ADD = Prepared(inserting(acme_order, *_LATER, ending="RETURNING id"), sqlite=inserting(acme_order, *_LATER))
 _LINK = Prepared(inserting(acme_order_authorization))
 _BY_NAME = _selecting(" FROM acme_order o WHERE o.name = :called")
 _LIST = _selecting(" FROM acme_order o ORDER BY o.id DESC LIMIT :most")
@@ -143,7 +141,7 @@ _LOCK_CERTIFICATE = Prepared(
 
 def add(c: Connection, new: NewOrder, authorization_ids: list[int]) -> int:
     """The new row's id."""
-    number = int(_ADD.scalar(c, {name: getattr(new, name) for name in NewOrder.__slots__}))
+    number = _ADD.added(c, new._asdict())
     for authorization_id in authorization_ids:
         _LINK.count(c, {"order_id": number, "authorization_id": authorization_id})
     return number

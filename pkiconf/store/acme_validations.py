@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import text
 
@@ -10,8 +10,7 @@ from pkiconf.store.database import Connection
 from pkiconf.store.prepared import Prepared
 
 
-@dataclass(frozen=True, slots=True)
-class ValidationRow:
+class ValidationRow(NamedTuple):
     """An authorization with its account and policy. `thumbprint` is that of the account's key now; `policy` the
     declaration's JSON, which changes with `policy_generation`; `accepted` a challenge type."""
 

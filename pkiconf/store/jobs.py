@@ -7,8 +7,7 @@ get lost: `revision` has moved on when the work is finished, so the job stays an
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, bindparam, delete, or_, select, text, update
 from sqlalchemy.sql.dml import ReturningUpdate
@@ -22,8 +21,7 @@ _FIRST_PAUSE: Final = 5
 _LONGEST_PAUSE: Final = 3600
 
 
-@dataclass(frozen=True, slots=True)
-class JobRow:
+class JobRow(NamedTuple):
     """`payload` is JSON; `attempts` counts claims, so that one whose worker died counts too."""
 
     id: int

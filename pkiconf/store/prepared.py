@@ -28,10 +28,10 @@ _CURSOR: Final = "pkiconf cursor"
 class Prepared(Generic[R]):
     """A statement whose parameters are its `bindparam` names, and the type its rows become.
 
-    `row` is called with a row's columns in the statement's order; without one, rows are tuples. `sqlite` is what to
-    run there instead, where a planner needs to be told something. Lists as one
-    parameter (`IN (…)` of changing length) cannot be prepared. Columns must hold what the driver takes as it
-    is: integers, text, octets.
+    `row` is called with a row's columns in the statement's order; without one, rows are tuples. What is read for every
+    request is a NamedTuple, which takes a sixth of the time that a frozen dataclass takes. `sqlite` is what to run
+    there instead, where a planner needs to be told something. Lists as one parameter (`IN (…)` of changing length)
+    cannot be prepared. Columns must hold what the driver takes as it is: integers, text, octets.
     """
 
     @overload

@@ -54,7 +54,8 @@ from pkiconf.store.tables import lease
     ],
 )
 def test_row_has_the_columns_of_its_table_in_their_order(row: Any, table: Table) -> None:
-    assert [field.name for field in dataclasses.fields(row)] == [column.name for column in table.columns]
+    names = row._fields if issubclass(row, tuple) else [field.name for field in dataclasses.fields(row)]
+    assert list(names) == [column.name for column in table.columns]
 
 
 def test_every_way_to_run_one(database: Database) -> None:
