@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from pkiconf.acme.origin import ORIGIN as ACME_ORIGIN
 from pkiconf.acme.origin import OrderOrigin
@@ -56,6 +57,14 @@ if TYPE_CHECKING:
     from pkiconf.timestamps.service import Timestamps
 
 T = TypeVar("T")
+
+_BAGS: Final = ("pkiconf.acme.bag", "pkiconf.enrolment.bag", "pkiconf.scep.bag", "pkiconf.timestamps.bag")
+
+
+def import_everything() -> None:
+    """What is imported later otherwise: for a process that forks others, which would import it one by one."""
+    for name in _BAGS:
+        import_module(name)
 
 
 class Later(Generic[T]):
@@ -131,6 +140,11 @@ class Services:
     @property
     def enrolment(self) -> Enrolment:
         return self._enrolment.get()
+
+    def make_everything(self) -> None:
+        """For a program that runs for long: what cannot be made ends it when it starts."""
+        for later in (self._acme, self._scep, self._timestamping, self._enrolment):
+            later.get()
 
     def close(self) -> None:
         """When nobody asks for anything any more."""

@@ -155,6 +155,7 @@ def watch(paths: Sequence[Path], workspace: str, quiet_start: bool) -> int:
         first = False
 
     with services(create=True) as s:
+        s.make_everything()
         actor = Actor("system", "watch", "in-process")
         watch_files(Converger(s, paths, actor, workspace, settings.vault_password_file), report, stop)
     return ExitCode.DONE

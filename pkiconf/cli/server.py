@@ -12,7 +12,7 @@ from pkiconf.bootstrap import OpenServices, open_services
 from pkiconf.cli import long_running
 from pkiconf.cli.gunicorn_worker import DeadlineWorker
 from pkiconf.endpoints.app import create_operations_app, create_server_app
-from pkiconf.services import Services
+from pkiconf.services import Services, import_everything
 from pkiconf.settings import ProcessSettings
 
 
@@ -27,6 +27,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         certificate: Path | None = None,
         operations: bool = False,
     ) -> None:
+        import_everything()
         self._settings = settings
         self._opened: OpenServices | None = None
         self._create = create_operations_app if operations else create_server_app

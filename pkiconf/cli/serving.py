@@ -83,6 +83,7 @@ def worker(once: bool) -> int:
     logging.basicConfig(format="worker: %(levelname)s %(message)s", level=logging.WARNING)
     hold_lifeline()
     with services() as s:
+        s.make_everything()
         drain = Worker(s, chores=_chores(s, process_settings()))
         if once:
             click.echo(f"{drain.run_once()} things done.")

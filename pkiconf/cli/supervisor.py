@@ -115,7 +115,7 @@ class Supervisor:
         self._stopping = True
 
     def _reload(self, number: int, frame: FrameType | None) -> None:
-        """SIGHUP: the server takes up new code and settings without dropping a request."""
+        """SIGHUP: the server takes up new settings without dropping a request."""
         for child in self._children:
             if child.name.startswith("server"):
                 self._signal(child, signal.SIGHUP)

@@ -5,12 +5,12 @@ Rows are locked in one order everywhere: account, authorizations by id, orders b
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, or_, select, text
 
 from pkiconf.store.database import Connection
-from pkiconf.store.prepared import Prepared, inserting
+from pkiconf.store.prepared import Prepared, adding
 from pkiconf.store.tables import acme_authorization, acme_order_authorization
 
 
@@ -50,10 +50,7 @@ class NewAuthorization(NamedTuple):
     expires_at: int
 
 
-_LATER: Final = ("id", "accepted", "accepted_at", "attempts", "error")
-_ADD = Prepared(
-    inserting(acme_authorization, *_LATER, ending="RETURNING id"), sqlite=inserting(acme_authorization, *_LATER)
-)
+_ADD = adding(acme_authorization, "accepted", "accepted_at", "attempts", "error")
 _GET = Prepared(select(acme_authorization).where(acme_authorization.c.id == bindparam("this")), AuthorizationRow)
 _BY_NAME = Prepared(
     select(acme_authorization).where(acme_authorization.c.name == bindparam("called")), AuthorizationRow

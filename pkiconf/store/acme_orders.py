@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import bindparam, or_, select, text
 
 from pkiconf.store.database import Connection
-from pkiconf.store.prepared import Prepared, inserting
+from pkiconf.store.prepared import Prepared, adding, inserting
 from pkiconf.store.tables import acme_issued_name, acme_order, acme_order_authorization
 
 
@@ -61,8 +61,7 @@ def _selecting(rest: str) -> Prepared[OrderRow]:
     return Prepared(text(_WITH_AUTHORIZATIONS + rest), OrderRow, sqlite=text(_ON_SQLITE + rest))
 
 
-_LATER: Final = ("id", "error", "issuer_id", "serial", "spki_sha256")
-_ADD = Prepared(inserting(acme_order, *_LATER, ending="RETURNING id"), sqlite=inserting(acme_order, *_LATER))
+_ADD = adding(acme_order, "error", "issuer_id", "serial", "spki_sha256")
 _LINK = Prepared(inserting(acme_order_authorization))
 _BY_NAME = _selecting(" FROM acme_order o WHERE o.name = :called")
 _LIST = _selecting(" FROM acme_order o ORDER BY o.id DESC LIMIT :most")

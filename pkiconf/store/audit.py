@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from pkiconf.clock import to_epoch
 from pkiconf.model.actor import Actor
 from pkiconf.model.secret import Secret
-from pkiconf.store.prepared import Prepared
+from pkiconf.store.prepared import adding
 from pkiconf.store.tables import audit_event, audit_leaf
 
 MAC_NAME: Final = "audit-mac"  # names of rows of sealed_secret
@@ -32,8 +32,7 @@ canonical: Final = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False, allow_nan=False
 ).encode
 
-_EVENT_ROW: Final = insert(audit_event).values(at=bindparam("at"), body=bindparam("body"), mac=bindparam("mac"))
-_INSERT: Final = Prepared(_EVENT_ROW.returning(audit_event.c.id), sqlite=_EVENT_ROW)
+_INSERT: Final = adding(audit_event)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,9 @@ class Prepared(Generic[R]):
 
     `row` is called with a row's columns in the statement's order; without one, rows are tuples. What is read for every
     request is a NamedTuple, which takes a sixth of the time that a frozen dataclass takes. `sqlite` is what to run
-    there instead, where a planner needs to be told something. Lists as one parameter (`IN (…)` of changing length)
-    cannot be prepared. Columns must hold what the driver takes as it is: integers, text, octets.
+    there instead, where it says the same in other words or its planner needs to be told something. Lists as one
+    parameter (`IN (…)` of changing length) cannot be prepared. Columns must hold what the driver takes as it is:
+    integers, text, octets.
     """
 
     @overload
@@ -98,8 +99,7 @@ class Prepared(Generic[R]):
         return None if values is None else values[0]
 
     def added(self, c: Connection, parameters: Mapping[str, Any]) -> int:
-        """The id of the row that it inserts, as its RETURNING gives it. On SQLite, where that costs three times the
-        insert itself, say it without: the driver knows the id."""
+        """The id of the row that it inserts. For what `adding` made."""
         if c.dialect.name != "sqlite":
             return int(self.scalar(c, parameters))
         cursor = self._run(c, parameters)
@@ -159,6 +159,12 @@ def inserting(table: Table, *left_out: str, ending: str = "") -> TextClause:
     names = [column.name for column in table.columns if column.name not in left_out]
     columns, values = ", ".join(f'"{name}"' for name in names), ", ".join(f":{name}" for name in names)
     return text(f'INSERT INTO "{table.name}" ({columns}) VALUES ({values}) {ending}')  # noqa: S608
+
+
+def adding(table: Table, *left_out: str) -> Prepared[tuple[Any, ...]]:
+    """`inserting` into a table that numbers its rows, for `Prepared.added`. On SQLite RETURNING would cost three times
+    the insert itself, and the driver knows the id."""
+    return Prepared(inserting(table, "id", *left_out, ending="RETURNING id"), sqlite=inserting(table, "id", *left_out))
 
 
 def _as_tuple(*values: object) -> tuple[object, ...]:

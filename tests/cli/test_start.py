@@ -54,6 +54,28 @@ def test_an_apply_without_changes_leaves_the_rest_alone(pki: CommandLine) -> Non
     assert not [name for name in loaded if re.fullmatch(r"pkiconf\.(acme|enrolment|scep|timestamps)\.(.+\.)?bag", name)]
 
 
+_SERVED = """
+import sys
+from pathlib import Path
+from pkiconf.cli.server import Server
+from pkiconf.settings import ProcessSettings
+server = Server(ProcessSettings(state=Path(sys.argv[1])), "127.0.0.1:0")
+before = set(sys.modules)
+server.load()
+server._opened.services.make_everything()
+print(*sorted(name for name in sys.modules.keys() - before if name.startswith("pkiconf.")))
+"""
+
+
+def test_what_is_served_is_imported_before_processes_are_forked(pki: CommandLine) -> None:
+    """Each would hold it for itself, and one that starts after an update would mix old and new."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SERVED, str(pki.state)],
+        capture_output=True, timeout=120, env=clean_environment(), check=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["pkiconf.store.gate", "pkiconf.store.sqlite"]  # which database is seen then
+
+
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where Python keeps what it compiled, as beside an installed program."""

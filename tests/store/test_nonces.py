@@ -322,10 +322,10 @@ def test_who_opens_it_waits_for_whoever_is_at_it(side: SideFile, tmp_path: Path)
     with closing(sqlite3.connect(files(tmp_path)[0], isolation_level=None, check_same_thread=False)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("INSERT INTO nonce VALUES (x'00')")
-        ending = threading.Timer(0.3, other.close)
+        ending, began = threading.Timer(0.3, other.close), time.monotonic()
         ending.start()
         assert side.epoch() == epoch
-        assert ending.finished.is_set()
+        assert time.monotonic() - began >= 0.3
         ending.join()
 
 
