@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from dnslib import AAAA, QTYPE, RCODE, RR, TXT, A, DNSRecord
 from dnslib.server import BaseResolver, DNSHandler, DNSLogger, DNSServer
 
+from tests.ports import free_port
+
 _PATH = "/.well-known/acme-challenge/"
 
 
@@ -69,9 +71,8 @@ def name_server(texts: Mapping[str, list[str]] | None = None, address: str = "12
     answered from then on."""
     resolver = Names({} if texts is None else texts, address)
     silent = DNSLogger(log="-request,-reply,-truncated,-error", prefix=False)
-    udp = DNSServer(resolver, address=address, port=0, logger=silent)
-    port = int(udp.server.server_address[1])
-    tcp = DNSServer(resolver, address=address, port=port, tcp=True, logger=silent)
+    port = free_port()
+    udp, tcp = (DNSServer(resolver, address=address, port=port, tcp=tcp, logger=silent) for tcp in (False, True))
     for server in (udp, tcp):
         server.start_thread()
     try:

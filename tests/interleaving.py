@@ -13,7 +13,10 @@ from sqlalchemy import text
 from tests.world import World
 
 T = TypeVar("T")
-_WAITING = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+_WAITING = text(
+    "SELECT count(*) FROM pg_locks JOIN pg_stat_activity a USING (pid)"
+    " WHERE NOT granted AND a.datname = current_database()"
+)
 _PATIENCE = 60.0
 
 

@@ -105,7 +105,7 @@ class IntuneWorld:
     def hurry(self) -> None:
         """From now on there is no time for what gives no answer; what is kept of the tenant is kept."""
         for service in self.intune.enrolment.services.all():
-            service.seconds = 0.3
+            service.seconds = 2
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         return self.pki.parts.db.read(lambda c: [tuple(row) for row in c.execute(text(sql))])

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -44,13 +43,6 @@ def blocks(text: str) -> Iterator[Block]:
         indent = len(found["indent"])
         body = "\n".join(line[indent:] for line in found["body"].splitlines())
         yield Block(found["language"], found["title"] or "", body, text[: found.start()].count("\n") + 1)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def unlike(shown: str, printed: str) -> str:

@@ -21,7 +21,8 @@ from pkiconf.reconciler.recap import Status
 from pkiconf.spec.explain import every_path
 from pkiconf.spec.loader import load_files
 from pkiconf.spec.schema import json_schema
-from tests.sessions import Session, blocks, free_port, run_page, unlike
+from tests.ports import free_port
+from tests.sessions import Session, blocks, run_page, unlike
 from tests.tools import find_tool
 from tests.world import OPERATOR, World
 

@@ -39,7 +39,7 @@ KEPT: Final = 3
 PATIENCE: Final = 5.0
 """Seconds to wait for another thread or process that is making the CRL, while there is an older one that is valid."""
 
-TRIES: Final = 3
+TRIES: Final = 10
 """How often a CRL is made when others publish one meanwhile that covers less."""
 
 LOOK: Final = 0.05

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import QUICKSTART, clean_environment
-from tests.sessions import free_port
+from tests.ports import free_port
 from tests.tools import find_tool
 
 PATIENCE = 60.0  # seconds

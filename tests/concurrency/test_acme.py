@@ -22,7 +22,8 @@ from pkiconf.services import Services
 from tests.acme_client import Answer, Client, csr_for
 from tests.acme_world import challenge_responder, name_server
 from tests.concurrency.killing import Kept, at_work, killable_postgresql
-from tests.serving.running import Installation, eventually, free_port
+from tests.ports import free_port
+from tests.serving.running import Installation, eventually
 from tests.wholeness import check_whole, opened, rows, settle, stored_certificates
 
 pytestmark = pytest.mark.timeout(3600)  # with --soak

@@ -20,8 +20,9 @@ from tests.concurrency.asking import Client, Heard, for_lists, for_status, for_t
 from tests.concurrency.children import issue_and_revoke_whatever_happens
 from tests.concurrency.killing import Kept, at_work, killable_postgresql
 from tests.concurrency.moved_clock import MovedClock
+from tests.ports import free_port
 from tests.processes import Log, start
-from tests.serving.running import Installation, eventually, free_port
+from tests.serving.running import Installation, eventually
 from tests.wholeness import check_whole, opened, rows, settle, stored_certificates
 from tests.world import make_csr
 

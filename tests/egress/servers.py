@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 
 from dnslib import DNSRecord
 
+from tests.ports import free_port
+
 Say = Callable[[DNSRecord, bool], bytes | None]
 """What to answer to a question, which came over TCP or not; None for silence."""
 
@@ -17,7 +19,7 @@ Say = Callable[[DNSRecord, bool], bytes | None]
 @contextmanager
 def dns_server(say: Say) -> Iterator[tuple[str, int]]:
     """On one port, UDP and TCP."""
-    tcp = socket.create_server(("127.0.0.1", 0))
+    tcp = socket.create_server(("127.0.0.1", free_port()))
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(tcp.getsockname())
 
@@ -65,6 +67,12 @@ def server(answer: Callable[[socket.socket], None], host: str = "127.0.0.1", por
     finally:
         _end(listener)
         thread.join(10)
+
+
+def until_it_leaves(connection: socket.socket) -> None:
+    """Say nothing to a client for as long as it likes."""
+    while connection.recv(4096):
+        pass
 
 
 def http_server(respond: Callable[[str, str], bytes], host: str = "127.0.0.1") -> object:

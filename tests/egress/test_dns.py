@@ -120,7 +120,7 @@ def test_another_server_can(resolver: Make) -> None:
 def test_silence_ends_at_the_deadline(resolver: Make) -> None:
     begun = time.monotonic()
     assert "no answer in time" in refuses(lambda: resolver(lambda *_: None).addresses(NAME, soon(0.3)))
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 6
 
 
 def test_nobody_listens() -> None:

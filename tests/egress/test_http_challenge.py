@@ -19,7 +19,7 @@ from pkiconf.model.acme import Identifier, IdentifierType, ProblemType
 from pkiconf.policy.caa import CAARecord
 from pkiconf.policy.targets import Address, TargetRules
 from tests.egress.certificates import context_with, self_signed
-from tests.egress.servers import http_server, server
+from tests.egress.servers import http_server, server, until_it_leaves
 
 NAME = "web.corp.example"
 TOKEN = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA"
@@ -464,7 +464,7 @@ def test_an_answer_drop_by_drop(scene: Scene, drip: bytes) -> None:
     def answer(connection: socket.socket) -> None:
         connection.recv(4096)
         connection.sendall(drip)
-        for _ in range(60):
+        for _ in range(1200):
             connection.sendall(b"x")
             time.sleep(0.05)
 
@@ -472,11 +472,11 @@ def test_an_answer_drop_by_drop(scene: Scene, drip: bytes) -> None:
     scene.at("127.0.0.1")
     begun = time.monotonic()
     assert "in time" in scene.refuses(ProblemType.CONNECTION, seconds=0.4)
-    assert time.monotonic() - begun < 2.5
+    assert time.monotonic() - begun < 30
 
 
 def test_silence(scene: Scene) -> None:
-    scene.serve_raw(lambda connection: time.sleep(1))
+    scene.serve_raw(until_it_leaves)
     scene.at("127.0.0.1")
     assert "in time" in scene.refuses(ProblemType.CONNECTION, seconds=0.3)
 
@@ -488,10 +488,9 @@ def test_redirects_share_the_deadline(scene: Scene) -> None:
 
     scene.serve(respond)
     scene.at("127.0.0.1")
-    begun = time.monotonic()
     with pytest.raises((Unproved, TimeoutError)):
         scene.check(seconds=0.6)
-    assert time.monotonic() - begun < 2
+    assert len(scene.connected) <= 3
 
 
 def test_nobody_listens(scene: Scene) -> None:

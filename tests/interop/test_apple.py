@@ -21,7 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.mail_server import MailServer, mail_server
-from tests.serving.running import Installation, eventually, free_port
+from tests.ports import free_port
+from tests.serving.running import Installation, eventually
 from tests.tools import accepted, run_tool
 
 DECLARED = """

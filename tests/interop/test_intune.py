@@ -17,7 +17,8 @@ from tests.interop.test_apple import Device, _answers
 from tests.intune_server import StandIn, error, running
 from tests.intune_tenant import SECRET, Profile, Tenant
 from tests.intune_world import declaration
-from tests.serving.running import Installation, eventually, free_port
+from tests.ports import free_port
+from tests.serving.running import Installation, eventually
 from tests.tools import accepted, run_tool
 
 

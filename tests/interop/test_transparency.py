@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pkiconf.clock import SystemClock
 from pkiconf.der.pem import pem_encode
 from tests.ct_log import Log, serving, trusting
-from tests.serving.running import eventually, free_port
+from tests.ports import free_port
+from tests.serving.running import eventually
 from tests.tools import accepted, find_tool, run_tool
 from tests.world import World, make_csr
 

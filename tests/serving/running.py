@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from pkiconf.reconciler.apply import apply_plan
 from pkiconf.reconciler.observe import load_plan
 from pkiconf.services import Services
 from pkiconf.spec.loader import load_files
+from tests.ports import free_port
 from tests.world import OPERATOR, make_csr
 
 ROOT = Path(__file__).parents[2]
@@ -33,12 +34,6 @@ authorities:
   - {name: root, key: {type: ec, curve: p256}}
   - {name: issuing, issuer: root, key: {type: ec, curve: p256}}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def eventually(true: Callable[[], object], seconds: float = 60) -> None:
@@ -221,7 +216,8 @@ class Server:
     ) -> tuple[int, bytes]:  # fmt: skip
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
-            connection.request(method, target, body, dict(headers or {}))
+            with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it read everything
+                connection.request(method, target, body, dict(headers or {}))
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:

@@ -10,8 +10,9 @@ from asn1crypto import cms
 
 from tests.acme_client import Answer, Client, csr_for
 from tests.concurrency.killing import own_postgresql
+from tests.ports import free_port
 from tests.scep_client import Device, Wish, make_request, message, read_answer
-from tests.serving.running import Installation, Server, eventually, free_port
+from tests.serving.running import Installation, Server, eventually
 
 NAME = "a.known.example"
 PKI = """

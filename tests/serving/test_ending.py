@@ -13,8 +13,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.ports import free_port
 from tests.serving.application import LONG
-from tests.serving.running import ROOT, eventually, free_port
+from tests.serving.running import ROOT, eventually
 
 
 @contextmanager
@@ -45,6 +46,7 @@ def ask(connection: http.client.HTTPConnection, path: str) -> http.client.HTTPRe
 
 def test_an_answer_in_the_making_says_that_it_is_the_last() -> None:
     with served() as (process, connection):
+        assert ask(connection, "/").read() == b"it is answered"
         connection.request("GET", "/slow")
         time.sleep(1)
         process.send_signal(signal.SIGTERM)
@@ -55,16 +57,25 @@ def test_an_answer_in_the_making_says_that_it_is_the_last() -> None:
 @pytest.mark.parametrize("pause", [0, 1.3])
 def test_a_client_that_read_slowly_has_time_for_its_next_request(pause: float) -> None:
     """The head was sent before the end was known; the rest of the answer takes longer than idle connections live."""
-    with served() as (process, connection):
-        connection.request("GET", "/long")
-        answer = connection.getresponse()
-        assert answer.getheader("Connection") == "keep-alive"
-        process.send_signal(signal.SIGTERM)
-        time.sleep(4)
-        assert len(answer.read()) == LONG
-        time.sleep(pause)
-        answer = ask(connection, "/")
-        assert (answer.read(), answer.getheader("Connection")) == (b"it is answered", "close")
+    for _ in range(3):
+        with served() as (process, connection):
+            connection.request("GET", "/long")
+            answer = connection.getresponse()
+            assert answer.getheader("Connection") == "keep-alive"
+            process.send_signal(signal.SIGTERM)
+            time.sleep(4)
+            begun = time.monotonic()
+            assert len(answer.read()) == LONG
+            time.sleep(pause)
+            try:
+                answer = ask(connection, "/")
+                assert (answer.read(), answer.getheader("Connection")) == (b"it is answered", "close")
+            except (OSError, http.client.HTTPException):
+                if time.monotonic() - begun < 1.9:
+                    raise
+                continue  # this program itself stood still for longer than a server that ends waits
+            return
+    pytest.fail("this machine is too busy to tell")
 
 
 def test_idle_connections_have_a_moment_and_no_more() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.serving.running import ROOT, Installation, Running, free_port
+from tests.ports import free_port
+from tests.serving.running import ROOT, Installation, Running
 from tests.tools import find_tool
 
 

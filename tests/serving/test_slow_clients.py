@@ -13,7 +13,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.serving.running import Installation, Server, eventually, free_port
+from tests.ports import free_port
+from tests.serving.running import Installation, Server, eventually
 from tests.serving.slow import Slow, connected, is_cut_off, remaining
 
 EVERYTHING = """

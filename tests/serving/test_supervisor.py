@@ -14,7 +14,8 @@ import pytest
 
 from pkiconf.cli import supervisor
 from pkiconf.cli.supervisor import Child, Supervisor
-from tests.serving.running import Installation, Server, eventually, free_port
+from tests.ports import free_port
+from tests.serving.running import Installation, Server, eventually
 
 
 def test_a_killed_child_is_started_again(installation: Installation) -> None:

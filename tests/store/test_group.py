@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pkiconf.errors import Unavailable
+from pkiconf.store import group as group_module
 from pkiconf.store.group import Entry, GroupCommit
 from tests.garbage import is_freed_after
 
@@ -156,7 +157,8 @@ def test_waiting_too_long_is_an_error_and_the_closure_never_runs() -> None:
     assert ran == []
 
 
-def test_group_that_never_ends_lets_those_it_took_go() -> None:
+def test_group_that_never_ends_lets_those_it_took_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_module, "_PATIENCE", 0.05)
     forever = threading.Event()
     second = threading.Event()
 
@@ -168,7 +170,7 @@ def test_group_that_never_ends_lets_those_it_took_go() -> None:
 
     blocked = Blocked()
     turns = iter((blocked.__call__,))
-    commit = GroupCommit[Work](lambda group: next(turns, run)(group), 0.1)
+    commit = GroupCommit[Work](lambda group: next(turns, run)(group), 2)
     first = Caller(commit, lambda _: 1)
     blocked.entered.wait(10)
     stuck = [Caller(commit, lambda _: 2) for _ in range(2)]

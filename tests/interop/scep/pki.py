@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.serving.running import Installation, Running, Server, eventually, free_port
+from tests.ports import free_port
+from tests.serving.running import Installation, Running, Server, eventually
 from tests.tools import accepted, run_tool
 
 PASSPHRASE = "a-passphrase-for-all"

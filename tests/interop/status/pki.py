@@ -18,7 +18,8 @@ from pkiconf.model.request import Issued, Overrides
 from pkiconf.model.revocation import RevocationReason
 from pkiconf.services import Services
 from pkiconf.settings import ProcessSettings
-from tests.serving.running import Installation, Server, apply_here, eventually, free_port
+from tests.ports import free_port
+from tests.serving.running import Installation, Server, apply_here, eventually
 from tests.world import OPERATOR, make_csr
 
 HOST = "web.corp.example"

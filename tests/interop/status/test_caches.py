@@ -19,7 +19,7 @@ from cryptography.x509 import ocsp
 
 from tests.interop.status.pki import PKI, Leaf, running_pki
 from tests.interop.status.web_servers import MovedClock, nginx, shown, with_these
-from tests.serving.running import free_port
+from tests.ports import free_port
 
 LONGEST = 300
 """Seconds that a cache may go without asking, as the page promises."""

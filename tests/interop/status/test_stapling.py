@@ -13,7 +13,8 @@ import pytest
 from tests.acme_world import name_server
 from tests.interop.status.pki import HOST, PKI, Leaf
 from tests.interop.status.web_servers import MovedClock, WebServer, apache, nginx, shown, with_these
-from tests.serving.running import eventually, free_port
+from tests.ports import free_port
+from tests.serving.running import eventually
 from tests.tools import accepted, run_tool
 
 NOTHING = "no response sent"
