@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pkiconf.services import Services
     from pkiconf.settings import ProcessSettings
     from pkiconf.spec.settings import Settings
+    from pkiconf.wake import Alarm
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,8 +89,8 @@ def worker(once: bool) -> int:
         if once:
             click.echo(f"{drain.run_once()} things done.")
             return ExitCode.DONE
-        alarm = Alarm(s.parts.state)
-        stop = _Stop(alarm)
+        stop = _Stop()  # before anybody can see that there is a worker
+        stop.alarm = alarm = Alarm(s.parts.state)
         long_running.settle()
         try:
             drain.run(alarm, stop.asked)
@@ -231,9 +232,9 @@ def _serve(settings: ProcessSettings, listener: str) -> None:
 class _Stop:
     """SIGTERM and SIGINT ask to stop, and wake whoever waits for the alarm."""
 
-    def __init__(self, alarm: Any) -> None:  # noqa: ANN401
+    def __init__(self) -> None:
         self._asked = False
-        self._alarm = alarm
+        self.alarm: Alarm | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask)
 
@@ -242,7 +243,8 @@ class _Stop:
 
     def _ask(self, number: int, frame: object) -> None:
         self._asked = True
-        self._alarm.ring()
+        if self.alarm is not None:
+            self.alarm.ring()
 
 
 def _say(line: str) -> None:

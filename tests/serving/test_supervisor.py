@@ -68,6 +68,26 @@ def test_a_worker_ends_when_its_supervisor_is_gone(installation: Installation) -
         child.kill()
 
 
+_ENDED_AT_ONCE = """
+import os, signal, sys
+from pkiconf import wake
+from pkiconf.cli.app import main
+
+class Alarm(wake.Alarm):
+    def __init__(self, state):
+        super().__init__(state)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+wake.Alarm = Alarm
+sys.exit(main(["--state", sys.argv[1], "worker"]))
+"""
+
+
+def test_a_worker_that_can_be_seen_can_be_ended(installation: Installation) -> None:
+    command = [sys.executable, "-c", _ENDED_AT_ONCE, str(installation.state)]
+    assert subprocess.run(command, env=installation.environment(), timeout=60).returncode == 0
+
+
 @pytest.fixture
 def signals() -> Iterator[None]:
     """A supervisor in this process takes over its signals."""
