@@ -58,12 +58,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_BAGS: Final = ("pkiconf.acme.bag", "pkiconf.enrolment.bag", "pkiconf.scep.bag", "pkiconf.timestamps.bag")
+_LATE: Final = (
+    "pkiconf.acme.bag", "pkiconf.enrolment.bag", "pkiconf.scep.bag", "pkiconf.timestamps.bag",
+    "pkiconf.egress.https_streams",
+)  # fmt: skip
 
 
 def import_everything() -> None:
     """What is imported later otherwise: for a process that forks others, which would import it one by one."""
-    for name in _BAGS:
+    for name in _LATE:
         import_module(name)
 
 

@@ -95,6 +95,7 @@ def worker(once: bool) -> int:
         try:
             drain.run(alarm, stop.asked)
         finally:
+            stop.alarm = None  # a second SIGTERM comes late
             alarm.close()
     return ExitCode.DONE
 

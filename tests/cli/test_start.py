@@ -63,7 +63,8 @@ server = Server(ProcessSettings(state=Path(sys.argv[1])), "127.0.0.1:0")
 before = set(sys.modules)
 server.load()
 server._opened.services.make_everything()
-print(*sorted(name for name in sys.modules.keys() - before if name.startswith("pkiconf.")))
+server._opened.services.https._shared()
+print(*sorted(name for name in sys.modules.keys() - before if name.startswith(("pkiconf.", "httpcore"))))
 """
 
 

@@ -183,7 +183,7 @@ def _soak(place: Installation, soak: bool, crash_database: Callable[[], None]) -
         enrolments = [Enrolment(number, directory, tokens, told, over.is_set) for number in range(clients)]
         with at_work(*(one.run for one in enrolments), lambda: _replay(directory, told, over.is_set)):
             try:
-                eventually(lambda: told.certificates or told.wrong)
+                eventually(lambda: told.certificates or told.wrong, 300)
                 end = time.monotonic() + seconds
                 kills: list[Callable[[], None]] = [
                     lambda: server.kill(chance, whole=False), lambda: server.kill(chance, whole=True),

@@ -117,10 +117,11 @@ def test_another_server_can(resolver: Make) -> None:
     assert r.addresses(NAME, soon()) == (ip_address("10.0.0.1"),)
 
 
-def test_silence_ends_at_the_deadline(resolver: Make) -> None:
+def test_silence_ends_at_the_deadline(resolver: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pkiconf.egress.dns._ROUNDS", (30.0, 30.0))
     begun = time.monotonic()
     assert "no answer in time" in refuses(lambda: resolver(lambda *_: None).addresses(NAME, soon(0.3)))
-    assert time.monotonic() - begun < 6
+    assert time.monotonic() - begun < 20
 
 
 def test_nobody_listens() -> None:

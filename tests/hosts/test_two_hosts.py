@@ -18,7 +18,7 @@ from sqlalchemy import text
 from pkiconf.clock import to_epoch
 from pkiconf.model.request import Issued, Overrides
 from pkiconf.model.revocation import RevocationReason
-from pkiconf.steps import Step
+from pkiconf.steps import KILL_VARIABLE, Step
 from pkiconf.store.database import Connection
 from tests.acme_client import Client, csr_for
 from tests.hosts.conftest import BASE_URL, PASSPHRASE, SERVICES, Site
@@ -343,9 +343,12 @@ def test_what_a_host_was_doing_when_its_power_failed_is_done_by_another(site: Si
 def test_answers_that_a_killed_host_had_begun_to_sign_are_signed_by_another(site: Site) -> None:
     issue(site, "ahead/web", 300)
     [issuer] = ids(site, "ahead")
-    with site.another("d", 5) as gone, gone.running("worker"):
-        eventually(lambda: rows(site.services, "SELECT 1 FROM job WHERE kind = 'ocsp.presign'"), 120)
-        gone.kill()
+    with site.another("d", 5) as gone:
+        gone.installation.settings[KILL_VARIABLE] = f"{Step.OCSP_PRESIGN}:after"
+        with gone.running("worker") as tree:
+            eventually(lambda: tree.process.poll() is not None, 120)
+            gone.kill()
+    assert not all_signed(site, issuer)
     let_minutes_pass(site.services)
     with site.b.running("worker"):
         eventually(lambda: all_signed(site, issuer), 200)

@@ -223,7 +223,7 @@ def test_sighup_under_load_fails_no_request(installation: Installation) -> None:
             connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
             before = time.monotonic()  # when the request before this one was made: only then could it be idle
             while not stop.is_set():
-                begun = time.monotonic()
+                begun, waited = time.monotonic(), 0.0
                 try:
                     connection.request("GET", "/crl/issuing/1.crl")
                     waited = time.monotonic() - before

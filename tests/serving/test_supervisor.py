@@ -68,24 +68,41 @@ def test_a_worker_ends_when_its_supervisor_is_gone(installation: Installation) -
         child.kill()
 
 
-_ENDED_AT_ONCE = """
+_ENDED = """
 import os, signal, sys
 from pkiconf import wake
 from pkiconf.cli.app import main
 
+moments = sys.argv[2:]
+
 class Alarm(wake.Alarm):
     def __init__(self, state):
         super().__init__(state)
-        os.kill(os.getpid(), signal.SIGTERM)
+        self._end("begun")
+
+    def wait(self, seconds):
+        self._end("waits")
+        return super().wait(seconds)
+
+    def close(self):
+        super().close()
+        self._end("closed")
+
+    def _end(self, moment):
+        if moment in moments:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 wake.Alarm = Alarm
 sys.exit(main(["--state", sys.argv[1], "worker"]))
 """
 
 
-def test_a_worker_that_can_be_seen_can_be_ended(installation: Installation) -> None:
-    command = [sys.executable, "-c", _ENDED_AT_ONCE, str(installation.state)]
-    assert subprocess.run(command, env=installation.environment(), timeout=60).returncode == 0
+@pytest.mark.parametrize("moments", [["begun"], ["waits"], ["waits", "closed"]])
+def test_a_worker_that_can_be_seen_can_be_ended(installation: Installation, moments: list[str]) -> None:
+    """Twice too: systemd tells every process, and the supervisor its children."""
+    command = [sys.executable, "-c", _ENDED, str(installation.state), *moments]
+    done = subprocess.run(command, env=installation.environment(), timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.fixture
