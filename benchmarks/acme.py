@@ -19,9 +19,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.installation import Running, free_port, running
+from benchmarks.installation import Running, running
 from benchmarks.measure import show
 from benchmarks.reference import beside
+from tests.ports import free_port
 
 CLIENTS = 16
 SECONDS = 10.0

@@ -21,8 +21,9 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from benchmarks.acme import CLIENTS, SECONDS, Seen, beside_rate, loaded, serving_acme
-from benchmarks.installation import Running, free_port
+from benchmarks.installation import Running
 from benchmarks.measure import show
+from tests.ports import free_port
 
 _ROUNDS = 2
 _HTTP = 80

@@ -28,12 +28,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from benchmarks.acme import DECLARATION, DOMAINS, postgresql
 from benchmarks.acme_load import Answer, Client, Loop, Record, Wish, Work, serve_names, serve_tokens
-from benchmarks.installation import free_port
 from benchmarks.prepared import prepared
 from pkiconf.endpoints.app import create_server_app
 from pkiconf.services import Services
 from pkiconf.settings import ProcessSettings
 from pkiconf.store.prepared import Prepared
+from tests.ports import free_port
 
 COUNT: Final = 300
 _WARM: Final = 20

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -49,12 +48,6 @@ def running(declared: str, port: int, settings: Mapping[str, str]) -> Iterator[R
         ]
         assert wait_for_listener(bind, 60)
         yield Running(tuple(process.pid for process in started))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -16,9 +16,10 @@ from urllib.request import urlopen
 
 from asn1crypto import cms
 
-from benchmarks.installation import Running, free_port, running
+from benchmarks.installation import Running, running
 from benchmarks.measure import Figure, show
 from benchmarks.reference import beside
+from tests.ports import free_port
 from tests.scep_client import Device, Wish, make_request, message
 
 CLIENTS = 4

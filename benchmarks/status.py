@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.ocsp import OCSPCertStatus, OCSPRequestBuilder, load_der_ocsp_response
 
 from benchmarks.bulk import PARTITIONS, fill, issue
-from benchmarks.installation import free_port, process
+from benchmarks.installation import process
 from benchmarks.measure import Figure, raw_signing, run, show, timed
 from benchmarks.prepared import OPERATOR, prepared
 from pkiconf.cli.listening import wait_for_listener
@@ -33,6 +33,7 @@ from pkiconf.policy.crl_parts import part_of
 from pkiconf.services import Services
 from pkiconf.settings import ProcessSettings
 from pkiconf.worker import Worker
+from tests.ports import free_port
 
 MANY = int(os.environ.get("BENCHMARK_CERTIFICATES", "1000000"))
 FEW = 2_000

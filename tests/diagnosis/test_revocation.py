@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -98,7 +97,7 @@ def test_answers_signed_ahead_that_are_old_are_a_warning(sqlite_world: World) ->
     assert look(sqlite_world) == []
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(0, ""), (60, "ahead of"), (-60, "behind")])
+@pytest.mark.parametrize(("seconds", "said"), [(0, ""), (60, "60 s ahead of"), (-60, "60 s behind")])
 def test_a_host_whose_clock_is_not_the_database_s(world: World, seconds: int, said: str) -> None:
     found = list(check_server_clock(world.parts.db, datetime.now(UTC) + timedelta(seconds=seconds)))
     if world.parts.db.dialect == "sqlite" or not said:
@@ -106,4 +105,4 @@ def test_a_host_whose_clock_is_not_the_database_s(world: World, seconds: int, sa
     else:
         (finding,) = found
         assert finding.severity is Severity.ERROR
-        assert re.search(rf"\b(5[5-9]|6[0-5]) s {said} the database", finding.text)  # asking takes a moment, too
+        assert f"{said} the database" in finding.text.replace("61 s", "60 s").replace("59 s", "60 s")
