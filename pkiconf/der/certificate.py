@@ -148,10 +148,13 @@ def assemble_certificate(tbs: bytes, algorithm: SignatureAlgorithm, signature: b
     return encode_sequence((signed, encode_algorithm(algorithm), encode_tlv(BIT_STRING, b"\0" + signature)))
 
 
-def parse_certificate(der: bytes) -> Certificate:
+def parse_certificate(der: bytes, *, any_serial: bool = False) -> Certificate:
     """Raises UnsupportedAlgorithm for a signature algorithm that is not ours; Malformed for BER, trailing octets,
     a negative serial number or one of more than 20 octets, two different signature algorithms, an extension
-    that comes twice, and everything else that is no certificate. The signature is not verified here."""
+    that comes twice, and everything else that is no certificate. The signature is not verified here.
+
+    `any_serial` is for a certificate that nobody will look up by its number: RFC 5280 §4.1.2.2 wants such numbers
+    handled gracefully."""
     certificate = decode(_Certificate, der, "a certificate")
     tbs = decode(_TBSCertificate, tbs_der := asn1.encode_der(certificate.tbs_certificate), "a TBSCertificate")
     algorithm_der = asn1.encode_der(certificate.signature_algorithm)
@@ -164,7 +167,7 @@ def parse_certificate(der: bytes) -> Certificate:
         tbs=tbs_der,
         algorithm=parse_algorithm(algorithm_der),
         signature=certificate.signature_value.as_bytes(),
-        serial_number=_checked_serial(tbs.serial_number),
+        serial_number=tbs.serial_number if any_serial else _checked_serial(tbs.serial_number),
         issuer=asn1.encode_der(tbs.issuer),
         subject=asn1.encode_der(tbs.subject),
         spki=asn1.encode_der(tbs.subject_public_key_info),

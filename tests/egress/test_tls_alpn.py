@@ -8,6 +8,7 @@ import time
 from contextlib import ExitStack
 from hashlib import sha256
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -22,6 +23,8 @@ from pkiconf.policy.targets import TargetRules
 from tests.egress.certificates import ACME_IDENTIFIER, Made, context_with, digest_of, self_signed
 from tests.egress.servers import server, tls_server, until_it_leaves
 from tests.egress.test_http_challenge import LOOPBACK, Book
+from tests.tools import accepted as done
+from tests.tools import run_tool
 
 NAME = Identifier(IdentifierType.DNS, "web.corp.example")
 ADDRESS = Identifier(IdentifierType.IP, "127.0.0.1")
@@ -71,6 +74,24 @@ def test_an_address_is_asked_for_by_its_reverse_name() -> None:
     assert accepted(self_signed(["127.0.0.1"], DIGEST), ADDRESS) == ["1.0.0.127.in-addr.arpa"]
     v6 = server_name(Identifier(IdentifierType.IP, "2001:db8::1"))
     assert v6 == "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"
+
+
+@pytest.mark.parametrize("serial", ["0xaec414bed2f86a98cb4778db2f73d7f67bee8d50", "-5", "0"])
+def test_nobody_looks_it_up_by_its_number(serial: str, tmp_path: Path) -> None:
+    """mod_md takes 160 random bits: every other time these are 21 octets, one more than RFC 5280 allows."""
+    done(run_tool(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x",
+        "-addext", f"subjectAltName=DNS:{NAME.value}", "-set_serial", serial,
+        "-addext", f"{ACME_IDENTIFIER.dotted_string}=critical,DER:{DIGEST.hex()}",
+        "-keyout", tmp_path / "made.pem", "-out", tmp_path / "certificate.pem",
+    ))  # fmt: skip
+    with (tmp_path / "made.pem").open("a") as file:
+        file.write((tmp_path / "certificate.pem").read_text())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols([PROTOCOL])
+    context.load_cert_chain(tmp_path / "made.pem")
+    with ExitStack() as stack:
+        check(stack.enter_context(tls_server(context)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
