@@ -32,7 +32,7 @@ docs: .venv/docs.stamp
 	$(BIN)/python -m docs.reference
 	$(BIN)/mkdocs build --strict
 
-# Programs of others that tests judge with, or serve: openssl, GnuTLS, curl, lego. Says plainly what it could not install.
+# Programs of others that tests judge with, or serve: openssl, GnuTLS, curl, lego … Says plainly what it could not install.
 .PHONY: system-packages
 system-packages:
 	@sh scripts/system-packages.sh

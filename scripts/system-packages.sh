@@ -1,9 +1,9 @@
 #!/bin/sh
 # Programs that only tests need: judges of what we make (openssl, GnuTLS's certtool) and strangers that we serve (curl,
-# the ACME client lego, the SCEP clients of strongSwan, micromdm and certmonger, osslsigncode, Java's jarsigner, which is
-# the largest by far, the web servers nginx and Apache with a clock of their own; certbot, Caddy and Traefik come with
-# pip). Hosts of the tests' own need iproute2 and util-linux. Installs what is missing where it can (Debian and its kin,
-# as root), and says plainly what it could not do.
+# the ACME clients lego and dehydrated, the SCEP clients of strongSwan, micromdm and certmonger, osslsigncode, Java's
+# jarsigner, which is the largest by far, the web servers nginx and Apache with a clock of their own; certbot, Caddy and
+# Traefik come with pip). Hosts of the tests' own need iproute2 and util-linux. Installs what is missing where it can
+# (Debian and its kin, as root), and says plainly what it could not do.
 set -u
 PATH="$PATH:/usr/sbin:/sbin"
 
@@ -16,6 +16,7 @@ certtool gnutls-bin
 curl curl
 lego lego
 osslsigncode osslsigncode
+dehydrated dehydrated
 jarsigner default-jdk-headless
 pki strongswan-pki libstrongswan-standard-plugins libstrongswan-extra-plugins
 scepclient scep
