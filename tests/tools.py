@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,14 @@ def find_tool(name: str) -> str:
             pytest.fail(f"{name} is not installed")
         pytest.skip(f"{name} is not installed")
     return found
+
+
+@lru_cache(maxsize=1)
+def openssl_knows_ml_dsa() -> bool:
+    """From version 3.5 on."""
+    program = shutil.which("openssl")
+    listed = subprocess.run([program, "list", "-signature-algorithms"], capture_output=True) if program else None
+    return listed is not None and b"ML-DSA-65" in listed.stdout
 
 
 def accepted(result: subprocess.CompletedProcess[bytes]) -> str:

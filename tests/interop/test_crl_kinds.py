@@ -15,7 +15,7 @@ from pkiconf.store.crls import FULL, Part
 from tests.judges.pkilint import pkilint_findings
 from tests.keys import ML_DSA_ORACLES
 from tests.revocation.pki import PKI, serial_of
-from tests.tools import accepted, run_tool
+from tests.tools import accepted, openssl_knows_ml_dsa, run_tool
 from tests.world import OPERATOR, World
 
 KEYS = {
@@ -71,11 +71,12 @@ def test_strangers_take_every_kind_of_list_under_every_type_of_key(
         assert _is_extended(crl, x509.DeltaCRLIndicator.oid) is part.delta
         assert _is_extended(crl, x509.IssuingDistributionPoint.oid) is (part.shard == 1)
         (tmp_path / "a.crl").write_bytes(der)
-        if name == "ML-DSA":  # Debian's openssl does not know it; another implementation does
+        if name == "ML-DSA":
             read = parse_crl(der)
             public = ca.public_key().public_bytes_raw()  # type: ignore[union-attr]
             assert ML_DSA_ORACLES[_ML_DSA_SET].verify(public, read.tbs, read.signature)
-            continue
+            if not openssl_knows_ml_dsa():
+                continue
         said = accepted(
             run_tool("openssl", "crl", "-inform", "DER", "-in", tmp_path / "a.crl", "-CAfile", tmp_path / "ca.pem",
                      "-noout", "-text")

@@ -12,7 +12,7 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 
 from tests.interop.made import HOST, KINDS, Made, loaded
 from tests.judges.pkilint import pkilint_findings
-from tests.tools import accepted, run_tool
+from tests.tools import accepted, openssl_knows_ml_dsa, run_tool
 
 HASHES = {"sha1": hashes.SHA1(), "sha256": hashes.SHA256()}
 
@@ -23,7 +23,7 @@ def _kinds(*, ml_dsa: bool = False, edwards: bool = True) -> pytest.MarkDecorato
     return pytest.mark.parametrize("pki", chosen, ids=lambda kind: kind.name, indirect=True)
 
 
-known_to_openssl = _kinds()
+known_to_openssl = _kinds(ml_dsa=openssl_knows_ml_dsa())
 known_to_gnutls = _kinds()
 of_the_web = _kinds(edwards=False)
 """The web's PKI, which the verifier of `cryptography` follows, has RSA and NIST's curves."""
