@@ -126,12 +126,15 @@ def test_a_wildcard_by_dns(dehydrated: Dehydrated) -> None:
     assert not list(dehydrated.pki.records.glob("*dehydrated-wild*"))
 
 
-def test_is_told_what_is_wrong(dehydrated: Dehydrated) -> None:
-    dehydrated.set_up("dehydrated.elsewhere.example")
+def test_another_key_registers_nobody(dehydrated: Dehydrated) -> None:
+    dehydrated.set_up("dehydrated.corp.example")
     config = (dehydrated.folder / "config").read_text()
     (dehydrated.folder / "config").write_text(config.replace(dehydrated.pki.hmac_key, secrets.token_urlsafe(32)))
     assert "unauthorized" in dehydrated.run("--register", "--accept-terms", check=False)
-    (dehydrated.folder / "config").write_text(config)
+
+
+def test_a_name_that_is_refused_is_named(dehydrated: Dehydrated) -> None:
+    dehydrated.set_up("dehydrated.elsewhere.example")
     dehydrated.run("--register", "--accept-terms")
     said = dehydrated.run("--cron", check=False)
     assert "rejectedIdentifier" in said
