@@ -310,7 +310,7 @@ def test_where_the_machine_does_not_name_its_runs_each_process_begins_anew(tmp_p
 
 
 def _other_database() -> bytes:
-    with sqlite3.connect(":memory:") as c:
+    with closing(sqlite3.connect(":memory:")) as c:
         c.execute("CREATE TABLE floor (other)")
         return bytes(c.serialize())
 
