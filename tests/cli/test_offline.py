@@ -51,8 +51,10 @@ def test_openssl_and_gnutls_accept_them(bare: CommandLine, kind: str) -> None:
     key, csr, pem = make_key(bare, kind), bare.folder / "a.csr", bare.folder / "a.pem"
     names = ("--subject", "CN=web.corp.example,O=Example Corp,C=NL", "--san", "dns:web.corp.example", "--san", "ip:::1")
     bare.ok("csr", "new", "--key", key, *names, "--out", csr)
-    text = accepted(run_tool("openssl", "req", "-in", csr, "-verify", "-noout", "-text"))
-    assert "Subject: C = NL, O = Example Corp, CN = web.corp.example" in text
+    text = accepted(
+        run_tool("openssl", "req", "-in", csr, "-verify", "-noout", "-text", "-nameopt", "oneline,-space_eq")
+    )
+    assert "Subject: C=NL, O=Example Corp, CN=web.corp.example" in text
     assert "DNS:web.corp.example, IP Address:0:0:0:0:0:0:0:1" in text
     accepted(run_tool("certtool", "--crq-info", "--infile", csr))
     bare.ok("cert", "self-signed", "--key", key, *names, "--out", pem)
