@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -59,8 +60,12 @@ def test_another_process_accepts_it_and_neither_accepts_it_again(nonces: Nonces,
 
 
 def test_the_key_is_one_sealed_secret_of_the_database(nonces: Nonces, world: World) -> None:
+    def make(_: int) -> str:
+        with closing(_nonces(world)) as own:
+            return own.make()
+
     with ThreadPoolExecutor(4) as pool:
-        for made in pool.map(lambda _: _nonces(world).make(), range(4)):
+        for made in pool.map(make, range(4)):
             nonces.redeem(made)
     stored = world.parts.db.read(lambda c: keys.get_secret(c, KEY_NAME))
     assert stored.wrapping_key_id == world.parts.keyring.master.ids[0]
