@@ -13,7 +13,6 @@ def shown(pki: PKI, client: str, language: str, title: str, here: Mapping[str, s
     shows. Everything of `here` has to stand there."""
     page = pki.command("acme", "client", client)
     body = next(block.body for block in blocks(page) if (block.language, block.title) == (language, title))
-    # The longer of the two first: one ends with the other.
     for there, mine in {"HMAC-KEY": pki.hmac_key, "KEY-ID": pki.kid}.items():
         body = body.replace(there, mine)
     for there, mine in here.items():
