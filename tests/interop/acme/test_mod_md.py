@@ -13,7 +13,7 @@ import pytest
 from tests.interop.acme.pages import shown
 from tests.interop.acme.pki import PKI
 from tests.interop.acme.servers import pem, served
-from tests.interop.status.web_servers import WebServer, apache
+from tests.interop.status.web_servers import MODULES, WebServer, apache
 from tests.serving.running import eventually
 
 # What mod_md works with, what the page leaves to the system, and this PKI's places.
@@ -30,7 +30,6 @@ MDCACertificateFile {folder}/root.pem
 MDRetryDelay 5s
 {more}
 """
-_MODULES = "/usr/lib/apache2/modules"
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def site(pki: PKI, folder: Path, name: str, more: str = "") -> str:
         pki, "mod_md", "text", "md.conf",
         {"www.web.corp.example": f"www.{name}", " web.corp.example": f" {name}", "*:443": f"127.0.0.1:{pki.tls}"},
     )  # fmt: skip
-    around = _AROUND.format(modules=_MODULES, tls=pki.tls, http=pki.http, folder=folder, more=more)
+    around = _AROUND.format(modules=MODULES, tls=pki.tls, http=pki.http, folder=folder, more=more)
     return around + page
 
 

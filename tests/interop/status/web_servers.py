@@ -50,7 +50,7 @@ LoadModule ssl_module {modules}/mod_ssl.so
 StartServers 1
 {site}
 """
-_MODULES = "/usr/lib/apache2/modules"
+MODULES = "/usr/lib/apache2/modules"
 
 
 def shown(language: str, title: str) -> str:
@@ -119,7 +119,7 @@ def nginx(folder: Path, port: int, site: str, clock: MovedClock | None = None) -
 @contextmanager
 def apache(folder: Path, port: int, site: str) -> Iterator[WebServer]:
     user = "User nobody\nGroup nogroup" if os.geteuid() == 0 else ""
-    (folder / "httpd.conf").write_text(_APACHE.format(folder=folder, port=port, site=site, user=user, modules=_MODULES))
+    (folder / "httpd.conf").write_text(_APACHE.format(folder=folder, port=port, site=site, user=user, modules=MODULES))
     command = (find_tool("apache2"), "-f", str(folder / "httpd.conf"), "-DFOREGROUND")
     with _running(folder, port, command, {}) as server:
         yield server
